@@ -1,0 +1,175 @@
+package broker
+
+import (
+	"time"
+
+	"github.com/holdfast-io/holdfast/broker/family"
+	"github.com/holdfast-io/holdfast/secret"
+	"github.com/holdfast-io/holdfast/storage"
+)
+
+// Caller is an authenticated service. The zero value is nobody and is always denied.
+type Caller struct {
+	// Name as the configuration's callers section knows it.
+	Name string
+	// NotAfter ends the identity (the certificate's end); zero: no end.
+	NotAfter time.Time
+	// RequestID of the call, for audit and logs.
+	RequestID string
+}
+
+// TokenRequest asks for an access token.
+type TokenRequest struct {
+	// Grant by id, or by Address if ID is empty.
+	ID      string
+	Address storage.Address
+	// Site is a cloud id or a site's URL; empty: none is chosen, and the
+	// answer names the site only if the grant has exactly one.
+	Site           string
+	RequiredScopes []string
+	// MinTTL that the token must still have; 0 to the access grace.
+	MinTTL time.Duration
+	// IfNotGeneration: the caller saw that generation rejected; 0: none.
+	IfNotGeneration uint64
+	Purpose         string
+}
+
+// TokenAnswer is an access token and what to know about it. It is shared
+// between calls: never change one.
+type TokenAnswer struct {
+	GrantID         string
+	Address         storage.Address
+	Token           secret.String
+	Generation      uint64
+	ExpiresAt       time.Time
+	GuaranteedUntil time.Time
+	RefreshAfter    time.Time
+	ServerTime      time.Time
+	Scopes          []string
+	// Site is nil if none was asked for and the grant has not exactly one.
+	Site *storage.Site
+	// APIBaseURL is the ready base of the product's API for Site, without a
+	// trailing slash; empty without a site.
+	APIBaseURL string
+}
+
+// TokenResult is one answer of a batch: exactly one field is set.
+type TokenResult struct {
+	Answer *TokenAnswer
+	Err    error
+}
+
+// RejectionReport says that the provider's API refused an access token.
+type RejectionReport struct {
+	ID         string
+	Address    storage.Address
+	Generation uint64
+	HTTPStatus int
+}
+
+// RejectionVerdict is the broker's answer to a report. The words are the contract's.
+type RejectionVerdict string
+
+// The verdicts on a reported access token.
+const (
+	// VerdictAccepted: the provider still accepts the token; the cause lies elsewhere.
+	VerdictAccepted RejectionVerdict = "TOKEN_ACCEPTED"
+	// VerdictRejected: the provider refused it with a 401; a newer one is being fetched.
+	VerdictRejected RejectionVerdict = "TOKEN_REJECTED"
+	// VerdictStale: the grant already has a newer generation.
+	VerdictStale RejectionVerdict = "GENERATION_STALE"
+	// VerdictUnverified: the provider gave no clear answer, or this grant was checked moments ago.
+	VerdictUnverified RejectionVerdict = "UNVERIFIED"
+)
+
+// ConsentRequest starts a consent.
+type ConsentRequest struct {
+	Address storage.Address
+	// App id; empty: the one app configured for the product.
+	App string
+	// Scopes; empty: the app's configured ones. offline_access is always added.
+	Scopes []string
+	// ReturnURL, if set, is offered as a link on the last page. Its origin must be configured.
+	ReturnURL string
+}
+
+// ConsentLink is a started consent.
+type ConsentLink struct {
+	ID        string
+	URL       string
+	ExpiresAt time.Time
+	Scopes    []string
+	// Warning, if set, says what a shared app risks.
+	Warning string
+}
+
+// ConsentInfo is where a consent stands.
+type ConsentInfo struct {
+	ID        string
+	Address   storage.Address
+	App       string
+	Status    storage.ConsentStatus
+	Detail    string
+	ExpiresAt time.Time
+	GrantID   string // set once Status is DONE
+}
+
+// GrantInfo is a grant without its secrets.
+type GrantInfo struct {
+	ID              string
+	Address         storage.Address
+	App             string
+	Account         string
+	Phase           family.Phase
+	Lapse           family.LapseReason
+	Generation      uint64
+	Scopes          []string
+	Sites           []storage.Site
+	CreatedAt       time.Time
+	ConsentedAt     time.Time
+	LastExchange    time.Time
+	AccessExpiresAt time.Time
+	InDoubt         bool
+	AttemptRunning  bool
+	NextAttempt     time.Time
+	// Deadlines by which the provider ends the family; zero: unknown.
+	IdleDeadline, AbsoluteDeadline time.Time
+}
+
+// GrantFilter narrows ListGrants.
+type GrantFilter struct {
+	Tenant, Product string
+	Phase           family.Phase
+	// PageSize 1 to 1000; 0 means 100.
+	PageSize  int
+	PageToken string
+}
+
+// RevokeResult says what a revocation did.
+type RevokeResult struct {
+	Grant GrantInfo
+	// ProviderRevocation is "DONE", "NOT_OFFERED" or "UNVERIFIED".
+	ProviderRevocation string
+	// LastTokenExpiresAt is when the last handed-out access token dies at the latest.
+	LastTokenExpiresAt time.Time
+}
+
+// Status of this broker.
+type Status struct {
+	Version, Environment, Provider, StoreID string
+	StartedAt, Now                          time.Time
+	Ready                                   bool
+	// Reasons says, one a line, why it is not ready.
+	Reasons  []string
+	Families map[family.Phase]int
+	Apps     []AppStatus
+}
+
+// AppStatus is one app as configured and as it fares.
+type AppStatus struct {
+	ID       string
+	Products []string
+	// Paused says why nothing is spent for this app; empty: it is not paused.
+	Paused string
+	Shared bool
+}
