@@ -1,0 +1,99 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"time"
+
+	"github.com/holdfast-io/holdfast/broker/atlassian"
+	"github.com/holdfast-io/holdfast/broker/audit"
+	"github.com/holdfast-io/holdfast/broker/family"
+	"github.com/holdfast-io/holdfast/broker/policy"
+	"github.com/holdfast-io/holdfast/secret"
+	"github.com/holdfast-io/holdfast/storage"
+)
+
+// Products that a grant can be for.
+const (
+	ProductJira       = "jira"
+	ProductConfluence = "confluence"
+)
+
+// App is one OAuth client registration.
+type App struct {
+	ID       string
+	ClientID string
+	// Products: more than one makes it a shared app, whose consents may
+	// override one another at the provider.
+	Products []string
+	// Scopes asked for by default, by product; the profile adds its own
+	// (offline_access, the account scope).
+	Scopes map[string][]string
+	// Secrets returns the client secrets that are valid in turn, one or two.
+	// It is called at each spend and must not block on the network.
+	Secrets func() ([]secret.String, error)
+}
+
+// Shared reports whether families of several products live under the app.
+func (a *App) Shared() bool { return len(a.Products) > 1 }
+
+// Config of a Broker. The zero value of a field means what its comment says;
+// fields without such a word are required.
+type Config struct {
+	Version, Environment string
+
+	Store    *storage.Store
+	Provider *atlassian.Provider
+	Apps     []App
+	Timing   family.Timing
+
+	// Policy decides who may do what, Audit records it. Together they are the
+	// funnel that every method passes; see gate.go.
+	Policy *policy.Set
+	Audit  *audit.Log
+
+	// PublicURL is the base of the connect page's links; the callback is
+	// PublicURL + "/oauth/callback".
+	PublicURL *url.URL
+	// ReturnOrigins are the origins that a consent's return URL may have; none by default.
+	ReturnOrigins []string
+	// LinkTTL of a connect link; 0 means 30 minutes.
+	LinkTTL time.Duration
+	// ConsentTTL from "continue" to the callback; 0 means 15 minutes.
+	ConsentTTL time.Duration
+
+	// Now is the wall clock; nil means time.Now.
+	Now func() time.Time
+	// Log; nil means slog.Default().
+	Log *slog.Logger
+	// Observe is told of every spend's outcome; nil: nobody is.
+	Observe Observer
+}
+
+// Observer counts what the broker does; rpc-level figures are the rpc package's.
+type Observer interface {
+	Attempt(app string, kind family.AttemptKind, class family.Class, took time.Duration)
+	HotHit()
+	HotMiss()
+}
+
+func (c *Config) validate() error {
+	var errs []error
+	require := func(ok bool, what string) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("broker configuration: %s is missing", what))
+		}
+	}
+	require(c.Store != nil, "Store")
+	require(c.Provider != nil, "Provider")
+	require(len(c.Apps) > 0, "Apps")
+	require(c.PublicURL != nil, "PublicURL")
+	require(c.Policy != nil, "Policy")
+	require(c.Audit != nil, "Audit")
+	if err := c.Timing.Validate(); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
