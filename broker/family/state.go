@@ -66,8 +66,9 @@ type Doubt struct {
 	FirstAnnounced time.Time
 	// Repeats counts the repeats announced so far.
 	Repeats int
-	// LastTried is set when the announced last try was made.
-	LastTried bool
+	// LastTry is when the last try after the leeway was announced; zero: not
+	// yet. If the token was still unspent then, a leeway of its own begins there.
+	LastTry time.Time
 }
 
 // Alternate is a successor that came too late to settle.
@@ -83,7 +84,7 @@ type Suspicion struct {
 	Refusals int
 	First    time.Time
 	Last     time.Time
-	// Code is the provider's error code, from the profile's table, never its free text.
+	// Code is the row of the profile's table, never the provider's free text.
 	Code string
 }
 

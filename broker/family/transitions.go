@@ -1,0 +1,62 @@
+package family
+
+import "time"
+
+// Start begins the first family of a grant with the pair of a consent whose
+// exchange was announced at announced.
+func Start(announced, now time.Time, p Pair) (State, []Event) {
+	return Replace(State{}, announced, now, p)
+}
+
+// Replace begins a new family in place of the old one. Generation and fence go
+// on, so that an attempt of the old family that is still in flight can neither
+// settle into the new one nor be kept as its alternate.
+func Replace(old State, announced, now time.Time, p Pair) (State, []Event) {
+	s := State{
+		Phase:         Active,
+		Generation:    old.Generation + 1,
+		FamilyFirst:   old.Generation + 1,
+		FamilyStarted: announced,
+		LastExchange:  now,
+		Refresh:       p.Refresh,
+		Access:        accessOf(announced, p),
+		Fence:         old.Fence + 1,
+	}
+	return s, []Event{s.event(EventConsented, now, "")}
+}
+
+// Revoke ends the family by an operator's hand. An attempt in flight stays
+// announced, so that its newest token settles into the revoked record, from
+// where it can be sent to the provider for revocation.
+func Revoke(s State, now time.Time, why string) (State, []Event) {
+	if s.Phase == Revoked {
+		return s, nil
+	}
+	s.Phase, s.EndedAt = Revoked, now
+	return s, []Event{s.event(EventRevoked, now, why)}
+}
+
+// Quarantine stops all spending of a family that may be a copy.
+func Quarantine(s State, now time.Time, why string) (State, []Event) {
+	if s.Phase == Revoked || s.Phase == Lapsed || s.Phase == Quarantined {
+		return s, nil
+	}
+	s.Phase = Quarantined
+	return s, []Event{s.event(EventQuarantined, now, why)}
+}
+
+// Reject records that the broker itself saw the provider refuse the access
+// token of that generation. False: the generation is not the current one, or known.
+func Reject(s State, now time.Time, generation uint64) (State, []Event, bool) {
+	if generation != s.Generation || s.Access.Rejected {
+		return s, nil, false
+	}
+	s.Access.Rejected = true
+	return s, []Event{s.event(EventRejected, now, "")}, true
+}
+
+// Lapse ends an in-doubt family when Plan says so.
+func Lapse(s State, t Timing, now time.Time) (State, []Event) {
+	s = normalize(s, t, now)
+	return lapse(s, now, LapseLostInDoubt, nil)
+}
