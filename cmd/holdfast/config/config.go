@@ -1,0 +1,194 @@
+// Package config owns the configuration file of `holdfast serve`: its shape,
+// its strict decoding and its validation, which reports all problems at once
+// with their lines. It opens no listener and no store; package node does.
+//
+// The file names secret files, never secrets. Relative paths count from the
+// directory of the configuration file. Durations are texts with a unit, "30s".
+package config
+
+import (
+	"net/url"
+	"time"
+)
+
+// Defaults of fields that may be left out.
+const (
+	DefaultGRPCListen    = ":7443"
+	DefaultHTTPListen    = ":7080"
+	DefaultMetricsListen = "127.0.0.1:7090"
+	DefaultLogLevel      = "info"
+	DefaultLogFormat     = "text"
+)
+
+// Config is one decoded and validated file. Paths in it are absolute, or
+// relative to the working directory if the file's own path was.
+type Config struct {
+	// Environment that the store belongs to, e.g. "production". Required: a
+	// store of one environment refuses to be opened in another.
+	Environment string `yaml:"environment"`
+	// PublicURL is where browsers reach the connect page. Required, https, without a path.
+	PublicURL string `yaml:"public_url"`
+
+	Store    Store    `yaml:"store"`
+	Keys     Keys     `yaml:"keys"`
+	GRPC     GRPC     `yaml:"grpc"`
+	HTTP     HTTP     `yaml:"http"`
+	Metrics  Metrics  `yaml:"metrics"`
+	TLS      TLS      `yaml:"tls"`
+	Provider Provider `yaml:"provider"`
+	// Apps are the OAuth client registrations; at least one.
+	Apps []App `yaml:"apps"`
+	// Callers are the services that may do anything at all; all others are denied.
+	Callers []Caller `yaml:"callers"`
+	Audit   Audit    `yaml:"audit"`
+	Log     Log      `yaml:"log"`
+	// ReturnURLs are the origins, e.g. "https://portal.example.com", that the
+	// last page of a consent may link back to. Default: none.
+	ReturnURLs []string `yaml:"return_urls"`
+}
+
+// Store says where the grants live.
+type Store struct {
+	// Dir of the embedded store. Required; made if it does not exist.
+	Dir string `yaml:"dir"`
+}
+
+// Keys says what seals the store.
+type Keys struct {
+	// KEKFile holds the key-encryption key as `holdfast keys create` writes it. Required.
+	KEKFile string `yaml:"kek_file"`
+}
+
+// GRPC is the listener of the contract.
+type GRPC struct {
+	// Listen address; default ":7443".
+	Listen string `yaml:"listen"`
+}
+
+// HTTP is the listener of the connect page, /healthz and /readyz.
+type HTTP struct {
+	// Listen address; default ":7080".
+	Listen string `yaml:"listen"`
+	// BehindProxy makes the listener plain: a proxy in front ends TLS. Default false.
+	BehindProxy bool `yaml:"behind_proxy"`
+	// CertFile and KeyFile are the certificate that browsers see; default: that of tls.
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+}
+
+// Metrics is the plain listener of /metrics.
+type Metrics struct {
+	// Listen address; default "127.0.0.1:7090".
+	Listen string `yaml:"listen"`
+}
+
+// TLS of the gRPC listener. All three are required; the files are read again when they change.
+type TLS struct {
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+	// ClientCAFile holds the certificates that sign callers' certificates.
+	ClientCAFile string `yaml:"client_ca_file"`
+}
+
+// Provider is the authorization server and the timing of rotations against it.
+type Provider struct {
+	// Profile is the name of a built-in profile. Default "atlassian".
+	Profile string `yaml:"profile"`
+	// Overrides replaces fields of the profile, e.g. endpoints.
+	Overrides Overrides `yaml:"overrides"`
+	// ProxyURL of the egress proxy, http or https; default: none (the environment is not asked).
+	ProxyURL string `yaml:"proxy_url"`
+	// CAFile replaces the system's certificates for calls to the provider; default: the system's.
+	CAFile string `yaml:"ca_file"`
+	// HTTPTimeout bounds one call to the provider; default 30s.
+	HTTPTimeout time.Duration `yaml:"http_timeout"`
+	// Lease is the exclusive right to attempt; default 60s.
+	Lease time.Duration `yaml:"lease"`
+	// ClockMargin is how far clocks may differ; default 10s.
+	ClockMargin time.Duration `yaml:"clock_margin"`
+	// InDoubt says what an attempt of unknown outcome becomes at a provider
+	// without leeway: "lapse" or "last_try". Required there, ignored elsewhere.
+	InDoubt string `yaml:"in_doubt"`
+}
+
+// Overrides of a profile; empty fields keep the profile's.
+type Overrides struct {
+	Name         string         `yaml:"name"`
+	AuthorizeURL string         `yaml:"authorize_url"`
+	TokenURL     string         `yaml:"token_url"`
+	SitesURL     string         `yaml:"sites_url"`
+	MeURL        string         `yaml:"me_url"`
+	RevokeURL    string         `yaml:"revoke_url"`
+	APIURL       string         `yaml:"api_url"`
+	Leeway       *time.Duration `yaml:"leeway"`
+	AccessGrace  *time.Duration `yaml:"access_grace"`
+}
+
+// App is one OAuth client registration.
+type App struct {
+	// ID that grants remember. Required, unique, never changed afterwards.
+	ID string `yaml:"id"`
+	// Products: jira, confluence. More than one makes it a shared app.
+	Products []string `yaml:"products"`
+	// Default makes it the app for its products if several apps have them.
+	Default  bool   `yaml:"default"`
+	ClientID string `yaml:"client_id"`
+	// ClientSecretFiles: one, or two while a secret is being changed; tried in
+	// this order, read again when they change.
+	ClientSecretFiles []string `yaml:"client_secret_files"`
+	// Scopes asked for, by product; offline_access is added by itself.
+	Scopes map[string][]string `yaml:"scopes"`
+}
+
+// Caller gives rights to the holder of a certificate.
+type Caller struct {
+	// Name in the certificate: a SAN URI, a SAN DNS name or the common name.
+	Name string `yaml:"name"`
+	// Grants that it may draw tokens from: patterns such as acme/*/jira.
+	Grants []string `yaml:"grants"`
+	// Consents that it may start: patterns of the same form.
+	Consents []string `yaml:"consents"`
+	// Admin allows the whole AdminService and every consent, but no token. Default false.
+	Admin bool `yaml:"admin"`
+}
+
+// Audit says where the record of every hand-out goes.
+type Audit struct {
+	// File that lines are appended to. Required: without a writable record nothing is handed out.
+	File string `yaml:"file"`
+}
+
+// Log of the process, to standard error.
+type Log struct {
+	// Level: debug, info, warn or error. Default info.
+	Level string `yaml:"level"`
+	// Format: text or json. Default text.
+	Format string `yaml:"format"`
+}
+
+// Public returns PublicURL parsed. It must not be called on a file that was not validated.
+func (c *Config) Public() *url.URL {
+	u, err := url.Parse(c.PublicURL)
+	if err != nil {
+		panic("public_url was not validated: " + err.Error())
+	}
+	return u
+}
+
+// applyDefaults fills the fields that may be left out.
+func (c *Config) applyDefaults() {
+	for _, d := range []struct {
+		field *string
+		value string
+	}{
+		{&c.GRPC.Listen, DefaultGRPCListen},
+		{&c.HTTP.Listen, DefaultHTTPListen},
+		{&c.Metrics.Listen, DefaultMetricsListen},
+		{&c.Log.Level, DefaultLogLevel},
+		{&c.Log.Format, DefaultLogFormat},
+	} {
+		if *d.field == "" {
+			*d.field = d.value
+		}
+	}
+}

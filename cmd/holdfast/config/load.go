@@ -1,0 +1,58 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Load reads, decodes and validates the file at path. If anything is wrong the
+// error is a Problems with all of it; the warnings are returned either way.
+// Files that the configuration names are checked for being there and readable.
+func Load(path string) (*Config, Problems, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading configuration: %w", err)
+	}
+	return Parse(path, text)
+}
+
+// Parse is Load for a text that was read already; path names it in messages
+// and is where relative paths count from.
+func Parse(path string, text []byte) (*Config, Problems, error) {
+	r := newReport(path)
+	c := new(Config)
+	decode(text, c, r)
+	if r.syntaxOnly() {
+		return nil, nil, r.err()
+	}
+	c.applyDefaults()
+	c.resolvePaths(filepath.Dir(path))
+	c.validate(r)
+	if err := r.err(); err != nil {
+		return nil, r.warnings, err
+	}
+	return c, r.warnings, nil
+}
+
+// syntaxOnly reports whether nothing could be decoded, so that validation
+// would only call everything missing.
+func (r *report) syntaxOnly() bool { return len(r.problems) > 0 && len(r.lines) == 0 }
+
+// resolvePaths makes relative paths count from dir.
+func (c *Config) resolvePaths(dir string) {
+	paths := []*string{
+		&c.Store.Dir, &c.Keys.KEKFile, &c.HTTP.CertFile, &c.HTTP.KeyFile,
+		&c.TLS.CertFile, &c.TLS.KeyFile, &c.TLS.ClientCAFile, &c.Provider.CAFile, &c.Audit.File,
+	}
+	for i := range c.Apps {
+		for j := range c.Apps[i].ClientSecretFiles {
+			paths = append(paths, &c.Apps[i].ClientSecretFiles[j])
+		}
+	}
+	for _, p := range paths {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
+}
