@@ -1,0 +1,36 @@
+# Every target works from any directory (`make -C path/to/holdfast test`) and in
+# a fresh clone. The work is in scripts/, so that it can be read and run alone.
+
+ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
+ARGS ?=
+SUITE ?= hot
+
+.DEFAULT_GOAL := help
+.PHONY: help dev build test lint generate bench setup fmt
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' "$(ROOT)/Makefile" | while IFS='|' read -r target text; do printf '  make %-9s %s\n' "$$target" "$$text"; done
+
+dev: ## Start a broker, a simulated provider and two consented grants (ARGS="--dir DIR")
+	@cd "$(ROOT)" && exec go run ./cmd/holdfast dev $(ARGS)
+
+build: ## Build the static release binary bin/holdfast
+	@cd "$(ROOT)" && CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/holdfast ./cmd/holdfast && ls -l bin/holdfast
+
+test: ## Run all tests, with all the set-up that they need
+	@"$(ROOT)/scripts/test.sh"
+
+lint: ## Check generated code, contract, format, layering and the Go code
+	@"$(ROOT)/scripts/lint.sh"
+
+generate: ## Generate the Go code of the contract again
+	@"$(ROOT)/scripts/generate.sh"
+
+bench: ## Measure against a bare server (SUITE=hot, ARGS="-json FILE")
+	@cd "$(ROOT)" && exec go run ./cmd/bench $(SUITE) $(ARGS)
+
+setup: ## Install what the tests need; `make test` does it by itself
+	@"$(ROOT)/scripts/setup.sh"
+
+fmt: ## Format the Go code and order its imports
+	@cd "$(ROOT)" && exec go tool -modfile=tools/lint/go.mod golangci-lint fmt

@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# Installs what the tests need on a fresh Debian machine that has Go and make.
+# What it cannot install it names, with the command that would, and fails:
+# a test that is left out unnoticed is worse than one that fails.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+missing=()
+problems=()
+
+# need COMMAND PACKAGE WHY notes the Debian package if the command is not there.
+need() {
+  command -v "$1" >/dev/null 2>&1 && return
+  echo "setup: $1 is missing ($3)"
+  missing+=("$2")
+}
+
+# apt runs apt-get as root; it fails if neither root nor a sudo without a password is to be had.
+apt() {
+  local as=()
+  if [ "$(id -u)" -ne 0 ]; then
+    sudo -n true 2>/dev/null || return 1
+    as=(sudo -n)
+  fi
+  "${as[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@" </dev/null
+}
+
+# The race detector needs a C compiler, and the compiler the C library's headers.
+compiler() {
+  echo '#include <stdlib.h>' | gcc -E - >/dev/null 2>&1 && return
+  echo "setup: a C compiler with headers is missing (the race detector needs it)"
+  missing+=(gcc libc6-dev)
+}
+
+install_missing() {
+  [ "${#missing[@]}" -eq 0 ] && return
+  echo "setup: installing ${missing[*]}"
+  if ! command -v apt-get >/dev/null || ! apt update || ! apt install -y --no-install-recommends "${missing[@]}"; then
+    problems+=("could not install ${missing[*]}; do it by hand: sudo apt-get update && sudo apt-get install -y ${missing[*]}")
+  fi
+}
+
+# node_is_new_enough: the counterpart of the end-to-end tests needs 20.
+node_is_new_enough() {
+  command -v node >/dev/null || return 0 # already named
+  local major
+  major=$(node -p 'process.versions.node.split(".")[0]')
+  [ "$major" -ge 20 ] || problems+=("node is version $major, want 20 or later: install nodejs of Debian 13 or of your node version manager")
+}
+
+counterpart() {
+  command -v npm >/dev/null || return 0 # already named
+  local mark=e2e/node_modules/.package-lock.json
+  [ "$mark" -nt e2e/package-lock.json ] && return
+  echo "setup: installing the counterpart of the end-to-end tests (npm ci in e2e/)"
+  (cd e2e && npm ci --no-audit --no-fund --loglevel=error </dev/null) ||
+    problems+=("npm ci failed; repeat it to see why: cd e2e && npm ci")
+}
+
+modules() {
+  go mod download || problems+=("go mod download failed: is the module proxy reachable? (go env GOPROXY)")
+}
+
+if ! command -v go >/dev/null; then
+  echo "setup: go is missing: install Go $(sed -n 's/^go //p' go.mod) or later, see https://go.dev/doc/install" >&2
+  exit 1
+fi
+compiler
+need git git "generated code is compared with it"
+need node nodejs "runs the independent authorization server of the end-to-end tests"
+need npm npm "installs that server"
+need chromium chromium "the browser of the end-to-end tests"
+install_missing
+node_is_new_enough
+counterpart
+modules
+
+if [ "${#problems[@]}" -gt 0 ]; then
+  printf 'setup FAILED: %s\n' "${problems[@]}" >&2
+  exit 1
+fi

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Runs all tests: set-up, every package with the race detector, and the
+# end-to-end tests against an independent authorization server.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/steps.sh
+
+flags=(-race -timeout 5m)
+# A cached result says nothing about this run, and an order that happens to
+# work says nothing about the next.
+[ "${CI:-}" = true ] && flags+=(-count=1 -shuffle=on)
+
+packages() { go list ./... | grep -v '/e2e$'; }
+
+unit() {
+  local list
+  list=$(packages) || return 1
+  # shellcheck disable=SC2086 # one word a package
+  go test "${flags[@]}" $list
+}
+
+# Always run anew: what it tests is a process, which no cache of results sees.
+e2e() { go test -race -timeout 5m -count=1 ./e2e/; }
+
+# Without its set-up no test can be trusted to have run.
+scripts/setup.sh
+step "release binary (static)" make --no-print-directory build
+step "packages, with the race detector" unit
+step "end to end, real binary and browser" e2e
+steps_done test
