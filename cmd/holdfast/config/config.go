@@ -9,6 +9,11 @@ package config
 import (
 	"net/url"
 	"time"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/holdfast-io/holdfast/broker/atlassian"
+	"github.com/holdfast-io/holdfast/broker/family"
 )
 
 // Defaults of fields that may be left out.
@@ -92,15 +97,18 @@ type TLS struct {
 
 // Provider is the authorization server and the timing of rotations against it.
 type Provider struct {
-	// Profile is the name of a built-in profile. Default "atlassian".
+	// Profile is the name of a built-in profile: atlassian, atlassian-gov or oauth2. Default "atlassian".
 	Profile string `yaml:"profile"`
-	// Overrides replaces fields of the profile, e.g. endpoints.
+	// Overrides replaces fields of the profile, e.g. token_url; the names are
+	// those of atlassian.Profile.
 	Overrides Overrides `yaml:"overrides"`
 	// ProxyURL of the egress proxy, http or https; default: none (the environment is not asked).
 	ProxyURL string `yaml:"proxy_url"`
-	// CAFile replaces the system's certificates for calls to the provider; default: the system's.
+	// ProxyURLFile holds the URL instead, for a proxy that wants a password.
+	ProxyURLFile string `yaml:"proxy_url_file"`
+	// CAFile replaces the system's certificates for calls to the provider and its proxy; default: the system's.
 	CAFile string `yaml:"ca_file"`
-	// HTTPTimeout bounds one call to the provider; default 30s.
+	// HTTPTimeout bounds one call to the provider; default 20s.
 	HTTPTimeout time.Duration `yaml:"http_timeout"`
 	// Lease is the exclusive right to attempt; default 60s.
 	Lease time.Duration `yaml:"lease"`
@@ -109,20 +117,16 @@ type Provider struct {
 	// InDoubt says what an attempt of unknown outcome becomes at a provider
 	// without leeway: "lapse" or "last_try". Required there, ignored elsewhere.
 	InDoubt string `yaml:"in_doubt"`
+
+	// Resolved is the profile with its overrides, Timing what follows from all
+	// of this section. Both are set by validation.
+	Resolved atlassian.Profile `yaml:"-"`
+	Timing   family.Timing     `yaml:"-"`
 }
 
-// Overrides of a profile; empty fields keep the profile's.
-type Overrides struct {
-	Name         string         `yaml:"name"`
-	AuthorizeURL string         `yaml:"authorize_url"`
-	TokenURL     string         `yaml:"token_url"`
-	SitesURL     string         `yaml:"sites_url"`
-	MeURL        string         `yaml:"me_url"`
-	RevokeURL    string         `yaml:"revoke_url"`
-	APIURL       string         `yaml:"api_url"`
-	Leeway       *time.Duration `yaml:"leeway"`
-	AccessGrace  *time.Duration `yaml:"access_grace"`
-}
+// Overrides are fields of the profile by their names, kept as they stand in the
+// file until the profile is known. The zero value overrides nothing.
+type Overrides struct{ node ast.Node }
 
 // App is one OAuth client registration.
 type App struct {
@@ -184,10 +188,23 @@ func (c *Config) applyDefaults() {
 		{&c.GRPC.Listen, DefaultGRPCListen},
 		{&c.HTTP.Listen, DefaultHTTPListen},
 		{&c.Metrics.Listen, DefaultMetricsListen},
+		{&c.Provider.Profile, DefaultProfile},
 		{&c.Log.Level, DefaultLogLevel},
 		{&c.Log.Format, DefaultLogFormat},
 	} {
 		if *d.field == "" {
+			*d.field = d.value
+		}
+	}
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{
+		{&c.Provider.HTTPTimeout, DefaultHTTPTimeout},
+		{&c.Provider.Lease, DefaultLease},
+		{&c.Provider.ClockMargin, DefaultClockMargin},
+	} {
+		if *d.field == 0 {
 			*d.field = d.value
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/holdfast-io/holdfast/broker/atlassian"
 )
 
 // whole is a file that uses every key; rows of the tests below change it.
@@ -102,8 +104,36 @@ func TestAWholeFileDecodes(t *testing.T) {
 		Audit: Audit{File: in("audit.log")}, Log: Log{Level: "debug", Format: "json"},
 		ReturnURLs: []string{"https://portal.example.com"},
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if got.Provider.Resolved.Leeway != 10*time.Minute || got.Provider.Timing.Lease != 45*time.Second {
+		t.Fatalf("the profile or the timing was not resolved: %+v", got.Provider.Timing)
+	}
+	got.Provider.Resolved, got.Provider.Timing = want.Provider.Resolved, want.Provider.Timing
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(Overrides{})); diff != "" {
 		t.Fatalf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestOverridesReplaceFieldsOfTheProfile(t *testing.T) {
+	text := strings.Replace(whole, "profile: atlassian\n", `profile: oauth2
+  in_doubt: lapse
+  overrides:
+    authorize_url: https://id.example.com/auth
+    token_url: https://id.example.com/token
+    account_url: https://id.example.com/me
+    access_grace: 90s
+    pkce: false
+    authorize_params: {audience: x}
+    errors:
+      - {status: 418, error: teapot, class: transient, code: teapot}
+`, 1)
+	c, _, err := Parse(filepath.Join(dir(t), "holdfast.yaml"), []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := c.Provider.Resolved
+	if p.TokenURL != "https://id.example.com/token" || p.AccessGrace != 90*time.Second || p.PKCE ||
+		len(p.Errors) != 1 || p.Errors[0].Status != 418 || p.Errors[0].Class != atlassian.ErrorTransient || len(p.AuthorizeParams) != 1 {
+		t.Fatalf("the overrides did not arrive: %+v", p)
 	}
 }
 
@@ -121,6 +151,13 @@ func TestEachProblemIsReportedWithItsLine(t *testing.T) {
 		{"duration without unit", "lease: 45s", "lease: 45", `23: provider.lease: want a duration with its unit, such as "30s" or "10m", not the number 45`},
 		{"duration misspelt", "lease: 45s", "lease: 45 sec", `23: provider.lease: want a duration with its unit, such as "30s" or "10m", not "45 sec"`},
 		{"negative duration", "lease: 45s", "lease: -45s", "23: provider.lease: a negative duration: -45s"},
+		{"unknown profile", "profile: atlassian", "profile: atlasian", `19: provider.profile: profile "atlasian": there is none of that name; choose one of atlassian`},
+		{"unknown override", "profile: atlassian", "overrides: {tokn_url: x}", "19: provider.overrides.tokn_url: unknown key; did you mean token_url?"},
+		{"plain override", "profile: atlassian", "overrides:\n    token_url: http://id.example.com", "20: provider.overrides.token_url: http would send secrets in the clear"},
+		{"a lease beyond the leeway", "lease: 45s", "lease: 10m", "18: provider: 3 x (lease 10m0s + HTTP timeout 20s) + clock margin 5s"},
+		{"no leeway and no rule for doubt", "profile: atlassian", "overrides: {leeway: 0s}", `provider.in_doubt: the provider has no leeway: say what an in-doubt attempt becomes, "last_try" or "lapse"`},
+		{"a proxy without scheme", "proxy_url: http://", "proxy_url: ", "20: provider.proxy_url: want an http or https URL"},
+		{"a password in the proxy's URL", "http://proxy", "http://me:hunter2@proxy", "20: provider.proxy_url: a password does not belong into this file; move the URL into a file and name it in proxy_url_file"},
 		{"missing", "environment: production\n", "", "environment: missing; name it"},
 		{"missing in a section", "  dir: store", "  dir:", "4: store.dir: missing; give the directory"},
 		{"plain public URL", "https://holdfast.example.com", "http://holdfast.example.com", "2: public_url: \"http://holdfast.example.com\": want https"},
@@ -128,7 +165,7 @@ func TestEachProblemIsReportedWithItsLine(t *testing.T) {
 		{"no such file", "kek_file: files/kek", "kek_file: files/none", "6: keys.kek_file: open "},
 		{"two apps and no default", app, app + "    client_secret_files: [files/secret]\n    scopes: {jira: [\"read:jira-work\"]}\n  - id: other\n    products: [jira]\n    client_id: def\n", "31: apps[1]: jira has 2 apps (jira, other) and none is the default; set default: true on one"},
 		{"one client in two apps", app, app + "    client_secret_files: [files/secret]\n    scopes: {jira: [\"read:jira-work\"]}\n  - id: other\n    products: [confluence]\n    client_id: abc\n", `33: apps[1].client_id: "abc" is used twice (first in line 28)`},
-		{"unknown product", "products: [jira]", "products: [jra]", `27: apps[0].products[0]: "jra" is no product; did you mean jira?`},
+		{"unknown product", "products: [jira]", "products: [jra]", `27: apps[0].products[0]: "jra" is no product of this provider; did you mean jira?`},
 		{"scopes of another product", "      jira: [", "      confluence: [", `31: apps[0].scopes.confluence: the app is not for "confluence"`},
 		{"no scopes", "      jira: [\"read:jira-work\"]", "      jira: []", "31: apps[0].scopes.jira: missing; list what to ask for"},
 		{"a scope that breaks consent", "read:jira-work", "openid", `31: apps[0].scopes.jira[0]: "openid" breaks the provider's consent`},

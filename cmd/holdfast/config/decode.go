@@ -64,17 +64,15 @@ func (d decoder) value(n ast.Node, v reflect.Value, path string) {
 		d.wrong(n, path, "anchors, aliases and tags are not understood here; write the value out")
 		return
 	}
-	if v.Type() == reflect.TypeFor[time.Duration]() {
+	switch v.Type() {
+	case reflect.TypeFor[time.Duration]():
 		d.duration(n, v, path)
+		return
+	case reflect.TypeFor[Overrides]():
+		v.Set(reflect.ValueOf(Overrides{n}))
 		return
 	}
 	switch v.Kind() {
-	case reflect.Pointer:
-		p := reflect.New(v.Type().Elem())
-		d.value(n, p.Elem(), path)
-		if !d.r.bad[path] {
-			v.Set(p)
-		}
 	case reflect.Struct:
 		d.object(n, v, path)
 	case reflect.Map:
@@ -83,6 +81,8 @@ func (d decoder) value(n ast.Node, v reflect.Value, path string) {
 		d.list(n, v, path)
 	case reflect.String:
 		d.text(n, v, path)
+	case reflect.Int:
+		d.number(n, v, path)
 	case reflect.Bool:
 		b, ok := n.(*ast.BoolNode)
 		if !ok {
@@ -111,6 +111,15 @@ func (d decoder) text(n ast.Node, v reflect.Value, path string) {
 	default:
 		d.wrong(n, path, "want a text, not %s", describe(n))
 	}
+}
+
+func (d decoder) number(n ast.Node, v reflect.Value, path string) {
+	i, err := strconv.Atoi(n.GetToken().Value)
+	if _, ok := n.(*ast.IntegerNode); !ok || err != nil {
+		d.wrong(n, path, "want a whole number, not %s", describe(n))
+		return
+	}
+	v.SetInt(int64(i))
 }
 
 func (d decoder) duration(n ast.Node, v reflect.Value, path string) {
@@ -158,9 +167,10 @@ func (d decoder) object(n ast.Node, v reflect.Value, path string) {
 	index := map[string]int{}
 	var known []string
 	for i := range v.NumField() {
-		name := v.Type().Field(i).Tag.Get("yaml")
-		index[name] = i
-		known = append(known, name)
+		if name := v.Type().Field(i).Tag.Get("yaml"); name != "-" {
+			index[name] = i
+			known = append(known, name)
+		}
 	}
 	d.pairs(n, path, func(key, at string, pair *ast.MappingValueNode) {
 		i, ok := index[key]

@@ -43,7 +43,7 @@ func (r *report) syntaxOnly() bool { return len(r.problems) > 0 && len(r.lines) 
 func (c *Config) resolvePaths(dir string) {
 	paths := []*string{
 		&c.Store.Dir, &c.Keys.KEKFile, &c.HTTP.CertFile, &c.HTTP.KeyFile,
-		&c.TLS.CertFile, &c.TLS.KeyFile, &c.TLS.ClientCAFile, &c.Provider.CAFile, &c.Audit.File,
+		&c.TLS.CertFile, &c.TLS.KeyFile, &c.TLS.ClientCAFile, &c.Provider.CAFile, &c.Provider.ProxyURLFile, &c.Audit.File,
 	}
 	for i := range c.Apps {
 		for j := range c.Apps[i].ClientSecretFiles {

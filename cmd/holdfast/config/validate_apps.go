@@ -6,12 +6,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/holdfast-io/holdfast/broker/atlassian"
 )
 
 // maxScopes is the provider's documented bound ("fewer than 50 scopes per app").
 const maxScopes = 50
-
-var products = []string{"jira", "confluence"}
 
 func (c *Config) validateApps(r *report) {
 	if len(c.Apps) == 0 && !r.broken("apps") {
@@ -33,10 +33,30 @@ func (c *Config) validateApps(r *report) {
 			r.unique(path+".client_id", app.ClientID, clients, "one client is one app: list both products there, or register a second client, which isolates the products")
 		}
 		validateSecretFiles(r, path+".client_secret_files", app.ClientSecretFiles)
-		validateProducts(r, path, app)
-		validateScopes(r, path, app)
+		c.validateProducts(r, path, app)
+		c.validateScopes(r, path, app)
 	}
 	c.validateDefaultApps(r)
+}
+
+// products returns the names of products: the profile's, or those that the
+// apps name if the provider knows none.
+func (c *Config) products() []string {
+	names := maps.Clone(c.Provider.Resolved.Products)
+	if len(names) == 0 {
+		names = map[string]atlassian.Product{}
+		for _, app := range c.Apps {
+			for _, p := range app.Products {
+				names[p] = atlassian.Product{}
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// knownProduct reports whether p can be a grant's product at this provider.
+func (c *Config) knownProduct(p string) bool {
+	return word.MatchString(p) && slices.Contains(c.products(), p)
 }
 
 // unique reports a value that came before.
@@ -63,7 +83,7 @@ func validateSecretFiles(r *report, path string, files []string) {
 	}
 }
 
-func validateProducts(r *report, path string, app *App) {
+func (c *Config) validateProducts(r *report, path string, app *App) {
 	if len(app.Products) == 0 && !r.broken(path+".products") {
 		r.add(path+".products", "missing; list jira or confluence")
 	}
@@ -71,8 +91,8 @@ func validateProducts(r *report, path string, app *App) {
 		at := fmt.Sprintf("%s.products[%d]", path, i)
 		switch {
 		case r.broken(at):
-		case !slices.Contains(products, p):
-			r.add(at, "%q is no product; %s", p, suggest(p, products))
+		case !c.knownProduct(p):
+			r.add(at, "%q is no product of this provider; %s", p, suggest(p, c.products()))
 		case slices.Index(app.Products, p) < i:
 			r.add(at, "%q is listed twice; keep one", p)
 		}
@@ -83,7 +103,7 @@ func validateProducts(r *report, path string, app *App) {
 	}
 }
 
-func validateScopes(r *report, path string, app *App) {
+func (c *Config) validateScopes(r *report, path string, app *App) {
 	path += ".scopes"
 	if r.broken(path) {
 		return
@@ -95,12 +115,12 @@ func validateScopes(r *report, path string, app *App) {
 			r.add(at, "the app is not for %q; add it to products or delete the scopes", product)
 		}
 		for i, scope := range app.Scopes[product] {
-			validateScope(r, fmt.Sprintf("%s[%d]", at, i), scope)
+			c.validateScope(r, fmt.Sprintf("%s[%d]", at, i), scope)
 		}
 		total += len(app.Scopes[product])
 	}
 	for _, product := range app.Products {
-		if len(app.Scopes[product]) == 0 && slices.Contains(products, product) && !r.broken(path+"."+product) {
+		if len(app.Scopes[product]) == 0 && c.knownProduct(product) && !r.broken(path+"."+product) {
 			r.add(path+"."+product, "missing; list what to ask for, e.g. read:jira-work")
 		}
 	}
@@ -109,22 +129,22 @@ func validateScopes(r *report, path string, app *App) {
 	}
 }
 
-func validateScope(r *report, path, scope string) {
+func (c *Config) validateScope(r *report, path, scope string) {
 	switch {
 	case r.broken(path):
 	case scope == "" || strings.ContainsAny(scope, " \t\r\n\"\\"):
 		r.add(path, "%q: want one scope without spaces; list several as items of their own", scope)
-	case scope == "openid" || scope == "profile" || scope == "email":
+	case len(c.Provider.Resolved.Products) > 0 && (scope == "openid" || scope == "profile" || scope == "email"):
 		r.add(path, "%q breaks the provider's consent: people end on its error page; delete it", scope)
-	case scope == "offline_access":
-		r.warn(path, "offline_access is added by itself; delete it")
+	case scope == c.Provider.Resolved.OfflineScope:
+		r.warn(path, "%s is added by itself; delete it", scope)
 	}
 }
 
 // validateDefaultApps demands one default among several apps of a product:
 // otherwise a consent that names no app could not choose.
 func (c *Config) validateDefaultApps(r *report) {
-	for _, product := range products {
+	for _, product := range c.products() {
 		var all, defaults []string
 		last := ""
 		for i := range c.Apps {
