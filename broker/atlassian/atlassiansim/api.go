@@ -1,0 +1,175 @@
+package atlassiansim
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// caller is who a valid access token speaks for.
+type caller struct {
+	fam     *family
+	account *Account
+}
+
+// apiError is an error of the API gateway.
+type apiError struct {
+	Code    int    `json:"code"`
+	Message string `json:"message"`
+}
+
+func apiAnswer(status int, message string) answer {
+	return jsonAnswer(status, apiError{status, message})
+}
+
+// api wraps an endpoint of the API gateway: token check, faults, sending. The
+// inner function runs under the mutex.
+func (s *Sim) api(endpoint string, inner func(r *http.Request, c caller) answer) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		s.mu.Lock()
+		t := target{endpoint: endpoint}
+		if at := s.st.access[hash(token)]; at != nil {
+			t.client, t.account, t.family = at.family.Client, at.family.Account, at.family.ID
+		}
+		f := s.pick(t)
+		s.mu.Unlock()
+		if f.kind() == FaultDelayRequest {
+			s.pause(nil, f.delay())
+		} else if f.kind() != FaultHang {
+			s.pause(r, f.delay())
+		}
+		s.mu.Lock()
+		now := s.now()
+		c, ans := s.authenticate(now, endpoint, token)
+		if c.fam != nil {
+			ans = inner(r, c)
+		}
+		ans = f.instead(ans, &s.behaviour, now)
+		s.mu.Unlock()
+		s.send(w, r, ans, f)
+	}
+}
+
+// authenticate finds the caller, or the answer to who has no valid token.
+func (s *Sim) authenticate(now time.Time, endpoint, token string) (caller, answer) {
+	at := s.st.access[hash(token)]
+	if at == nil {
+		return caller{}, apiAnswer(http.StatusUnauthorized, "Unauthorized")
+	}
+	if !now.Before(at.ExpiresAt) {
+		if endpoint != EndpointAPI {
+			return caller{}, apiAnswer(http.StatusUnauthorized, "Unauthorized")
+		}
+		status := s.behaviour.ExpiredAccess
+		return caller{}, apiAnswer(status, http.StatusText(status))
+	}
+	c := caller{fam: at.family, account: s.account(at.family.Account)}
+	if c.account == nil { // the state file outlived the configured account
+		return caller{}, apiAnswer(http.StatusUnauthorized, "Unauthorized")
+	}
+	return c, answer{}
+}
+
+// sites that the caller's token reaches: those of the whole grant for an
+// account-level app, which grow with each consent.
+func (s *Sim) sites(c caller) []string {
+	app := s.app(c.fam.Client)
+	if app != nil && app.Level == AccountLevel && c.fam.GrantType == "authorization_code" {
+		return s.st.grantOf(c.fam.Client, c.fam.Account).Sites
+	}
+	return c.fam.Sites
+}
+
+// resource is an element of accessible-resources.
+type resource struct {
+	ID        string   `json:"id"`
+	URL       string   `json:"url"`
+	Name      string   `json:"name"`
+	Scopes    []string `json:"scopes"`
+	AvatarURL string   `json:"avatarUrl"`
+}
+
+// resources answers one entry for each site and product, in random order.
+func (s *Sim) resources(_ *http.Request, c caller) answer {
+	list := []resource{}
+	switch s.behaviour.Resources {
+	case "empty":
+		return jsonAnswer(http.StatusOK, list)
+	case "error":
+		return jsonAnswer(http.StatusOK, apiError{http.StatusInternalServerError, "Internal server error"})
+	}
+	for _, id := range s.sites(c) {
+		site := s.site(id)
+		if site == nil {
+			continue
+		}
+		for _, p := range site.Products {
+			scopes := slices.DeleteFunc(slices.Clone(c.fam.Scopes), func(sc string) bool { return !slices.Contains(products([]string{sc}), p) })
+			if len(scopes) > 0 {
+				list = append(list, resource{site.CloudID, site.URL, site.Name, scopes, site.URL + "/avatars/240/site.png"})
+			}
+		}
+	}
+	if s.behaviour.Resources == "duplicated" {
+		list = append(list, list...)
+	}
+	s.rng.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	return jsonAnswer(http.StatusOK, list)
+}
+
+// me describes the account.
+func (s *Sim) me(_ *http.Request, c caller) answer {
+	if !slices.Contains(c.fam.Scopes, "read:me") {
+		return scopeMismatch()
+	}
+	return jsonAnswer(http.StatusOK, map[string]any{
+		"account_id": c.account.ID, "account_type": "atlassian", "account_status": "active",
+		"name": c.account.Name, "email": c.account.Email, "nickname": c.account.Name,
+		"picture": "https://avatar.example/" + c.account.ID,
+	})
+}
+
+// scopeMismatch is a 401 that no refresh cures.
+func scopeMismatch() answer {
+	return apiAnswer(http.StatusUnauthorized, "Unauthorized; scope does not match")
+}
+
+// product wraps a stub of a product's API: scope and site must fit.
+func (s *Sim) product(p string, inner func(c caller, site *Site) answer) func(*http.Request, caller) answer {
+	return func(r *http.Request, c caller) answer {
+		if !slices.Contains(products(c.fam.Scopes), p) {
+			return scopeMismatch()
+		}
+		site := s.site(r.PathValue("cloudid"))
+		if site == nil || !slices.Contains(s.sites(c), site.CloudID) || !slices.Contains(site.Products, p) {
+			return apiAnswer(http.StatusNotFound, "Not found")
+		}
+		return inner(c, site)
+	}
+}
+
+func (s *Sim) jiraMyself(c caller, site *Site) answer {
+	return jsonAnswer(http.StatusOK, map[string]any{
+		"self":      site.URL + "/rest/api/3/user?accountId=" + c.account.ID,
+		"accountId": c.account.ID, "accountType": "atlassian", "emailAddress": c.account.Email,
+		"displayName": c.account.Name, "active": true, "timeZone": "Etc/UTC", "locale": "en_US",
+	})
+}
+
+func (s *Sim) jiraProjects(_ caller, site *Site) answer {
+	values := []any{}
+	for i, key := range []string{"OPS", "WEB"} {
+		values = append(values, map[string]any{"id": 10000 + i, "key": key, "name": site.Name + " " + key, "projectTypeKey": "software"})
+	}
+	return jsonAnswer(http.StatusOK, map[string]any{"startAt": 0, "maxResults": 50, "total": len(values), "isLast": true, "values": values})
+}
+
+func (s *Sim) confluenceSpaces(_ caller, site *Site) answer {
+	results := []any{}
+	for i, key := range []string{"DOC", "TEAM"} {
+		results = append(results, map[string]any{"id": 20000 + i, "key": key, "name": site.Name + " " + key, "type": "global", "status": "current"})
+	}
+	return jsonAnswer(http.StatusOK, map[string]any{"results": results, "_links": map[string]any{"base": site.URL + "/wiki"}})
+}
