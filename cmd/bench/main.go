@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const usage = `usage: bench SUITE [flags]
+
+suites:
+  hot      the product's GetAccessToken against a bare gRPC server
+  noise    the bare server against itself: the noise floor of this machine
+
+flags:
+`
+
+func main() {
+	if len(os.Args) > 2 && os.Args[1] == childVerb {
+		if err := runChild(os.Args[2]); err != nil {
+			fmt.Fprintf(os.Stderr, "bench %s: %v\n", os.Args[2], err)
+			os.Exit(1)
+		}
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case ctx.Err() != nil:
+		fmt.Fprintln(os.Stderr, "bench: interrupted; nothing was reported")
+		os.Exit(130)
+	case errors.As(err, new(usageError)):
+		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+type usageError struct{ error }
+
+// options of one run.
+type options struct {
+	suite    string
+	jsonFile string
+	cases    []benchCase
+	rounds   int
+	duration time.Duration
+	warmUp   time.Duration
+	// profileDir, if set, receives one CPU profile of each server, over all rounds.
+	profileDir string
+}
+
+func parseOptions(args []string, stderr io.Writer) (options, error) {
+	var o options
+	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.Usage = func() {
+		fmt.Fprint(stderr, usage)
+		fs.PrintDefaults()
+	}
+	fs.StringVar(&o.jsonFile, "json", "", "also write one JSON object a line to this `file`")
+	cases := fs.String("cases", strings.Join(defaultCases(), ","), "comma-separated `list` of cases, mtls-cCALLERS-kCONNECTIONS")
+	fs.IntVar(&o.rounds, "rounds", 5, "interleaved rounds; the median is reported")
+	fs.DurationVar(&o.duration, "duration", 2*time.Second, "measured time of one case in one round, for each server")
+	fs.DurationVar(&o.warmUp, "warmup", 300*time.Millisecond, "unmeasured time before it")
+	fs.StringVar(&o.profileDir, "profile", "", "write CPU profiles of both servers into this `directory`; profiling itself costs a few per cent")
+	// The suite stands before or after the flags.
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		o.suite, args = args[0], args[1:]
+	}
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return o, err
+		}
+		return o, usageError{err}
+	}
+	rest := fs.Args()
+	if o.suite == "" && len(rest) > 0 {
+		o.suite, rest = rest[0], rest[1:]
+	}
+	if len(rest) > 0 {
+		return o, usageError{fmt.Errorf("unexpected argument %q; run with -h for help", rest[0])}
+	}
+	if o.suite == "" {
+		return o, usageError{errors.New("name a suite: hot or noise; run with -h for help")}
+	}
+	if o.rounds < 1 || o.duration <= 0 || o.warmUp < 0 {
+		return o, usageError{errors.New("-rounds and -duration must be positive, -warmup not negative")}
+	}
+	var err error
+	o.cases, err = parseCases(*cases)
+	if err != nil {
+		return o, usageError{err}
+	}
+	return o, nil
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o, err := parseOptions(args, stderr)
+	if err != nil {
+		return err
+	}
+	var product string
+	switch o.suite {
+	case "hot":
+		product = childProduct
+	case "noise":
+		product = childBare
+	default:
+		return usageError{fmt.Errorf("unknown suite %q: want hot or noise", o.suite)}
+	}
+	results, err := measureSuite(ctx, o, product, stderr)
+	if err != nil {
+		return err
+	}
+	if o.jsonFile != "" {
+		if err := writeJSONFile(o.jsonFile, results); err != nil {
+			return err
+		}
+	}
+	return writeTable(stdout, results)
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+)
+
+// writeJSONFile writes one object a line, replacing the file.
+func writeJSONFile(path string, results []result) (err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("writing results: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return writeJSON(f, results)
+}
+
+func writeJSON(w io.Writer, results []result) error {
+	enc := json.NewEncoder(w)
+	for _, r := range results {
+		if err := enc.Encode(r); err != nil {
+			return fmt.Errorf("writing results: %w", err)
+		}
+	}
+	return nil
+}
+
+// writeTable writes the results for people.
+func writeTable(w io.Writer, results []result) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprint(t, "suite\tcase\tmetric\tvalue\tbase\tratio\tlowest\thighest\tunit\t\n")
+	for _, r := range results {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%.3f\t%.3f\t%.3f\t%s\t\n",
+			r.Suite, r.Case, r.Metric, figure(r.Value), figure(r.Base), r.Ratio, r.lowest, r.highest, r.Unit)
+	}
+	return t.Flush()
+}
+
+// figure shows about four significant digits.
+func figure(v float64) string {
+	switch {
+	case v >= 1000:
+		return fmt.Sprintf("%.0f", v)
+	case v >= 10:
+		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%.3f", v)
+}
