@@ -32,6 +32,7 @@ func startBrowser(t *testing.T) *browser {
 		chromedp.ExecPath(path),
 		chromedp.NoSandbox, // tests run as root in containers, where Chromium's sandbox cannot start
 		chromedp.DisableGPU,
+		chromedp.IgnoreCertErrors, // the broker's certificate is of an authority that lives for one test
 		chromedp.NoFirstRun,
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-background-networking", true),
@@ -100,16 +101,32 @@ func (b *browser) text(t *testing.T) string {
 	return address + "\n" + body
 }
 
-// allow logs in at the provider as account and allows what is asked for. The
-// page that follows is in last, an element that the page must have.
+// atProvider is on the provider's first page: its login, or its consent page if
+// the person is still logged in from before.
+const atProvider = chromedp.CSS("#login, #consent")
+
+// allow logs in at the provider as account, if it asks, and allows what is
+// asked for; last is an element of the page that must follow.
 func (b *browser) allow(t *testing.T, account string, last chromedp.CSS) {
 	t.Helper()
-	b.do(t, "logging in at the provider",
-		chromedp.WaitVisible(chromedp.CSS("#login")),
-		chromedp.SendKeys(chromedp.CSS("input[name=account]"), account))
-	b.shoot(t, "login")
-	b.do(t, "waiting for the provider's consent page",
-		chromedp.Click(chromedp.CSS("#submit")), chromedp.WaitVisible(chromedp.CSS("#consent")))
-	b.shoot(t, "provider-consent")
-	b.do(t, "allowing the access", chromedp.Click(chromedp.CSS("#allow")), chromedp.WaitVisible(last))
+	b.decide(t, account, "#allow", last)
+}
+
+// deny is allow with the other answer.
+func (b *browser) deny(t *testing.T, account string, last chromedp.CSS) {
+	t.Helper()
+	b.decide(t, account, "#deny", last)
+}
+
+func (b *browser) decide(t *testing.T, account string, button, last chromedp.CSS) {
+	t.Helper()
+	b.do(t, "waiting for the provider", chromedp.WaitVisible(atProvider))
+	if strings.Contains(b.shoot(t, "provider"), "Log in") {
+		b.do(t, "logging in at the provider",
+			chromedp.SendKeys(chromedp.CSS("input[name=account]"), account),
+			chromedp.Click(chromedp.CSS("#submit")),
+			chromedp.WaitVisible(chromedp.CSS("#consent")))
+		b.shoot(t, "provider-consent")
+	}
+	b.do(t, "answering with "+string(button), chromedp.Click(button), chromedp.WaitVisible(last))
 }
