@@ -214,6 +214,7 @@ const (
 	EventAlternateKept     EventType = "ALTERNATE_KEPT"
 	EventAlternatePromoted EventType = "ALTERNATE_PROMOTED"
 	EventScopesChanged     EventType = "SCOPES_CHANGED"
+	EventSitesChanged      EventType = "SITES_CHANGED"
 	EventRejected          EventType = "ACCESS_REJECTED"
 	EventLapsed            EventType = "LAPSED"
 	EventRevoked           EventType = "REVOKED"

@@ -1,0 +1,202 @@
+package family
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/holdfast-io/holdfast/secret"
+)
+
+// world drives one grant with random events and checks the invariants against
+// its own, independent bookkeeping of what was sent when.
+type world struct {
+	timing Timing
+	now    time.Time
+	state  State
+	ids    int
+	// flying are spends whose outcome has not been told yet; a crash forgets them.
+	flying []Spend
+	// announced is when each token was first announced since it became current
+	// and may have left; a provably unsent token is deleted.
+	announced map[string]time.Time
+	gambled   map[string]time.Time // last tries, by token
+	// generationOf is the generation that each refresh token was received for.
+	generationOf map[string]uint64
+	settledMax   uint64
+	fence        uint64
+	forced       bool
+}
+
+func (w *world) newPair(generation uint64) Pair {
+	w.ids++
+	r := fmt.Sprintf("r%d", w.ids)
+	w.generationOf[r] = generation
+	return Pair{Refresh: secret.New(r), Access: secret.New(fmt.Sprintf("a%d", w.ids)), ExpiresIn: time.Hour}
+}
+
+func (w *world) begin(t *rapid.T) {
+	need := Need{
+		Force: rapid.IntRange(0, 9).Draw(t, "force") == 0, LastTryAllowed: rapid.Bool().Draw(t, "lastTry"),
+		MinTTL: rapid.SampledFrom([]time.Duration{0, time.Minute, w.timing.AccessGrace}).Draw(t, "minTTL"),
+	}
+	before := w.state
+	w.ids++
+	next, sp, _, err := Begin(before, w.timing, w.now, fmt.Sprint("id", w.ids), need)
+	if err != nil {
+		return
+	}
+	token := sp.Token.Reveal()
+	switch {
+	case before.Phase != Active && before.Phase != Suspected:
+		t.Fatalf("spends in phase %v", before.Phase)
+	case before.Attempt != nil && w.now.Before(before.Attempt.LeaseUntil):
+		t.Fatal("a second attempt while the lease runs")
+	case sp.Fence <= w.fence:
+		t.Fatalf("fence %d after %d", sp.Fence, w.fence)
+	case w.generationOf[token] < w.settledMax:
+		t.Fatalf("token of generation %d is sent after %d settled", w.generationOf[token], w.settledMax)
+	case sp.SendBefore.Add(w.timing.HTTPTimeout + w.timing.ClockMargin).After(next.Attempt.LeaseUntil):
+		t.Fatal("the guard lets an answer come after the lease")
+	}
+	left := before.Access.ExpiresAt.Sub(w.now)
+	if _, open := before.FirstAnnounced(); !open && len(before.Alternates) == len(next.Alternates) &&
+		!need.Force && !before.Access.Rejected && left > w.timing.AccessGrace {
+		t.Fatalf("rotates with %v left", left)
+	}
+	w.checkLeeway(t, sp, token)
+	if _, known := w.announced[token]; !known {
+		w.announced[token] = w.now
+	}
+	w.fence = sp.Fence
+	w.state, w.flying = next, append(w.flying, sp)
+}
+
+// checkLeeway allows a token that may have left before only inside the leeway
+// of its first announcement (or of a last try), or as a last try.
+func (w *world) checkLeeway(t *rapid.T, sp Spend, token string) {
+	first, sent := w.announced[token]
+	if !sent {
+		return
+	}
+	if sp.Kind == LastTry {
+		w.gambled[token] = w.now
+		return
+	}
+	if gamble, ok := w.gambled[token]; ok {
+		first = gamble
+	}
+	if latest := sp.SendBefore.Add(w.timing.HTTPTimeout); !latest.Before(first.Add(w.timing.Leeway)) {
+		t.Fatalf("a token announced at %v may arrive at %v, after the leeway", first, latest)
+	}
+}
+
+func (w *world) settle(t *rapid.T) {
+	if len(w.flying) == 0 {
+		return
+	}
+	i := rapid.IntRange(0, len(w.flying)-1).Draw(t, "which")
+	sp := w.flying[i]
+	w.flying = slices.Delete(w.flying, i, i+1)
+	class := Class(rapid.IntRange(1, 6).Draw(t, "class"))
+	o := Outcome{Class: class}
+	if class == Settled {
+		o.Pair = w.newPair(sp.Generation + 1)
+	}
+	before := w.state
+	next, events := Settle(before, w.timing, w.now, sp, o)
+	mine := before.Attempt != nil && before.Attempt.ID == sp.AttemptID
+	if !mine && (next.Generation != before.Generation || next.Phase != before.Phase || !next.Refresh.Equal(before.Refresh)) {
+		t.Fatal("a fenced attempt changed more than the alternates")
+	}
+	if mine && class != Settled && class != InDoubt && before.Doubt == nil { // the provider did not spend it
+		delete(w.announced, sp.Token.Reveal())
+	}
+	if mine && sp.Kind == LastTry && class != InDoubt && class != Refused && class != Settled {
+		delete(w.gambled, sp.Token.Reveal())
+	}
+	if class == Settled && mine && next.Refresh.Reveal() != o.Pair.Refresh.Reveal() {
+		t.Fatal("the successor was not taken")
+	}
+	if len(events) > 0 && events[len(events)-1].Fence != next.Fence {
+		t.Fatal("the newest journal entry does not carry the fence")
+	}
+	w.state = next
+}
+
+func (w *world) check(t *rapid.T, before State) {
+	s := w.state
+	switch {
+	case s.Generation < before.Generation:
+		t.Fatalf("generation went from %d to %d", before.Generation, s.Generation)
+	case s.Fence < before.Fence:
+		t.Fatalf("fence went from %d to %d", before.Fence, s.Fence)
+	case before.Phase == Revoked && s.Phase != Revoked && s.FamilyFirst == before.FamilyFirst:
+		t.Fatal("a revoked family came back")
+	case before.Phase == Lapsed && s.Phase == Active && s.FamilyFirst == before.FamilyFirst:
+		t.Fatal("a lapsed family came back")
+	case len(s.Alternates) > 2:
+		t.Fatalf("%d alternates", len(s.Alternates))
+	case s.Refresh.Empty():
+		t.Fatal("the refresh token was deleted")
+	case s.Phase == Lapsed && before.Phase == Active && before.Doubt == nil && before.Attempt == nil:
+		t.Fatal("a family without any open question lapsed")
+	}
+	w.settledMax = max(w.settledMax, s.Generation)
+	if until := s.ServableUntil(w.timing); !until.IsZero() {
+		if until.After(s.Access.ExpiresAt) {
+			t.Fatal("served past its expiry")
+		}
+		if first, open := s.FirstAnnounced(); open && until.After(first.Add(w.timing.AccessGrace)) {
+			t.Fatal("served past the access grace of an announced attempt")
+		}
+	}
+}
+
+func TestRandomEventsKeepTheInvariants(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		tm := rapid.SampledFrom([]Timing{timing(), strictTiming(InDoubtLastTry), strictTiming(InDoubtLapse)}).Draw(t, "timing")
+		w := &world{timing: tm, now: t0, announced: map[string]time.Time{}, gambled: map[string]time.Time{}, generationOf: map[string]uint64{}}
+		w.state, _ = Start(t0, t0, w.newPair(1))
+		w.settledMax, w.fence = 1, w.state.Fence
+		step := func(f func(*rapid.T)) func(*rapid.T) {
+			return func(t *rapid.T) {
+				before := w.state
+				f(t)
+				w.check(t, before)
+			}
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"begin":  step(w.begin),
+			"begin2": step(w.begin),
+			"settle": step(w.settle),
+			"crash":  step(func(*rapid.T) { w.flying = nil }),
+			"seconds": step(func(t *rapid.T) {
+				w.now = w.now.Add(time.Duration(rapid.IntRange(1, 90).Draw(t, "s")) * time.Second)
+			}),
+			"minutes": step(func(t *rapid.T) {
+				w.now = w.now.Add(time.Duration(rapid.IntRange(1, 70).Draw(t, "m")) * time.Minute)
+			}),
+			"reject": step(func(*rapid.T) { w.state, _, _ = Reject(w.state, w.now, w.state.Generation) }),
+			"expire": step(func(*rapid.T) {
+				if Plan(w.state, w.timing, w.now, Need{}).Verb == Expire {
+					w.state, _ = Lapse(w.state, w.timing, w.now)
+				}
+			}),
+			"reconsent": step(func(t *rapid.T) {
+				if rapid.IntRange(0, 5).Draw(t, "rare") == 0 {
+					w.state, _ = Replace(w.state, w.now, w.now, w.newPair(w.state.Generation+1))
+					w.fence = w.state.Fence
+				}
+			}),
+			"revoke": step(func(t *rapid.T) {
+				if rapid.IntRange(0, 19).Draw(t, "rare") == 0 {
+					w.state, _ = Revoke(w.state, w.now, "")
+				}
+			}),
+		})
+	})
+}
