@@ -30,8 +30,9 @@
 // The word in [family.Outcome].Code is the row's code or one of:
 //
 //	guard            the guard said no
-//	timeout canceled dns dial refused proxy tls   where it ended, usually before the request
-//	reset closed broken                           how the connection ended
+//	dns dial refused proxy tls   where it ended before the request
+//	timeout canceled             before the request or after it; the class tells
+//	reset closed broken          how the connection ended
 //	http_NNN         a status without a listed error
 //	truncated oversize not_json                   what was wrong with a 2xx body
 //	no_access_token no_refresh_token malformed_pair

@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -130,6 +132,9 @@ func provider(t *testing.T, p Profile, o Options) *Provider {
 	t.Cleanup(got.Close)
 	return got
 }
+
+// quiet keeps a test server's complaints about its clients out of the output.
+func quiet(s *httptest.Server) { s.Config.ErrorLog = log.New(io.Discard, "", 0) }
 
 // countingDial counts what is dialled, attempts that fail included.
 type countingDial struct{ n atomic.Int64 }

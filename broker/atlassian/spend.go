@@ -3,7 +3,6 @@ package atlassian
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -121,7 +120,6 @@ func failureWord(err error) string {
 	var dns *net.DNSError
 	var stage *stageError
 	var timeout net.Error
-	var alert tls.AlertError
 	switch {
 	case errors.Is(err, context.Canceled):
 		return "canceled"
@@ -139,8 +137,6 @@ func failureWord(err error) string {
 		return "reset"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "closed"
-	case errors.As(err, &alert):
-		return "tls"
 	}
 	return "broken"
 }
