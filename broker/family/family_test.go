@@ -417,3 +417,15 @@ func TestTimingReportsAllThatIsWrong(t *testing.T) {
 		t.Errorf("the bound itself is allowed: %v", err)
 	}
 }
+
+func TestALatePairOlderThanWhatIsSettledIsDropped(t *testing.T) {
+	s, slow := begun(t, started(), timing(), 3600, "slow", Need{})
+	s, sp := begun(t, s, timing(), 3660, "b", Need{})
+	s = settledWith(s, 3661, sp, success("2"))
+	s, sp = begun(t, s, timing(), 7300, "c", Need{})
+	s = settledWith(s, 7301, sp, success("3"))
+	s, events := Settle(s, timing(), at(7302), slow, success("2-slow"))
+	if len(s.Alternates) != 0 || len(events) != 0 {
+		t.Fatalf("a successor of generation 2 was kept beside generation %d", s.Generation)
+	}
+}
