@@ -53,7 +53,7 @@ counterpart() {
   local mark=e2e/node_modules/.package-lock.json
   [ "$mark" -nt e2e/package-lock.json ] && return
   echo "setup: installing the counterpart of the end-to-end tests (npm ci in e2e/)"
-  (cd e2e && npm ci --no-audit --no-fund --loglevel=error </dev/null) ||
+  (cd e2e && npm ci --no-audit --no-fund --no-update-notifier --loglevel=error </dev/null) ||
     problems+=("npm ci failed; repeat it to see why: cd e2e && npm ci")
 }
 
