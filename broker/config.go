@@ -97,3 +97,10 @@ func (c *Config) validate() error {
 	}
 	return errors.Join(errs...)
 }
+
+// nobody is the Observer that is told nothing.
+type nobody struct{}
+
+func (nobody) Attempt(string, family.AttemptKind, family.Class, time.Duration) {}
+func (nobody) HotHit()                                                         {}
+func (nobody) HotMiss()                                                        {}

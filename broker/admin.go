@@ -1,0 +1,208 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/holdfast-io/holdfast/broker/atlassian"
+	"github.com/holdfast-io/holdfast/broker/family"
+	"github.com/holdfast-io/holdfast/broker/policy"
+	"github.com/holdfast-io/holdfast/storage"
+)
+
+// enterAdmin passes the gate for an act on one grant, which is named by id or address.
+func (b *Broker) enterAdmin(caller Caller, method, id string, a storage.Address) (call, string, error) {
+	c, err := b.enter(caller, method, policy.Admin, a)
+	if id == "" {
+		id = a.GrantID()
+	}
+	c.rec.GrantID = id
+	return c, id, err
+}
+
+// Grant tells about one grant and its newest journal entries, newest first.
+func (b *Broker) Grant(ctx context.Context, caller Caller, id string, a storage.Address) (*GrantInfo, []family.Event, error) {
+	c, id, err := b.enterAdmin(caller, "GetGrant", id, a)
+	var info *GrantInfo
+	var events []family.Event
+	if err == nil {
+		info, events, err = b.grant(ctx, &c, id)
+	}
+	if err = c.done(err); err != nil {
+		return nil, nil, err
+	}
+	return info, events, nil
+}
+
+func (b *Broker) grant(ctx context.Context, c *call, id string) (*GrantInfo, []family.Event, error) {
+	const newest = 64 // as many as a backend keeps
+	g, err := b.store.Grant(ctx, id)
+	if err != nil {
+		return nil, nil, storeError("reading a grant", c.named(id), err)
+	}
+	c.about(&g)
+	events, err := b.store.Events(ctx, id, newest)
+	if err != nil {
+		return nil, nil, storeError("reading the journal of", g.Address.String(), err)
+	}
+	return b.info(&g), events, nil
+}
+
+// named is how the caller named the grant.
+func (c *call) named(id string) string {
+	if c.rec.Grant != "" {
+		return c.rec.Grant
+	}
+	return id
+}
+
+// Revoke ends the grant's family durably, then tries the provider. When it
+// returned, no call that starts later gets the token from this broker.
+func (b *Broker) Revoke(ctx context.Context, caller Caller, id string, a storage.Address, reason string) (*RevokeResult, error) {
+	c, id, err := b.enterAdmin(caller, "RevokeGrant", id, a)
+	c.rec.Detail = reason
+	var result *RevokeResult
+	if err == nil {
+		result, err = b.revoke(ctx, &c, id, caller.Name)
+	}
+	if err = c.done(err); err != nil {
+		return nil, err
+	}
+	return result, nil
+}
+
+func (b *Broker) revoke(ctx context.Context, c *call, id, by string) (*RevokeResult, error) {
+	e, err := b.change(ctx, id, func(g *storage.Grant) ([]family.Event, error) {
+		var events []family.Event
+		g.State, events = family.Revoke(g.State, b.now(), "by "+by)
+		if g.ReauthAllowed && len(events) == 0 {
+			events = []family.Event{{Type: family.EventRevoked, At: b.now(), Generation: g.State.Generation, Fence: g.State.Fence, Detail: "by " + by}}
+		}
+		g.ReauthAllowed = false
+		return events, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.about(&e.grant)
+	result := &RevokeResult{Grant: *b.info(&e.grant), LastTokenExpiresAt: e.grant.State.Access.ExpiresAt}
+	if e.grant.State.Attempt != nil {
+		// The newest token is the one to revoke, and it is on its way: the
+		// attempt in flight settles into the revoked record and sends that.
+		result.ProviderRevocation = string(atlassian.RevocationUnverified)
+		return result, nil
+	}
+	result.ProviderRevocation = string(b.revokeAtProvider(ctx, &e.grant))
+	return result, nil
+}
+
+// revokeAtProvider sends the newest refresh token to the provider's revocation endpoint, if it has one.
+func (b *Broker) revokeAtProvider(ctx context.Context, g *storage.Grant) atlassian.Revocation {
+	a := b.apps[g.App]
+	if a == nil {
+		return atlassian.RevocationUnverified
+	}
+	credentials, err := a.credentials(b.now())
+	if err != nil {
+		return atlassian.RevocationUnverified
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timing.HTTPTimeout)
+	defer cancel()
+	return b.cfg.Provider.Revoke(ctx, credentials, g.State.Refresh)
+}
+
+// revokeSettled finishes at the provider what a revocation left to the attempt in flight.
+func (b *Broker) revokeSettled(ctx context.Context, g *storage.Grant) {
+	if g.State.Phase == family.Revoked {
+		b.log.Info("revoking at the provider after the attempt in flight settled", "grant", g.Address.String(), "result", string(b.revokeAtProvider(ctx, g)))
+	}
+}
+
+// Reauth lets a person consent again for an existing grant, a revoked one included.
+func (b *Broker) Reauth(ctx context.Context, caller Caller, id string, a storage.Address) (*ConsentLink, error) {
+	c, id, err := b.enterAdmin(caller, "StartReauth", id, a)
+	var l *ConsentLink
+	if err == nil {
+		l, err = b.reauth(ctx, &c, id, caller)
+	}
+	if err = c.done(err); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+func (b *Broker) reauth(ctx context.Context, c *call, id string, caller Caller) (*ConsentLink, error) {
+	e, err := b.change(ctx, id, func(g *storage.Grant) ([]family.Event, error) {
+		g.ReauthAllowed = true
+		return []family.Event{{Type: family.EventReauthStarted, At: b.now(), Generation: g.State.Generation, Fence: g.State.Fence, Detail: "by " + caller.Name}}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.about(&e.grant)
+	app := ""
+	if b.apps[e.grant.App] != nil {
+		app = e.grant.App
+	}
+	return b.startConsent(ctx, caller, ConsentRequest{Address: e.grant.Address, App: app})
+}
+
+// ForceRefresh rotates now, whatever the access token has left: tokens handed
+// out before die within the provider's access grace.
+func (b *Broker) ForceRefresh(ctx context.Context, caller Caller, id string, a storage.Address) (*GrantInfo, error) {
+	c, id, err := b.enterAdmin(caller, "ForceRefresh", id, a)
+	var info *GrantInfo
+	if err == nil {
+		info, err = b.forceRefresh(ctx, &c, id)
+	}
+	if err = c.done(err); err != nil {
+		return nil, err
+	}
+	return info, nil
+}
+
+func (b *Broker) forceRefresh(ctx context.Context, c *call, id string) (*GrantInfo, error) {
+	sl, err := b.load(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	before := sl.entry.Load()
+	c.about(&before.grant)
+	const rounds = 4 // the first may only have waited for a refresh that was under way
+	for range rounds {
+		e := sl.entry.Load()
+		now := b.now()
+		d := family.Plan(e.grant.State, b.cfg.Timing, now, family.Need{Force: true})
+		switch d.Verb {
+		case family.Deny:
+			return nil, b.denied(&e.grant, d.Deny)
+		case family.Wait:
+			if err := b.wait(ctx, e, d.Until.Sub(now)); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if err := b.refresh(ctx, sl, family.Need{Force: true}); err != nil {
+			return nil, err
+		}
+		if e := sl.entry.Load(); e.grant.State.Generation > before.grant.State.Generation {
+			c.about(&e.grant)
+			return b.info(&e.grant), nil
+		}
+		if e := sl.entry.Load(); e.grant.State.Attempt == nil {
+			return nil, b.notRotated(e)
+		}
+	}
+	return nil, inProgress(&before.grant, nil, retrySoon)
+}
+
+// notRotated says why a forced refresh did not rotate.
+func (b *Broker) notRotated(e *entry) error {
+	now := b.now()
+	if d := family.Plan(e.grant.State, b.cfg.Timing, now, family.Need{Force: true}); d.Verb == family.Deny {
+		return b.denied(&e.grant, d.Deny)
+	}
+	return &Error{Reason: ReasonProviderUnavailable, RetryAfter: max(e.grant.State.NotBefore.Sub(now), time.Second),
+		Message: fmt.Sprintf("%s was not rotated: the provider did not give a new token; `holdfast grants show %s` lists what happened", e.grant.Address, e.grant.Address)}
+}

@@ -1,0 +1,122 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/holdfast-io/holdfast/storage"
+)
+
+// Broker owns the grants of one store. Make one with New; end it with Close.
+// It is safe for concurrent use.
+type Broker struct {
+	cfg     Config
+	store   *storage.Store
+	now     func() time.Time
+	log     *slog.Logger
+	apps    map[string]*app
+	hot     cache
+	flights singleflight.Group
+	started time.Time
+
+	// work counts detached attempts; Close waits for it.
+	work   sync.WaitGroup
+	mu     sync.Mutex // guards closed
+	closed bool
+	// ctx ends detached work's patience, not its settlements: see detach.
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+// New returns a broker over cfg. It starts one goroutine, which Close ends.
+func New(cfg Config) (*Broker, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if cfg.Observe == nil {
+		cfg.Observe = nobody{}
+	}
+	if cfg.LinkTTL == 0 {
+		cfg.LinkTTL = 30 * time.Minute
+	}
+	if cfg.ConsentTTL == 0 {
+		cfg.ConsentTTL = 15 * time.Minute
+	}
+	apps, err := newApps(cfg.Apps)
+	if err != nil {
+		return nil, err
+	}
+	b := &Broker{
+		cfg: cfg, store: cfg.Store, log: cfg.Log, apps: apps,
+		// Wall time without a monotonic reading: the leeway goes on while the
+		// machine is suspended, a monotonic clock does not.
+		now: func() time.Time { return cfg.Now().Round(0) },
+	}
+	b.started = b.now()
+	b.ctx, b.cancel = context.WithCancel(context.Background())
+	b.work.Go(b.sweepCache)
+	return b, nil
+}
+
+// Close refuses new attempts and waits until those under way have settled, or
+// ctx ends: then it says that some had not.
+func (b *Broker) Close(ctx context.Context) error {
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
+	b.cancel()
+	done := make(chan struct{})
+	go func() {
+		b.work.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for attempts under way to settle: %w", ctx.Err())
+	}
+}
+
+// begin counts one piece of detached work; false: the broker is closing. The
+// caller must call b.work.Done after true.
+func (b *Broker) begin() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return false
+	}
+	b.work.Add(1)
+	return true
+}
+
+// detach returns a context for work that must finish although its caller may
+// leave: bounded on its own, counted by begin, waited for by Close.
+func detach(ctx context.Context, bound time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), bound)
+}
+
+// sweepCache drops cache entries that can serve nothing any more.
+func (b *Broker) sweepCache() {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-b.ctx.Done():
+			return
+		case <-tick.C:
+			b.hot.sweep(b.now(), b.cfg.Timing)
+		}
+	}
+}

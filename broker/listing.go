@@ -1,0 +1,164 @@
+package broker
+
+import (
+	"context"
+	"time"
+
+	"github.com/holdfast-io/holdfast/broker/family"
+	"github.com/holdfast-io/holdfast/broker/policy"
+	"github.com/holdfast-io/holdfast/storage"
+)
+
+const (
+	defaultPage = 100
+	mostPage    = 1000
+)
+
+// Grants lists grants in order of their ids; the second result is the next
+// page's token, empty on the last page.
+func (b *Broker) Grants(ctx context.Context, caller Caller, f GrantFilter) ([]GrantInfo, string, error) {
+	c, err := b.enter(caller, "ListGrants", policy.Admin, storage.Address{})
+	var page []GrantInfo
+	var next string
+	if err == nil {
+		page, next, err = b.page(ctx, f, func(storage.Address) bool { return true })
+	}
+	if err = c.done(err); err != nil {
+		return nil, "", err
+	}
+	return page, next, nil
+}
+
+// MyGrants lists the grants that the caller may draw from.
+func (b *Broker) MyGrants(ctx context.Context, caller Caller, pageSize int, pageToken string) ([]GrantInfo, string, error) {
+	c, err := b.enterListing(caller)
+	var page []GrantInfo
+	var next string
+	if err == nil {
+		page, next, err = b.page(ctx, GrantFilter{PageSize: pageSize, PageToken: pageToken}, func(a storage.Address) bool {
+			return b.cfg.Policy.Decide(caller.Name, policy.Draw, a).Allow
+		})
+	}
+	if err = c.done(err); err != nil {
+		return nil, "", err
+	}
+	return page, next, nil
+}
+
+// enterListing lets every known caller list: the policy filters row by row.
+func (b *Broker) enterListing(caller Caller) (call, error) {
+	c, err := b.enter(caller, "ListMyGrants", policy.Draw, storage.Address{})
+	if err != nil && ReasonOf(err) == ReasonCallerNotAllowed && b.cfg.Policy.Knows(caller.Name) {
+		c.rec.Rule = "own grants only"
+		err = nil
+	}
+	return c, err
+}
+
+// page reads on until it has a page of grants that see allows.
+func (b *Broker) page(ctx context.Context, f GrantFilter, see func(storage.Address) bool) ([]GrantInfo, string, error) {
+	size := f.PageSize
+	if size == 0 {
+		size = defaultPage
+	}
+	if size < 0 || size > mostPage {
+		return nil, "", invalid("page_size", "page_size must be from 1 to %d", mostPage)
+	}
+	out := []GrantInfo{}
+	filter := storage.Filter{Tenant: f.Tenant, Product: f.Product, Phase: f.Phase, After: f.PageToken, Limit: mostPage}
+	for {
+		rows, err := b.store.Grants(ctx, filter)
+		if err != nil {
+			return nil, "", storeError("listing", "grants", err)
+		}
+		for i := range rows {
+			if !see(rows[i].Address) {
+				continue
+			}
+			if len(out) == size {
+				return out, out[size-1].ID, nil
+			}
+			out = append(out, *b.info(&rows[i]))
+		}
+		if len(rows) < filter.Limit {
+			return out, "", nil
+		}
+		filter.After = rows[len(rows)-1].ID
+	}
+}
+
+// info is a grant without its secrets.
+func (b *Broker) info(g *storage.Grant) *GrantInfo {
+	s, t := &g.State, &b.cfg.Timing
+	i := &GrantInfo{
+		ID: g.ID, Address: g.Address, App: g.App, Account: g.Account, Phase: s.Phase, Lapse: s.Lapse,
+		Generation: s.Generation, Scopes: s.Access.Scopes, Sites: g.Sites, CreatedAt: g.CreatedAt,
+		ConsentedAt: s.FamilyStarted, LastExchange: s.LastExchange, AccessExpiresAt: s.Access.ExpiresAt,
+		InDoubt: s.Doubt != nil, AttemptRunning: s.Attempt != nil, NextAttempt: s.NotBefore,
+	}
+	if s.Phase != family.Lapsed && s.Phase != family.Revoked {
+		if t.IdleLimit > 0 {
+			i.IdleDeadline = s.LastExchange.Add(t.IdleLimit)
+		}
+		if t.AbsoluteLimit > 0 {
+			i.AbsoluteDeadline = s.FamilyStarted.Add(t.AbsoluteLimit)
+		}
+	}
+	return i
+}
+
+// Status tells how this broker fares.
+func (b *Broker) Status(ctx context.Context, caller Caller) (*Status, error) {
+	c, err := b.enter(caller, "GetStatus", policy.Admin, storage.Address{})
+	var s *Status
+	if err == nil {
+		s, err = b.status(ctx)
+	}
+	if err = c.done(err); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (b *Broker) status(ctx context.Context) (*Status, error) {
+	reasons := b.NotReady(ctx)
+	s := &Status{
+		Version: b.cfg.Version, Environment: b.cfg.Environment, Provider: b.cfg.Provider.Profile().Name, StoreID: b.store.StoreID(),
+		StartedAt: b.started, Now: b.now(), Ready: len(reasons) == 0, Reasons: reasons, Families: make(map[family.Phase]int),
+	}
+	filter := storage.Filter{Limit: mostPage}
+	for {
+		rows, err := b.store.Grants(ctx, filter)
+		if err != nil {
+			return nil, storeError("counting", "grants", err)
+		}
+		for i := range rows {
+			s.Families[rows[i].State.Phase]++
+		}
+		if len(rows) < filter.Limit {
+			break
+		}
+		filter.After = rows[len(rows)-1].ID
+	}
+	for _, id := range b.appIDs() {
+		s.Apps = append(s.Apps, b.apps[id].status(b.now()))
+	}
+	return s, nil
+}
+
+// NotReady says why this broker can not do its work now, one sentence each;
+// none: it is ready.
+func (b *Broker) NotReady(ctx context.Context) []string {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	var reasons []string
+	if err := b.store.Health(ctx); err != nil {
+		reasons = append(reasons, "store: "+err.Error())
+	}
+	for _, id := range b.appIDs() {
+		if secrets, err := b.apps[id].Secrets(); err != nil || len(secrets) == 0 {
+			reasons = append(reasons, "app "+id+": its client secret cannot be read")
+		}
+	}
+	return reasons
+}

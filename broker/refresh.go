@@ -1,0 +1,259 @@
+package broker
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/holdfast-io/holdfast/broker/family"
+	"github.com/holdfast-io/holdfast/storage"
+)
+
+// refresh joins or starts the one refresh of the grant in this process and
+// waits for it, or for ctx. The refresh itself depends on neither.
+func (b *Broker) refresh(ctx context.Context, sl *slot, need family.Need) error {
+	e := sl.entry.Load()
+	ended := b.flights.DoChan("refresh "+e.grant.ID, func() (any, error) {
+		if !b.begin() {
+			return nil, &Error{Reason: ReasonProviderUnavailable, RetryAfter: retrySoon, Message: "this broker is shutting down"}
+		}
+		defer b.work.Done()
+		// Detached: the first caller's deadline and cancellation end only its own wait.
+		ctx, cancel := detach(ctx, b.cfg.Timing.Lease+settlePatience)
+		defer cancel()
+		return nil, b.attempt(ctx, e.grant.ID, need)
+	})
+	select {
+	case r := <-ended:
+		return r.Err
+	case <-ctx.Done():
+		return inProgress(&e.grant, ctx.Err(), b.cfg.Timing.Lease)
+	}
+}
+
+// refreshAhead refreshes in the background while the present token is served.
+func (b *Broker) refreshAhead(ctx context.Context, sl *slot) {
+	if !sl.background.CompareAndSwap(false, true) {
+		return
+	}
+	if !b.begin() {
+		sl.background.Store(false)
+		return
+	}
+	// Detached and counted: the caller has its answer and is gone.
+	ctx, cancel := detach(ctx, b.cfg.Timing.Lease+settlePatience)
+	go func() {
+		defer b.work.Done()
+		defer cancel()
+		defer sl.background.Store(false)
+		if err := b.refresh(ctx, sl, family.Need{}); err != nil {
+			b.log.Warn("refreshing ahead of expiry failed; the present token is served on",
+				"grant", sl.entry.Load().grant.Address.String(), "error", err)
+		}
+	}()
+}
+
+// attempt makes at most one spend per client secret. It returns nil whenever
+// planning again tells the caller what became of it.
+func (b *Broker) attempt(ctx context.Context, id string, need family.Need) error {
+	for range 3 {
+		g, err := b.store.Grant(ctx, id)
+		if err != nil {
+			return storeError("reading a grant", id, err)
+		}
+		b.hot.publish(g, b.now())
+		d := family.Plan(g.State, b.cfg.Timing, b.now(), need)
+		if d.Verb == family.Expire {
+			return b.expire(ctx, id)
+		}
+		if d.Verb != family.Refresh && !(d.Verb == family.Serve && d.Ahead) {
+			return nil
+		}
+		class, err := b.attemptOnce(ctx, g, need)
+		if err != nil || class != family.Misconfigured {
+			return err
+		}
+		// The app has turned to its other secret, or is paused, which the next round says.
+	}
+	return nil
+}
+
+// attemptOnce announces, spends and settles one attempt.
+func (b *Broker) attemptOnce(ctx context.Context, g storage.Grant, need family.Need) (family.Class, error) {
+	a := b.apps[g.App]
+	if a == nil {
+		return 0, &Error{Reason: ReasonAppPaused, Message: fmt.Sprintf("app %q of %s is not configured any more: put it back into the configuration", g.App, g.Address)}
+	}
+	credentials, err := a.credentials(b.now())
+	if err != nil {
+		return 0, err
+	}
+	// Prove the write path before anything is spent: a successor that cannot be
+	// stored is a family lost.
+	if err := b.store.Health(ctx); err != nil {
+		return 0, &Error{Reason: ReasonStoreUnavailable, RetryAfter: retrySoon, Message: "the store cannot be written, so nothing is spent", cause: err}
+	}
+	g, sp, err := b.announce(ctx, g, need)
+	if err != nil {
+		return 0, err
+	}
+	started := time.Now()
+	outcome := b.cfg.Provider.Refresh(ctx, credentials, sp.Token, func() error {
+		if !b.now().Before(sp.SendBefore) {
+			return errors.New("the lease is too short to send now")
+		}
+		return nil
+	})
+	b.cfg.Observe.Attempt(a.ID, sp.Kind, outcome.Class, time.Since(started))
+	a.learn(b.now(), outcome)
+	b.logOutcome(&g, sp, outcome)
+	return outcome.Class, b.settle(ctx, g, sp, outcome)
+}
+
+// announce makes the attempt durable. Nothing was sent if it fails.
+func (b *Broker) announce(ctx context.Context, g storage.Grant, need family.Need) (storage.Grant, family.Spend, error) {
+	st, sp, events, err := family.Begin(g.State, b.cfg.Timing, b.now(), rand.Text(), need)
+	if err != nil {
+		return g, sp, internal("beginning an attempt", err)
+	}
+	g.State = st
+	next, err := b.swap(ctx, g, events)
+	if errors.Is(err, storage.ErrUnknown) {
+		// Find out by re-reading for our own attempt, never by spending.
+		fresh, rerr := b.store.Grant(ctx, g.ID)
+		if rerr == nil && fresh.State.Attempt != nil && fresh.State.Attempt.ID == sp.AttemptID {
+			b.hot.publish(fresh, b.now())
+			return fresh, sp, nil
+		}
+	}
+	if err != nil {
+		return g, sp, swapError(g.Address, err)
+	}
+	return next, sp, nil
+}
+
+// settlePatience is how long a settlement is tried to be stored. The pair is
+// in memory only until then.
+const settlePatience = 2 * time.Minute
+
+// settle records the outcome, come what may: the successor is the only live
+// token of the family. It retries until the store took it or the patience ended.
+func (b *Broker) settle(ctx context.Context, g storage.Grant, sp family.Spend, o family.Outcome) error {
+	ctx, cancel := detach(ctx, settlePatience)
+	defer cancel()
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		st, events := family.Settle(g.State, b.cfg.Timing, b.now(), sp, o)
+		if len(events) == 0 {
+			return nil // overtaken, and nothing worth keeping came back
+		}
+		next := g
+		next.State = st
+		stored, err := b.swap(ctx, next, events)
+		if err == nil {
+			b.revokeSettled(ctx, &stored)
+			return nil
+		}
+		if fresh, rerr := b.store.Grant(ctx, g.ID); rerr == nil {
+			g = fresh
+			b.hot.publish(fresh, b.now())
+			if settled(&g.State, sp, o) {
+				return nil
+			}
+		}
+		b.log.Error("storing the outcome of an attempt failed; it is kept in memory and tried again",
+			"grant", g.Address.String(), "generation", sp.Generation, "error", err)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return &Error{Reason: ReasonStoreUnavailable, RetryAfter: retrySoon, cause: err,
+				Message: fmt.Sprintf("the new token of %s could not be stored, so it is not handed out", g.Address)}
+		}
+	}
+}
+
+// settled reports whether the outcome is in the record already, which is how a
+// swap of unknown outcome is recognised.
+func settled(s *family.State, sp family.Spend, o family.Outcome) bool {
+	if o.Class != family.Settled {
+		return s.Attempt == nil || s.Attempt.ID != sp.AttemptID
+	}
+	if s.Access.Token.Equal(o.Pair.Access) {
+		return true
+	}
+	for _, alt := range s.Alternates {
+		if alt.Access.Token.Equal(o.Pair.Access) {
+			return true
+		}
+	}
+	return false
+}
+
+// expire stores the verdict on an in-doubt family that nothing can recover.
+func (b *Broker) expire(ctx context.Context, id string) error {
+	_, err := b.change(ctx, id, func(g *storage.Grant) ([]family.Event, error) {
+		if family.Plan(g.State, b.cfg.Timing, b.now(), family.Need{}).Verb != family.Expire {
+			return nil, nil
+		}
+		var events []family.Event
+		g.State, events = family.Lapse(g.State, b.cfg.Timing, b.now())
+		return events, nil
+	})
+	return err
+}
+
+// change reads a grant, lets edit change it, and swaps it in; again on a
+// conflict. edit must not rely on being called once; no events and an
+// unchanged grant mean that there is nothing to store.
+func (b *Broker) change(ctx context.Context, id string, edit func(*storage.Grant) ([]family.Event, error)) (*entry, error) {
+	for range 16 {
+		g, err := b.store.Grant(ctx, id)
+		if err != nil {
+			return nil, storeError("reading a grant", id, err)
+		}
+		events, err := edit(&g)
+		if err != nil {
+			return nil, err
+		}
+		if len(events) == 0 {
+			_, e := b.hot.publish(g, b.now())
+			return e, nil
+		}
+		g, err = b.swap(ctx, g, events)
+		switch {
+		case err == nil:
+			return b.hot.findID(id).entry.Load(), nil
+		case errors.Is(err, storage.ErrConflict), errors.Is(err, storage.ErrUnknown):
+			continue
+		}
+		return nil, swapError(g.Address, err)
+	}
+	return nil, &Error{Reason: ReasonStoreUnavailable, RetryAfter: retrySoon, Message: "the grant kept changing; try again"}
+}
+
+// swap stores the grant and its events in one transaction and publishes it.
+func (b *Broker) swap(ctx context.Context, g storage.Grant, events []family.Event) (storage.Grant, error) {
+	g.Due = g.State.Due(b.cfg.Timing)
+	if err := b.store.Swap(ctx, storage.Update{Grant: &g, Events: events}); err != nil {
+		return g, err
+	}
+	b.hot.publish(g, b.now())
+	return g, nil
+}
+
+func swapError(a storage.Address, err error) *Error {
+	if errors.Is(err, storage.ErrConflict) {
+		return &Error{Reason: ReasonRefreshInProgress, RetryAfter: retrySoon, Message: fmt.Sprintf("%s was changed by somebody else at the same moment; try again", a), cause: err}
+	}
+	return storeError("storing a grant", a.String(), err)
+}
+
+func (b *Broker) logOutcome(g *storage.Grant, sp family.Spend, o family.Outcome) {
+	log := b.log.Info
+	if o.Class != family.Settled {
+		log = b.log.Warn
+	}
+	log("attempt ended", "grant", g.Address.String(), "attempt", sp.AttemptID, "kind", sp.Kind.String(),
+		"generation", sp.Generation, "class", o.Class.String(), "code", o.Code)
+}

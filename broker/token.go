@@ -1,0 +1,232 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/holdfast-io/holdfast/broker/family"
+	"github.com/holdfast-io/holdfast/broker/policy"
+	"github.com/holdfast-io/holdfast/storage"
+)
+
+// retrySoon is the RetryInfo where nothing better is known.
+const retrySoon = 2 * time.Second
+
+// AccessToken hands out an access token of one grant. A valid token is served
+// from memory; otherwise the call joins the grant's one refresh and blocks
+// until that ended or ctx does (then the refresh goes on). The errors are *Error.
+func (b *Broker) AccessToken(ctx context.Context, caller Caller, req TokenRequest) (*TokenAnswer, error) {
+	answer, err := b.drawOne(ctx, caller, "GetAccessToken", &req)
+	if err != nil {
+		return nil, err
+	}
+	return answer, nil
+}
+
+// AccessTokens hands out several, each with its own result and its own audit
+// record. One that must be refreshed does not hold back the refresh of the others.
+func (b *Broker) AccessTokens(ctx context.Context, caller Caller, reqs []TokenRequest) ([]TokenResult, error) {
+	results := make([]TokenResult, len(reqs))
+	done := make(chan struct{})
+	for i := range reqs {
+		go func() {
+			defer func() { done <- struct{}{} }()
+			results[i].Answer, results[i].Err = b.drawOne(ctx, caller, "BatchGetAccessTokens", &reqs[i])
+		}()
+	}
+	for range reqs {
+		<-done
+	}
+	return results, nil
+}
+
+// drawOne is the whole of one hand-out: gate, cache or refresh, audit.
+func (b *Broker) drawOne(ctx context.Context, caller Caller, method string, req *TokenRequest) (*TokenAnswer, error) {
+	c, sl, err := b.enterGrant(ctx, caller, method, req.ID, req.Address)
+	c.rec.Purpose = req.Purpose
+	var answer *TokenAnswer
+	if err == nil {
+		answer, err = b.draw(ctx, &c, sl, req)
+	}
+	if err = c.done(err); err != nil {
+		return nil, err
+	}
+	return answer, nil
+}
+
+// enterGrant passes the gate for drawing from a grant named by id or address
+// and returns the grant's slot. A caller without the right learns nothing from
+// an id: GRANT_NOT_FOUND, as for one that does not exist.
+func (b *Broker) enterGrant(ctx context.Context, caller Caller, method, id string, a storage.Address) (call, *slot, error) {
+	if id == "" {
+		c, err := b.enter(caller, method, policy.Draw, a)
+		if err != nil {
+			return c, nil, err
+		}
+		sl := b.hot.find(a)
+		if sl == nil {
+			sl, err = b.load(ctx, a.GrantID())
+		}
+		return c, sl, err
+	}
+	sl := b.hot.findID(id)
+	var lookup error
+	if sl == nil {
+		sl, lookup = b.load(ctx, id)
+	}
+	if lookup == nil {
+		a = sl.entry.Load().grant.Address
+	}
+	c, err := b.enter(caller, method, policy.Draw, a)
+	c.rec.GrantID = id
+	if err != nil && ReasonOf(err) == ReasonCallerNotAllowed {
+		return c, nil, notFound(id)
+	}
+	if err == nil {
+		err = lookup
+	}
+	return c, sl, err
+}
+
+// load reads a grant into the cache. Concurrent readers of one grant share one read.
+func (b *Broker) load(ctx context.Context, id string) (*slot, error) {
+	found := b.flights.DoChan("load "+id, func() (any, error) {
+		ctx, cancel := detach(ctx, 10*time.Second)
+		defer cancel()
+		g, err := b.store.Grant(ctx, id)
+		if err != nil {
+			return nil, storeError("reading a grant", id, err)
+		}
+		sl, _ := b.hot.publish(g, b.now())
+		return sl, nil
+	})
+	select {
+	case r := <-found:
+		if r.Err != nil {
+			return nil, r.Err
+		}
+		return r.Val.(*slot), nil
+	case <-ctx.Done():
+		return nil, &Error{Reason: ReasonStoreUnavailable, RetryAfter: retrySoon, Message: "the store did not answer before the call's deadline", cause: ctx.Err()}
+	}
+}
+
+// draw obtains a servable state and makes the answer.
+func (b *Broker) draw(ctx context.Context, c *call, sl *slot, req *TokenRequest) (*TokenAnswer, error) {
+	if most := b.cfg.Timing.AccessGrace; req.MinTTL < 0 || req.MinTTL > most {
+		return nil, invalid("min_ttl", "min_ttl must be from 0 to %v: a rotation would cut short the token that others hold", most)
+	}
+	need := family.Need{MinTTL: req.MinTTL, IfNotGeneration: req.IfNotGeneration}
+	e, err := b.obtain(ctx, sl, need)
+	if err != nil {
+		c.about(&sl.entry.Load().grant)
+		return nil, err
+	}
+	c.about(&e.grant)
+	if missing := missingScopes(req.RequiredScopes, e.grant.State.Access.Scopes); missing != "" {
+		return nil, &Error{Reason: ReasonScopeNotGranted, Metadata: map[string]string{"missing": missing, "link": b.linkFor(&e.grant, c.rec.Caller)},
+			Message: fmt.Sprintf("%s was not granted: %s; a person must consent again", e.grant.Address, missing)}
+	}
+	return b.answer(ctx, sl, e, req)
+}
+
+// obtain returns an entry whose access token satisfies need, refreshing or
+// waiting as family.Plan says. It ends after a few rounds even if others keep
+// changing the grant.
+func (b *Broker) obtain(ctx context.Context, sl *slot, need family.Need) (*entry, error) {
+	const rounds = 8
+	for round := range rounds {
+		e := sl.entry.Load()
+		now := b.now()
+		d := family.Plan(e.grant.State, b.cfg.Timing, now, need)
+		switch d.Verb {
+		case family.Serve:
+			if round == 0 {
+				b.cfg.Observe.HotHit()
+			}
+			if d.Ahead {
+				b.refreshAhead(ctx, sl)
+			}
+			return e, nil
+		case family.Deny:
+			return nil, b.denied(&e.grant, d.Deny)
+		case family.Hold:
+			if !need.LastTryAllowed && e.grant.State.Doubt != nil && b.lastTryAllowed(ctx, &e.grant) {
+				need.LastTryAllowed = true
+				continue
+			}
+			return nil, held(&e.grant, d.Until.Sub(now))
+		case family.Wait:
+			if err := b.wait(ctx, e, d.Until.Sub(now)); err != nil {
+				return nil, err
+			}
+		default:
+			if round == 0 {
+				b.cfg.Observe.HotMiss()
+			}
+			if err := b.refresh(ctx, sl, need); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return nil, &Error{Reason: ReasonRefreshInProgress, RetryAfter: retrySoon, Message: "the grant kept changing; try again"}
+}
+
+// wait blocks until the entry was replaced, the lease ended, or ctx did.
+func (b *Broker) wait(ctx context.Context, e *entry, lease time.Duration) error {
+	timer := time.NewTimer(lease)
+	defer timer.Stop()
+	select {
+	case <-e.changed:
+		return nil
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return inProgress(&e.grant, ctx.Err(), lease)
+	}
+}
+
+func inProgress(g *storage.Grant, cause error, lease time.Duration) *Error {
+	return &Error{Reason: ReasonRefreshInProgress, RetryAfter: min(lease, retrySoon), cause: cause,
+		Message: fmt.Sprintf("%s is being refreshed and the call's deadline came first; the refresh goes on, call again", g.Address)}
+}
+
+// denied maps the family's final answers.
+func (b *Broker) denied(g *storage.Grant, why family.DenyReason) *Error {
+	switch why {
+	case family.DenyRevoked:
+		return &Error{Reason: ReasonGrantRevoked, Message: fmt.Sprintf("%s was revoked by an operator, who can allow a new consent with `holdfast grants reauth`", g.Address)}
+	case family.DenyQuarantined:
+		return &Error{Reason: ReasonGrantQuarantined, Message: fmt.Sprintf("%s may be a copy and is quarantined until an operator decides", g.Address)}
+	}
+	reason := string(g.State.Lapse)
+	if why == family.DenyInDoubt {
+		reason = string(family.LapseLostInDoubt)
+	}
+	return &Error{Reason: ReasonConsentRequired,
+		Metadata: map[string]string{"why": reason, "link": b.linkFor(g, "")},
+		Message:  fmt.Sprintf("%s needs a new consent (%s): send a person to the link", g.Address, reason)}
+}
+
+// held maps the time after a failed attempt.
+func held(g *storage.Grant, left time.Duration) *Error {
+	return &Error{Reason: ReasonProviderUnavailable, RetryAfter: max(left, time.Second),
+		Message: fmt.Sprintf("%s could not be refreshed and its access token has ended; it is tried again in %v", g.Address, left.Round(time.Second))}
+}
+
+func notFound(what string) *Error {
+	return &Error{Reason: ReasonGrantNotFound, Message: fmt.Sprintf("there is no grant %s, or the caller may not know of it: check the address, or start a consent for it", what)}
+}
+
+// storeError translates the storage's sentinels.
+func storeError(doing, what string, err error) *Error {
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return notFound(what)
+	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, storage.ErrUnknown), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return &Error{Reason: ReasonStoreUnavailable, RetryAfter: retrySoon, Message: "the store cannot be reached or written now", cause: fmt.Errorf("%s %s: %w", doing, what, err)}
+	}
+	return internal(doing+" "+what, err)
+}
