@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/holdfast-io/holdfast/cmd/holdfast/client"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/render"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+	"github.com/holdfast-io/holdfast/storage"
+)
+
+// The forms of output.
+const (
+	formTable = "table"
+	formJSON  = "json"
+	formToken = "token"
+)
+
+// call is what all verbs share that call a broker.
+type call struct {
+	settings client.Settings
+	io       streams
+	form     string
+	forms    []string
+}
+
+// newCall returns the shared part of a verb; the first form is the default one.
+func newCall(io streams, forms ...string) *call {
+	if len(forms) == 0 {
+		forms = []string{formTable, formJSON}
+	}
+	return &call{io: io, forms: forms}
+}
+
+// bind adds the shared flags to cmd and returns it.
+func (c *call) bind(cmd *cobra.Command) *cobra.Command {
+	c.settings.Bind(cmd.Flags())
+	cmd.Flags().StringVarP(&c.form, "output", "o", c.forms[0], "form of the output: "+strings.Join(c.forms, " or "))
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(c.forms, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+	return cmd
+}
+
+// do connects and runs f, each call of which is bounded by --timeout.
+func (c *call) do(ctx context.Context, f func(ctx context.Context, conn grpc.ClientConnInterface) error) error {
+	if !slices.Contains(c.forms, c.form) {
+		return usagef("--output %q: want %s", c.form, strings.Join(c.forms, " or "))
+	}
+	if err := c.settings.Resolve(); err != nil {
+		return usageError{err}
+	}
+	conn, err := c.settings.Dial()
+	if err != nil {
+		return usageError{err}
+	}
+	defer func() { _ = conn.Close() }() // nothing is buffered in it
+	return f(ctx, bounded{conn, c})
+}
+
+// bounded gives each call its own timeout, so that a listing of many pages does
+// not run out of time as a whole.
+type bounded struct {
+	grpc.ClientConnInterface
+	c *call
+}
+
+// Invoke implements grpc.ClientConnInterface.
+func (b bounded) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	ctx, cancel := context.WithTimeout(ctx, b.c.settings.Timeout)
+	defer cancel()
+	return b.ClientConnInterface.Invoke(ctx, method, args, reply, opts...)
+}
+
+// show writes m as JSON if that was asked for, and calls people otherwise.
+func (c *call) show(m proto.Message, people func() error) error {
+	if c.form == formJSON {
+		return render.JSON(c.io.out, m)
+	}
+	return people()
+}
+
+// note tells a person something on standard error; programs ignore it.
+func (c *call) note(format string, args ...any) {
+	_, _ = fmt.Fprintf(c.io.err, format+"\n", args...) // a note that nobody can read is lost
+}
+
+// selector reads a grant's id or address from the command line.
+func selector(text string) (*holdfastv1.GrantSelector, error) {
+	if strings.HasPrefix(text, "grt_") && !strings.Contains(text, "/") {
+		return &holdfastv1.GrantSelector{Selector: &holdfastv1.GrantSelector_Id{Id: text}}, nil
+	}
+	a, err := address(text)
+	if err != nil {
+		return nil, err
+	}
+	return &holdfastv1.GrantSelector{Selector: &holdfastv1.GrantSelector_Address{Address: a}}, nil
+}
+
+func address(text string) (*holdfastv1.GrantAddress, error) {
+	a, err := storage.ParseAddress(text)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return &holdfastv1.GrantAddress{Tenant: a.Tenant, Subject: a.Subject, Product: a.Product, Name: a.Name}, nil
+}
+
+// named shows an address the way people write it.
+func named(a *holdfastv1.GrantAddress) string {
+	return storage.Address{Tenant: a.GetTenant(), Subject: a.GetSubject(), Product: a.GetProduct(), Name: a.GetName()}.String()
+}
+
+// completeGrant proposes the addresses that the caller may draw from. Without
+// a reachable broker it proposes nothing, quickly.
+func (c *call) completeGrant(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var names []string
+	err := c.do(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
+		answer, err := holdfastv1.NewTokenServiceClient(conn).ListMyGrants(ctx, &holdfastv1.ListMyGrantsRequest{})
+		for _, g := range answer.GetGrants() {
+			names = append(names, named(g.GetAddress()))
+		}
+		return err
+	})
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/holdfast-io/holdfast/cmd/holdfast/client"
+)
+
+const rootHelp = `Holdfast owns an organisation's Atlassian refresh tokens and hands out
+short-lived access tokens.
+
+Try it:      holdfast dev
+In service:  holdfast serve --config FILE
+
+Verbs that call a broker find it by --addr, --ca, --cert and --key, by the
+environment (HOLDFAST_ADDR, HOLDFAST_CA, HOLDFAST_CERT, HOLDFAST_KEY,
+HOLDFAST_SERVER_NAME), or, without any of these, by what a running
+"holdfast dev" left in .holdfast here or above.
+
+A grant is named by its address, tenant/subject/product[/name], or its id.
+
+Exit codes:
+  0  done
+  1  something broke that should not have: an internal error
+  2  wrong use: command line, configuration file or request
+  3  refused: not allowed, not found, revoked, a consent is required, not confirmed
+  4  unavailable: nothing is wrong with the request, try again later`
+
+// streams are where a verb reads and writes.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// usageError is wrong use that was found while a verb ran.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// exitError ends the program with a code; its message may be empty.
+type exitError struct {
+	code    int
+	message string
+}
+
+func (e exitError) Error() string { return e.message }
+
+// ranError marks an error that came out of a verb, so that all others are
+// known to come from cobra: wrong use.
+type ranError struct{ error }
+
+func (e ranError) Unwrap() error { return e.error }
+
+// run executes one command line and returns the exit code.
+func run(ctx context.Context, args []string, io streams) int {
+	root := newRoot(io)
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	return report(cmd, err, io.err)
+}
+
+// report prints what went wrong and says which exit code that is.
+func report(cmd *cobra.Command, err error, w io.Writer) int {
+	if err == nil {
+		return client.ExitOK
+	}
+	ran, isRan := errors.AsType[ranError](err)
+	if !isRan {
+		_, _ = fmt.Fprintf(w, "holdfast: %v\n  see: %s --help\n", err, cmd.CommandPath()) // nobody is left to tell
+		return client.ExitUsage
+	}
+	code, message := client.ExitInternal, ran.Error()
+	if exit, ok := errors.AsType[exitError](err); ok {
+		code, message = exit.code, exit.message
+	} else if _, ok := errors.AsType[usageError](err); ok {
+		code = client.ExitUsage
+	} else if failure, ok := client.Explain(ran.error); ok {
+		code, message = failure.ExitCode(), failure.String()
+	}
+	if message != "" {
+		_, _ = fmt.Fprintf(w, "holdfast: %s\n", message) // nobody is left to tell
+	}
+	return code
+}
+
+func newRoot(io streams) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "holdfast",
+		Short:         "The one owner of an organisation's Atlassian refresh tokens",
+		Long:          rootHelp,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetIn(io.in)
+	root.SetOut(io.out)
+	root.SetErr(io.err)
+	root.AddCommand(
+		newToken(io), newConsent(io), newGrants(io), newStatus(io),
+		newVersion(io),
+	)
+	markRun(root)
+	return root
+}
+
+// markRun wraps the errors of all verbs in ranError.
+func markRun(cmd *cobra.Command) {
+	if verb := cmd.RunE; verb != nil {
+		cmd.RunE = func(c *cobra.Command, args []string) error {
+			if err := verb(c, args); err != nil {
+				return ranError{err}
+			}
+			return nil
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		markRun(sub)
+	}
+}
+
+// group is a command that only holds others: alone it prints its help, and
+// an unknown verb is wrong use instead of being ignored.
+func group(use, short string, verbs ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   use,
+		Short: short,
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(verbs...)
+	return cmd
+}

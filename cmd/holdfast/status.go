@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+
+	"github.com/holdfast-io/holdfast/cmd/holdfast/client"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/render"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+)
+
+func newStatus(io streams) *cobra.Command {
+	c := newCall(io)
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Say how the broker fares; exit code 4 if it is not ready",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.do(cmd.Context(), c.status)
+		},
+	}
+	return c.bind(cmd)
+}
+
+func (c *call) status(ctx context.Context, conn grpc.ClientConnInterface) error {
+	s, err := holdfastv1.NewAdminServiceClient(conn).GetStatus(ctx, &holdfastv1.GetStatusRequest{})
+	if err != nil {
+		return err
+	}
+	if err := c.show(s, func() error { return c.showStatus(s) }); err != nil {
+		return err
+	}
+	if !s.GetReady() {
+		return exitError{client.ExitUnavailable, "the broker is not ready"}
+	}
+	return nil
+}
+
+func (c *call) showStatus(s *holdfastv1.GetStatusResponse) error {
+	ready := "yes"
+	if !s.GetReady() {
+		ready = "no"
+	}
+	facts := []render.Fact{{Name: "ready", Value: ready}}
+	for _, reason := range s.GetNotReadyReasons() {
+		facts = append(facts, render.Fact{Name: "because", Value: reason})
+	}
+	facts = append(facts,
+		render.Fact{Name: "version", Value: s.GetVersion()},
+		render.Fact{Name: "environment", Value: s.GetEnvironment()},
+		render.Fact{Name: "provider", Value: s.GetProvider()},
+		render.Fact{Name: "store", Value: s.GetStoreId()},
+		render.Fact{Name: "started", Value: render.Time(s.GetStartedAt())},
+	)
+	for _, p := range s.GetPhaseCounts() {
+		facts = append(facts, render.Fact{Name: render.Enum(p.GetPhase(), "GRANT_PHASE_"), Value: fmt.Sprint(p.GetCount())})
+	}
+	if err := render.Facts(c.io.out, facts); err != nil {
+		return err
+	}
+	rows := make([][]string, len(s.GetApps()))
+	for i, a := range s.GetApps() {
+		state := "running"
+		if a.GetPaused() != "" {
+			state = "paused: " + a.GetPaused()
+		}
+		if a.GetShared() {
+			state += " (shared)"
+		}
+		rows[i] = []string{a.GetId(), strings.Join(a.GetProducts(), ", "), state}
+	}
+	if _, err := fmt.Fprintln(c.io.out); err != nil {
+		return err
+	}
+	return render.Table(c.io.out, []string{"APP", "PRODUCTS", "STATE"}, rows)
+}
+
+// version of this build: the module's, as the go command recorded it.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "unknown"
+	}
+	return info.Main.Version
+}
+
+func newVersion(io streams) *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version of this binary",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintf(io.out, "holdfast %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}
