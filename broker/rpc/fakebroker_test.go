@@ -1,0 +1,151 @@
+package rpc
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/holdfast-io/holdfast/broker"
+	"github.com/holdfast-io/holdfast/broker/family"
+	"github.com/holdfast-io/holdfast/secret"
+	"github.com/holdfast-io/holdfast/storage"
+)
+
+// fakeBroker satisfies all three interfaces. It denies callers that are not
+// mapped, as the broker's funnel does, unless allowAll is set.
+type fakeBroker struct {
+	// hook, if set, runs in every method; its error is the method's.
+	hook     func(ctx context.Context) error
+	allowAll bool
+	token    string
+	results  []broker.TokenResult
+
+	mu      sync.Mutex
+	callers []broker.Caller // guarded by mu
+	args    []any           // guarded by mu; of the last call
+}
+
+func newFakeBroker() *fakeBroker { return &fakeBroker{token: "access-token"} }
+
+func (f *fakeBroker) enter(ctx context.Context, c broker.Caller, args ...any) error {
+	f.mu.Lock()
+	f.callers = append(f.callers, c)
+	f.args = args
+	f.mu.Unlock()
+	if f.hook != nil {
+		if err := f.hook(ctx); err != nil {
+			return err
+		}
+	}
+	if c.Name == "" || (!f.allowAll && strings.HasPrefix(c.Name, UnmappedPrefix)) {
+		return &broker.Error{Reason: broker.ReasonCallerNotAllowed, Message: "denied"}
+	}
+	return nil
+}
+
+func (f *fakeBroker) last() (calls int, c broker.Caller, args []any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.callers) == 0 {
+		return 0, broker.Caller{}, nil
+	}
+	return len(f.callers), f.callers[len(f.callers)-1], f.args
+}
+
+var (
+	at      = time.Date(2026, 3, 1, 12, 0, 0, 5e6, time.UTC)
+	acme    = storage.Address{Tenant: "acme", Subject: "automation", Product: "jira", Name: "default"}
+	theSite = storage.Site{CloudID: "c-1", Name: "Acme", URL: "https://acme.example", Scopes: []string{"read:jira-work"}}
+)
+
+func (f *fakeBroker) answer() *broker.TokenAnswer {
+	return &broker.TokenAnswer{
+		GrantID: acme.GrantID(), Address: acme, Token: secret.New(f.token), Generation: 7,
+		ExpiresAt: at.Add(time.Hour), GuaranteedUntil: at.Add(10 * time.Minute), RefreshAfter: at.Add(50 * time.Minute),
+		ServerTime: at, Scopes: []string{"read:jira-work", "offline_access"}, Site: &theSite,
+		APIBaseURL: "https://api.example/ex/jira/c-1",
+	}
+}
+
+func grantInfo() broker.GrantInfo {
+	return broker.GrantInfo{
+		ID: acme.GrantID(), Address: acme, App: "jira-app", Account: "a-1", Phase: family.Lapsed,
+		Lapse: family.LapseLostInDoubt, Generation: 7, Scopes: []string{"read:jira-work"}, Sites: []storage.Site{theSite},
+		CreatedAt: at.Add(1), ConsentedAt: at.Add(2), LastExchange: at.Add(3), AccessExpiresAt: at.Add(4),
+		InDoubt: true, AttemptRunning: true, NextAttempt: at.Add(5), IdleDeadline: at.Add(6), AbsoluteDeadline: at.Add(7),
+	}
+}
+
+func link() *broker.ConsentLink {
+	return &broker.ConsentLink{
+		ID: "cns_1", URL: "https://broker.example/connect/x", ExpiresAt: at,
+		Scopes: []string{"read:jira-work"}, Warning: "shared app",
+	}
+}
+
+func (f *fakeBroker) AccessToken(ctx context.Context, c broker.Caller, r broker.TokenRequest) (*broker.TokenAnswer, error) {
+	return f.answer(), f.enter(ctx, c, r)
+}
+
+func (f *fakeBroker) AccessTokens(ctx context.Context, c broker.Caller, rs []broker.TokenRequest) ([]broker.TokenResult, error) {
+	out := f.results
+	if out == nil {
+		for range rs {
+			out = append(out, broker.TokenResult{Answer: f.answer()})
+		}
+	}
+	return out, f.enter(ctx, c, rs)
+}
+
+func (f *fakeBroker) ReportRejected(ctx context.Context, c broker.Caller, r broker.RejectionReport) (broker.RejectionVerdict, error) {
+	return broker.VerdictStale, f.enter(ctx, c, r)
+}
+
+func (f *fakeBroker) MyGrants(ctx context.Context, c broker.Caller, size int, page string) ([]broker.GrantInfo, string, error) {
+	return []broker.GrantInfo{grantInfo()}, "next", f.enter(ctx, c, size, page)
+}
+
+func (f *fakeBroker) StartConsent(ctx context.Context, c broker.Caller, r broker.ConsentRequest) (*broker.ConsentLink, error) {
+	return link(), f.enter(ctx, c, r)
+}
+
+func (f *fakeBroker) Consent(ctx context.Context, c broker.Caller, id string) (*broker.ConsentInfo, error) {
+	return &broker.ConsentInfo{
+		ID: id, Address: acme, App: "jira-app", Status: storage.ConsentDone, Detail: "well",
+		ExpiresAt: at, GrantID: acme.GrantID(),
+	}, f.enter(ctx, c, id)
+}
+
+func (f *fakeBroker) Grants(ctx context.Context, c broker.Caller, g broker.GrantFilter) ([]broker.GrantInfo, string, error) {
+	return []broker.GrantInfo{grantInfo()}, "next", f.enter(ctx, c, g)
+}
+
+func (f *fakeBroker) Grant(ctx context.Context, c broker.Caller, id string, a storage.Address) (*broker.GrantInfo, []family.Event, error) {
+	g := grantInfo()
+	return &g, []family.Event{{
+		Type: family.EventInDoubt, At: at, Generation: 6, Fence: 9, AttemptID: "att", Detail: "http_502",
+	}}, f.enter(ctx, c, id, a)
+}
+
+func (f *fakeBroker) Revoke(ctx context.Context, c broker.Caller, id string, a storage.Address, reason string) (*broker.RevokeResult, error) {
+	return &broker.RevokeResult{Grant: grantInfo(), ProviderRevocation: "NOT_OFFERED", LastTokenExpiresAt: at}, f.enter(ctx, c, id, a, reason)
+}
+
+func (f *fakeBroker) Reauth(ctx context.Context, c broker.Caller, id string, a storage.Address) (*broker.ConsentLink, error) {
+	return link(), f.enter(ctx, c, id, a)
+}
+
+func (f *fakeBroker) ForceRefresh(ctx context.Context, c broker.Caller, id string, a storage.Address) (*broker.GrantInfo, error) {
+	g := grantInfo()
+	return &g, f.enter(ctx, c, id, a)
+}
+
+func (f *fakeBroker) Status(ctx context.Context, c broker.Caller) (*broker.Status, error) {
+	return &broker.Status{
+		Version: "v1", Environment: "test", Provider: "sim", StoreID: "st", StartedAt: at, Now: at.Add(1), Ready: false,
+		Reasons:  []string{"store is read-only"},
+		Families: map[family.Phase]int{family.Revoked: 2, family.Active: 5, family.Lapsed: 0},
+		Apps:     []broker.AppStatus{{ID: "jira-app", Products: []string{"jira"}, Paused: "secret refused", Shared: true}},
+	}, f.enter(ctx, c)
+}

@@ -1,0 +1,156 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"buf.build/go/protovalidate"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/peer"
+
+	"github.com/holdfast-io/holdfast/broker"
+)
+
+// edge is what every call passes.
+type edge struct {
+	log       *slog.Logger
+	now       func() time.Time
+	validator protovalidate.Validator
+	// methods by full name; complete before the first call, then only read.
+	methods map[string]*method
+}
+
+// unary is the one interceptor of unary calls: recovery, identity, request id,
+// validation, metrics and the mapping of errors in one function, in the order of
+// what each needs from the one before.
+func (e *edge) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
+	start := e.now()
+	m := e.methods[info.FullMethod]
+	c := &call{Context: ctx}
+	outcome := outcomeOK
+	defer func() {
+		if p := recover(); p != nil {
+			err = &panicked{p, debug.Stack()}
+		}
+		if err != nil {
+			resp = nil
+			outcome, err = e.finish(c, m, err)
+		}
+		m.observe(e.now().Sub(start), outcome)
+	}()
+
+	c.caller.RequestID = requestID(ctx)
+	if err = e.admit(c, m.ours, start); err != nil {
+		return nil, err
+	}
+	if m.ours && !plainlyValid(req) {
+		bad, err := invalid(e.validator, req, c.caller.RequestID)
+		if err != nil {
+			return nil, err
+		}
+		if bad != nil {
+			return nil, bad
+		}
+	}
+	return handler(c, req)
+}
+
+// admit finds out who calls. Ours says that a broker decides what the caller may
+// do; where none does, a certificate of a configured caller is demanded.
+func (e *edge) admit(c *call, ours bool, now time.Time) error {
+	p, _ := peer.FromContext(c.Context)
+	if p == nil {
+		return unauthenticated("the connection shows no identity; connect with a client certificate")
+	}
+	id, _ := p.AuthInfo.(*identity)
+	if id == nil || id.name == "" {
+		return unauthenticated("the connection shows no client certificate; connect with one that the broker's client CA signed")
+	}
+	if now.After(id.notAfter) {
+		return unauthenticated("the client certificate ended at " + id.notAfter.UTC().Format(time.RFC3339) +
+			"; connect again with a valid one")
+	}
+	if !ours && !id.mapped {
+		return &broker.Error{
+			Reason:  broker.ReasonCallerNotAllowed,
+			Message: "the client certificate belongs to no configured caller; ask an operator to list it under callers",
+		}
+	}
+	c.caller.Name, c.caller.NotAfter = id.name, id.notAfter
+	return nil
+}
+
+func unauthenticated(message string) error {
+	return &broker.Error{Reason: broker.ReasonCallerUnauthenticated, Message: message}
+}
+
+// finish turns a handler's error into the status that the client gets and the
+// outcome that is counted. It logs what the client does not get.
+func (e *edge) finish(c *call, m *method, err error) (broker.Reason, error) {
+	if r, ok := errors.AsType[*refusal](err); ok {
+		return r.reason, r.err()
+	}
+	if outcome, status, ok := gone(c.Context, err); ok {
+		return outcome, status
+	}
+	_, crashed := errors.AsType[*panicked](err)
+	if _, known := errors.AsType[*broker.Error](err); !m.ours && !known && !crashed {
+		return outcomeOther, err // grpc's own services make their own statuses
+	}
+	r := e.refuse(c, m.name, err)
+	return r.reason, r.err()
+}
+
+// refuse is refuse, with the cause of an internal error in the log.
+func (e *edge) refuse(c *call, method string, err error) refusal {
+	r := refuse(err, c.caller.RequestID)
+	if !r.logged {
+		return r
+	}
+	attrs := []slog.Attr{
+		slog.String("method", method),
+		slog.String("caller", c.caller.Name),
+		slog.String("request_id", c.caller.RequestID),
+		slog.Any("error", err),
+	}
+	if p, ok := errors.AsType[*panicked](err); ok {
+		attrs = append(attrs, slog.String("stack", string(p.stack)))
+	}
+	e.log.LogAttrs(c.Context, slog.LevelError, "call failed", attrs...)
+	return r
+}
+
+// stream admits streams, all of which belong to grpc's own services for now: a
+// standing stream ends with the identity that opened it.
+func (e *edge) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+	c := &call{Context: ss.Context()}
+	m := &method{name: info.FullMethod}
+	defer func() {
+		if p := recover(); p != nil {
+			err = &panicked{p, debug.Stack()}
+		}
+		if err != nil {
+			_, err = e.finish(c, m, err)
+		}
+	}()
+	c.caller.RequestID = requestID(c.Context)
+	if err := e.admit(c, false, e.now()); err != nil {
+		return err
+	}
+	bounded, cancel := context.WithDeadline(c.Context, c.caller.NotAfter)
+	defer cancel()
+	c.Context = bounded
+	return handler(srv, &admitted{ss, c})
+}
+
+// admitted is a stream whose context knows the caller.
+type admitted struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+// Context implements grpc.ServerStream.
+func (a *admitted) Context() context.Context { return a.ctx }

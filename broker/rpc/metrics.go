@@ -1,0 +1,104 @@
+package rpc
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+
+	"github.com/holdfast-io/holdfast/broker"
+)
+
+// Outcomes of calls that are no reasons: the label values beside them.
+const (
+	outcomeOK       broker.Reason = "OK"
+	outcomeCanceled broker.Reason = "CANCELED"
+	outcomeDeadline broker.Reason = "DEADLINE_EXCEEDED"
+	// outcomeOther is an error of a service that is not ours, e.g. health.
+	outcomeOther broker.Reason = "OTHER"
+)
+
+// buckets reach from a hot answer (well under a millisecond) to a refresh that
+// waits for a slow provider, in seconds.
+var buckets = []float64{
+	.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60,
+}
+
+// method is one rpc with its metrics, resolved before the first call.
+type method struct {
+	name string
+	// ours is false for services that come with grpc (health, reflection).
+	ours     bool
+	duration prometheus.Observer
+	ok       prometheus.Counter
+	refused  map[broker.Reason]prometheus.Counter
+}
+
+func (m *method) observe(took time.Duration, outcome broker.Reason) {
+	m.duration.Observe(took.Seconds())
+	if outcome == outcomeOK {
+		m.ok.Inc()
+		return
+	}
+	c, known := m.refused[outcome]
+	if !known {
+		c = m.refused[broker.ReasonInternal]
+	}
+	c.Inc()
+}
+
+// metrics of all rpcs of a server.
+type metrics struct {
+	duration *prometheus.HistogramVec
+	calls    *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "holdfast_rpc_duration_seconds",
+			Help:    "Time from the decoded request to the answer, by method.",
+			Buckets: buckets,
+		}, []string{"method"}),
+		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "holdfast_rpc_calls_total",
+			Help: "Finished calls, by method and reason; the reason of an answered call is OK.",
+		}, []string{"method", "reason"}),
+	}
+	if reg == nil {
+		return m, nil
+	}
+	return m, errors.Join(reg.Register(m.duration), reg.Register(m.calls))
+}
+
+// methods resolves the unary methods of every registered service by full name.
+func (m *metrics) methods(services map[string]grpc.ServiceInfo) map[string]*method {
+	all := map[string]*method{}
+	for service, info := range services {
+		for _, rpc := range info.Methods {
+			if !rpc.IsClientStream && !rpc.IsServerStream {
+				all["/"+service+"/"+rpc.Name] = m.method(service, rpc.Name)
+			}
+		}
+	}
+	return all
+}
+
+func (m *metrics) method(service, rpc string) *method {
+	name := service + "/" + rpc
+	one := &method{
+		name:     name,
+		ours:     isOurs(service),
+		duration: m.duration.WithLabelValues(name),
+		ok:       m.calls.WithLabelValues(name, string(outcomeOK)),
+		refused:  map[broker.Reason]prometheus.Counter{},
+	}
+	for reason := range codeOf {
+		one.refused[reason] = m.calls.WithLabelValues(name, string(reason))
+	}
+	for _, outcome := range []broker.Reason{outcomeCanceled, outcomeDeadline, outcomeOther} {
+		one.refused[outcome] = m.calls.WithLabelValues(name, string(outcome))
+	}
+	return one
+}

@@ -1,0 +1,162 @@
+package rpc
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+)
+
+const (
+	// maxRequest in bytes: a batch of 100 requests with every field at its
+	// longest is 1.4 MB.
+	maxRequest = 2 << 20
+	// maxAnswer in bytes: a batch of 100 tokens of 64 KiB is 6.5 MB.
+	maxAnswer = 16 << 20
+	// maxStreams bounds the calls under way on one connection.
+	maxStreams = 4096
+	// handshakeTimeout bounds a connection that does not finish its handshake.
+	handshakeTimeout = 20 * time.Second
+	// minPing is how often a client may ping an idle connection.
+	minPing = 10 * time.Second
+)
+
+// Config of a Server. Fields without a stated zero value are required.
+type Config struct {
+	// Tokens, Consents and Admin answer the calls; usually one *broker.Broker.
+	Tokens   TokenBroker
+	Consents ConsentBroker
+	Admin    AdminBroker
+
+	// TLS holds the server's certificates and ClientCAs (or GetConfigForClient
+	// that does). A zero MinVersion means TLS 1.3. A zero ClientAuth means
+	// tls.VerifyClientCertIfGiven: a client without a certificate gets a
+	// readable CALLER_UNAUTHENTICATED for every call. No setting lets a call
+	// through without a certificate that was verified.
+	TLS *tls.Config
+	// CallerName maps a verified client certificate to the name of the caller,
+	// once per connection. Without ok the certificate belongs to no configured
+	// caller: the broker then sees the name after UnmappedPrefix, or the
+	// certificate's own if name is empty, and grpc's own services are refused.
+	CallerName func(*x509.Certificate) (name string, ok bool)
+
+	// Metrics takes the collectors; nil: they are kept, and nobody sees them.
+	Metrics prometheus.Registerer
+	// Log gets the cause of internal errors; nil: slog.Default().
+	Log *slog.Logger
+	// Now is the clock for durations and the end of identities; nil: time.Now.
+	Now func() time.Time
+}
+
+// Server serves the contract, grpc.health.v1 and reflection on one listener.
+type Server struct {
+	grpc   *grpc.Server
+	health *health.Server
+}
+
+// NewServer returns a server that does not listen yet. Its health is NOT_SERVING
+// until SetServing.
+func NewServer(c Config) (*Server, error) {
+	if c.Tokens == nil || c.Consents == nil || c.Admin == nil || c.TLS == nil || c.CallerName == nil {
+		return nil, errors.New("rpc: Tokens, Consents, Admin, TLS and CallerName are required")
+	}
+	if c.TLS.ClientCAs == nil && c.TLS.GetConfigForClient == nil {
+		// Without them the system's roots would be trusted to name callers.
+		return nil, errors.New("rpc: TLS.ClientCAs is required: it says whose client certificates are believed")
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	validator, err := newValidator()
+	if err != nil {
+		return nil, err
+	}
+	metrics, err := newMetrics(c.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("registering rpc metrics: %w", err)
+	}
+	e := &edge{log: c.Log, now: c.Now, validator: validator}
+	s := &Server{grpc: grpc.NewServer(options(c, e)...), health: health.NewServer()}
+	holdfastv1.RegisterTokenServiceServer(s.grpc, &tokenService{broker: c.Tokens, edge: e})
+	holdfastv1.RegisterConsentServiceServer(s.grpc, &consentService{broker: c.Consents})
+	holdfastv1.RegisterAdminServiceServer(s.grpc, &adminService{broker: c.Admin})
+	healthpb.RegisterHealthServer(s.grpc, s.health)
+	reflection.Register(s.grpc)
+	e.methods = metrics.methods(s.grpc.GetServiceInfo())
+	s.SetServing(false)
+	return s, nil
+}
+
+func options(c Config, e *edge) []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.Creds(newHandshaker(c.TLS, c.CallerName)),
+		grpc.UnaryInterceptor(e.unary),
+		grpc.StreamInterceptor(e.stream),
+		grpc.MaxRecvMsgSize(maxRequest),
+		grpc.MaxSendMsgSize(maxAnswer),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
+	}
+}
+
+// SetServing sets what grpc.health.v1 answers for the server as a whole and for
+// each of its services.
+func (s *Server) SetServing(ready bool) {
+	status := healthpb.HealthCheckResponse_NOT_SERVING
+	if ready {
+		status = healthpb.HealthCheckResponse_SERVING
+	}
+	s.health.SetServingStatus("", status)
+	for name := range s.grpc.GetServiceInfo() {
+		if isOurs(name) {
+			s.health.SetServingStatus(name, status)
+		}
+	}
+}
+
+// Serve accepts connections on lis until Stop, and closes lis. It blocks; it
+// returns nil after Stop.
+func (s *Server) Serve(lis net.Listener) error {
+	err := s.grpc.Serve(lis)
+	if errors.Is(err, grpc.ErrServerStopped) {
+		return nil
+	}
+	return err
+}
+
+// Stop ends the server: no new call is taken, those under way may finish until
+// ctx ends, then they are canceled and Stop returns the context's error. It
+// returns only when no handler runs any more.
+func (s *Server) Stop(ctx context.Context) error {
+	s.health.Shutdown()
+	done := make(chan struct{})
+	go func() {
+		s.grpc.GracefulStop()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		s.grpc.Stop()
+		<-done
+		return ctx.Err()
+	}
+}
