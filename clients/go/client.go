@@ -1,0 +1,165 @@
+package holdfast
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+)
+
+// ErrClosed is returned by every call on a Client, and on what was made from
+// it, after Close.
+var ErrClosed = errors.New("holdfast: the client is closed")
+
+// DefaultTimeout bounds one call to the broker, the broker's own refresh
+// included. It exceeds the 30 s that a refresh at the provider may take.
+const DefaultTimeout = 40 * time.Second
+
+// Client is a connection to a broker. It is safe for concurrent use; make one
+// per process. The zero value is not usable.
+type Client struct {
+	tokens  holdfastv1.TokenServiceClient
+	conn    *grpc.ClientConn // nil if the caller owns the connection
+	timeout time.Duration
+
+	ctx    context.Context // ends with the client; parent of all background work
+	cancel context.CancelFunc
+
+	mu     sync.Mutex // guards closed, and adding to tasks against Close
+	closed bool
+	tasks  sync.WaitGroup
+}
+
+type dialConfig struct {
+	certFile, keyFile, caFile string
+	plaintext                 bool
+	timeout                   time.Duration
+	grpc                      []grpc.DialOption
+}
+
+// DialOption changes how Dial connects.
+type DialOption func(*dialConfig)
+
+// WithTLSFiles sets the PEM files of this caller's certificate and key, and of
+// the CA that signed the broker's certificate (empty: the system's). Certificate
+// and key are read again for every new connection, so that a renewed
+// certificate is used without a restart; the CA is read once, by Dial.
+func WithTLSFiles(cert, key, ca string) DialOption {
+	return func(c *dialConfig) { c.certFile, c.keyFile, c.caFile = cert, key, ca }
+}
+
+// WithPlaintext connects without TLS and without an identity, for tests and a
+// development broker on the same machine. Dial refuses it for any target that
+// is not a loopback address.
+func WithPlaintext() DialOption { return func(c *dialConfig) { c.plaintext = true } }
+
+// WithTimeout bounds one call to the broker; 0 means DefaultTimeout. A call
+// that a TokenSource makes is bounded by this alone: a caller that gives up
+// earlier does not cancel it for the others.
+func WithTimeout(d time.Duration) DialOption { return func(c *dialConfig) { c.timeout = d } }
+
+// WithGRPC adds options of grpc-go, e.g. a tracing stats handler.
+func WithGRPC(opts ...grpc.DialOption) DialOption {
+	return func(c *dialConfig) { c.grpc = append(c.grpc, opts...) }
+}
+
+// Dial returns a client of the broker at target, host:port or any target of
+// grpc-go. It does not wait for a connection: that is made by the first call.
+// It fails if the files cannot be read or if no credentials were chosen.
+func Dial(target string, opts ...DialOption) (*Client, error) {
+	var c dialConfig
+	for _, o := range opts {
+		o(&c)
+	}
+	creds, err := c.credentials(target)
+	if err != nil {
+		return nil, fmt.Errorf("holdfast: %w", err)
+	}
+	conn, err := grpc.NewClient(target, append([]grpc.DialOption{grpc.WithTransportCredentials(creds)}, c.grpc...)...)
+	if err != nil {
+		return nil, fmt.Errorf("holdfast: %w", err)
+	}
+	client := New(conn, c.timeout)
+	client.conn = conn
+	return client, nil
+}
+
+// New returns a client over a connection that the caller owns: Close leaves it
+// open. timeout is as for WithTimeout.
+func New(conn grpc.ClientConnInterface, timeout time.Duration) *Client {
+	if timeout <= 0 {
+		timeout = DefaultTimeout
+	}
+	c := &Client{tokens: holdfastv1.NewTokenServiceClient(conn), timeout: timeout}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	return c
+}
+
+func (c *dialConfig) credentials(target string) (credentials.TransportCredentials, error) {
+	switch {
+	case c.plaintext && c.certFile != "":
+		return nil, errors.New("choose WithTLSFiles or WithPlaintext, not both")
+	case c.plaintext && !loopback(target):
+		return nil, fmt.Errorf("plaintext to %q: tokens would cross the network in the clear; use WithTLSFiles", target)
+	case c.plaintext:
+		return insecure.NewCredentials(), nil
+	case c.certFile == "" || c.keyFile == "":
+		return nil, errors.New("no identity: the broker demands a client certificate; use WithTLSFiles")
+	}
+	config, err := tlsConfig(c.certFile, c.keyFile, c.caFile)
+	if err != nil {
+		return nil, err
+	}
+	return credentials.NewTLS(config), nil
+}
+
+// loopback reports whether target is host:port on this machine. Names other
+// than localhost do not count: they may resolve to anything.
+func loopback(target string) bool {
+	host, _, err := net.SplitHostPort(target)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// Close cancels all calls under way, waits until no goroutine of this client is
+// left, and closes the connection. Later calls return ErrClosed.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	wasClosed := c.closed
+	c.closed = true
+	c.mu.Unlock()
+	c.cancel()
+	c.tasks.Wait()
+	if wasClosed || c.conn == nil {
+		return nil
+	}
+	return c.conn.Close()
+}
+
+// start runs task on a goroutine that Close cancels and waits for. The task's
+// context has the client's timeout and no tie to any caller: work that several
+// callers wait for must not end with the first of them.
+func (c *Client) start(task func(context.Context)) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return ErrClosed
+	}
+	c.tasks.Go(func() {
+		ctx, cancel := context.WithTimeout(c.ctx, c.timeout)
+		defer cancel()
+		task(ctx)
+	})
+	return nil
+}
