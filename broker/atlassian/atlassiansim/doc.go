@@ -98,6 +98,8 @@
 //	...
 //	return atlassiansim.Serve(ctx, ln, sim, log)
 //
+// Under testing/synctest, serve on a Pipe and give its DialContext to the client.
+//
 // The state file keeps families, tokens (as hashes), codes, grants, the ledger and the
 // clock's offset. Faults, switches and secrets changed at run time are not
 // kept: a restart begins with the Config.

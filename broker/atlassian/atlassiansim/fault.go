@@ -116,11 +116,15 @@ type Fault struct {
 
 const maxDelay = 15 * time.Minute
 
-var kinds = []FaultKind{
-	FaultDropBeforeAnswer, FaultDropAfterHeaders, FaultDropMidBody, FaultDelayAnswer, FaultDelayRequest,
-	FaultHang, FaultGzipUnlabelled, FaultGzipMislabelled, FaultTruncatedJSON, FaultHTML, FaultStatus, FaultRefuse,
-	FaultOAuthError, FaultRateLimit, FaultNoRefreshToken, FaultSameRefreshToken, FaultTokenBytes, FaultExpiresIn,
-}
+var (
+	// tokenKinds change what a token answer says.
+	tokenKinds = []FaultKind{FaultNoRefreshToken, FaultSameRefreshToken, FaultTokenBytes, FaultExpiresIn}
+	kinds      = append([]FaultKind{
+		FaultDropBeforeAnswer, FaultDropAfterHeaders, FaultDropMidBody, FaultDelayAnswer, FaultDelayRequest,
+		FaultHang, FaultGzipUnlabelled, FaultGzipMislabelled, FaultTruncatedJSON, FaultHTML, FaultStatus,
+		FaultRefuse, FaultOAuthError, FaultRateLimit,
+	}, tokenKinds...)
+)
 
 // validate reports all problems.
 func (f Fault) validate() error {
@@ -132,7 +136,7 @@ func (f Fault) validate() error {
 	if !slices.Contains([]string{"", EndpointToken, EndpointRevoke, EndpointResources, EndpointMe, EndpointAPI}, f.Endpoint) {
 		bad("endpoint %q is unknown", f.Endpoint)
 	}
-	if f.endpoint() != EndpointToken && slices.Contains(kinds[slices.Index(kinds, FaultNoRefreshToken):], f.Kind) {
+	if f.endpoint() != EndpointToken && slices.Contains(tokenKinds, f.Kind) {
 		bad("kind %q is for the token endpoint only", f.Kind)
 	}
 	if f.Percent < 0 || f.Percent > 100 || f.Skip < 0 || f.Count < 0 {
@@ -189,14 +193,14 @@ func (f *Fault) processes() bool {
 	}
 }
 
-// delivers reports whether the client gets an answer that it can read.
+// delivers reports whether the client gets to know what the provider decided.
 func (f *Fault) delivers() bool {
 	switch f.kind() {
 	case FaultDropBeforeAnswer, FaultDropAfterHeaders, FaultDropMidBody, FaultHang, FaultGzipUnlabelled,
 		FaultGzipMislabelled, FaultTruncatedJSON, FaultHTML, FaultStatus:
 		return false
 	default:
-		return f.processes()
+		return true
 	}
 }
 

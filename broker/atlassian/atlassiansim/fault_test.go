@@ -100,13 +100,13 @@ func TestFaults(t *testing.T) {
 		{"hang after rotating", Fault{Kind: FaultHang, DelayMillis: 1}, beforeHeaders, true, false},
 		{"answer delayed", Fault{Kind: FaultDelayAnswer, DelayMillis: 1}, says(200, "refresh_token"), true, true},
 		{"request delayed", Fault{Kind: FaultDelayRequest, DelayMillis: 1}, says(200, "refresh_token"), true, true},
-		{"spurious 403", Fault{Kind: FaultRefuse}, wantRefused, false, false},
+		{"spurious 403", Fault{Kind: FaultRefuse}, wantRefused, false, true},
 		{"OAuth error", Fault{Kind: FaultOAuthError, Error: "invalid_request", ErrorDescription: "multiple concurrent requests, retry"},
-			says(400, `{"error":"invalid_request","error_description":"multiple concurrent requests, retry"}`), false, false},
-		{"OAuth error with a status", Fault{Kind: FaultOAuthError, Error: "x", Status: 403}, says(403, `{"error":"x","error_description":""}`), false, false},
-		{"429, seconds", Fault{Kind: FaultRateLimit, RetryAfterSeconds: 30}, retryAfter("30"), false, false},
-		{"429, date", Fault{Kind: FaultRateLimit, RetryAfterSeconds: 30, RetryAfterForm: "date"}, retryAfter("Sun, 01 Nov 2026 12:00:30 GMT"), false, false},
-		{"429, no Retry-After", Fault{Kind: FaultRateLimit, RetryAfterForm: "none"}, retryAfter(""), false, false},
+			says(400, `{"error":"invalid_request","error_description":"multiple concurrent requests, retry"}`), false, true},
+		{"OAuth error with a status", Fault{Kind: FaultOAuthError, Error: "x", Status: 403}, says(403, `{"error":"x","error_description":""}`), false, true},
+		{"429, seconds", Fault{Kind: FaultRateLimit, RetryAfterSeconds: 30}, retryAfter("30"), false, true},
+		{"429, date", Fault{Kind: FaultRateLimit, RetryAfterSeconds: 30, RetryAfterForm: "date"}, retryAfter("Sun, 01 Nov 2026 12:00:30 GMT"), false, true},
+		{"429, no Retry-After", Fault{Kind: FaultRateLimit, RetryAfterForm: "none"}, retryAfter(""), false, true},
 		{"no refresh token", Fault{Kind: FaultNoRefreshToken}, func(t *testing.T, r reply) {
 			if p := r.pair(t); p.Refresh != "" || p.Access == "" {
 				t.Errorf("got %d and %d bytes", len(p.Refresh), len(p.Access))

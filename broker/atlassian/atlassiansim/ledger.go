@@ -54,7 +54,8 @@ type Exchange struct {
 	// NewRefresh and NewAccess are the ids of the tokens made.
 	NewRefresh string `json:"new_refresh,omitempty"`
 	NewAccess  string `json:"new_access,omitempty"`
-	// Delivered: the answer left whole, to a client that was still there.
+	// Delivered: the client got to know what was decided. False if a fault took
+	// or disguised the answer, or the client had gone before it.
 	Delivered bool `json:"delivered"`
 }
 
