@@ -53,6 +53,9 @@ func (s *site) usedLink(w http.ResponseWriter, r *http.Request, c *broker.Connec
 	}
 	v := view{Tone: p.tone, Heading: p.heading, Lead: p.lead, Next: p.next, Facts: factsOfView(c),
 		Note: "This link has been used. This is where its consent stands."}
+	if p.tone == toneStop {
+		v.Reference = c.ConsentID
+	}
 	if p.open && consentID.MatchString(c.ConsentID) {
 		v.Next = []string{"Go on in the browser in which you pressed Continue."}
 		v.Back, v.BackText = resultPath(c.ConsentID), "Go on in this browser"
@@ -106,7 +109,7 @@ func (s *site) link(w http.ResponseWriter, r *http.Request) (string, bool) {
 func notes(c *broker.ConnectView) []string {
 	var n []string
 	if c.Product == broker.ProductJira || c.Product == broker.ProductConfluence {
-		n = append(n, "You choose one site at "+c.ProviderName+". For more sites, the consent is repeated.")
+		n = append(n, "You choose one site at "+c.ProviderName+". To add another site, you consent once more.")
 	}
 	if c.Reconsent {
 		n = append(n, "A permission for this exists already, and the new one takes its place. Should the new one cover less, you are asked before anything changes.")

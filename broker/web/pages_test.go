@@ -74,8 +74,14 @@ func TestEveryStatusHasItsOwnPage(t *testing.T) {
 			if status != storage.ConsentConfirm && !strings.Contains(p.text, "What to do next") {
 				t.Error("the page does not say what to do next")
 			}
+			if strings.Contains(p.text, "reference below") && !strings.Contains(p.text, "Reference cns_7q2m") {
+				t.Error("the page names a reference that it does not show")
+			}
 			if q := r.browser().get("/connect/" + testLink); status != storage.ConsentPending && status != storage.ConsentAtProvider {
 				q.want(t, codes[status], h, "This link has been used")
+				if strings.Contains(q.text, "reference below") && !strings.Contains(q.text, "Reference cns_7q2m") {
+					t.Error("the used link's page names a reference that it does not show")
+				}
 				if strings.Contains(q.raw, "very case") {
 					t.Error("a browser without the cookie reads the detail")
 				}

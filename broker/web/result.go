@@ -94,6 +94,9 @@ func (s *site) result(w http.ResponseWriter, r *http.Request) {
 	}
 	v := view{Tone: p.tone, Heading: p.heading, Lead: p.lead, Next: p.next, Detail: o.Detail, Refresh: p.refresh,
 		Facts: factsOf(o), ReturnURL: o.ReturnURL}
+	if p.tone == toneStop {
+		v.Reference = id // what operators can look the consent up by
+	}
 	if o.Status == storage.ConsentConfirm {
 		v.Confirm = &confirmView{Action: resultPath(id) + "/confirm", Scopes: explainScopes(o.LostScopes), Sites: o.LostSites}
 		v.ReturnURL = ""

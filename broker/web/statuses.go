@@ -113,7 +113,7 @@ var statusPages = map[storage.ConsentStatus]statusPage{
 		heading: "The permission is for a different product",
 		lead:    "What the provider gave does not fit the product that was asked for. It was not kept.",
 		next: []string{
-			"Ask for a new link, and choose a site that has the product named below.",
+			"Ask for a new link, and choose a site that has the product named above.",
 			"If it happens again, tell your Holdfast operators: the app may be set up for another product.",
 		},
 	},
@@ -144,7 +144,7 @@ var statusPages = map[storage.ConsentStatus]statusPage{
 		lead:    "It answered with an error of its own. Nothing was granted.",
 		next: []string{
 			"Wait a few minutes, then ask for a new link.",
-			"If it happens again, tell your Holdfast operators.",
+			tellOperators,
 		},
 	},
 	storage.ConsentMisconfigured: {
@@ -152,7 +152,7 @@ var statusPages = map[storage.ConsentStatus]statusPage{
 		heading: "The app is not set up correctly",
 		lead:    "The provider rejected the app itself. You did nothing wrong, and nothing was granted.",
 		next: []string{
-			"Tell your Holdfast operators: the app's client id, secret or callback address does not match the provider's.",
+			"Tell your Holdfast operators, with the reference below: the app's client id, secret or callback address does not match the provider's.",
 			"After that, ask for a new link.",
 		},
 	},
