@@ -2,7 +2,6 @@ package atlassian
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -173,6 +172,9 @@ func FuzzAnswer(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, status int, body string) {
+		if status < 100 || status > 999 {
+			return // net/http lets no such status through
+		}
 		out := p.classify(grantRefresh, reply{written: true, status: status, body: []byte(body)})
 		settled := out.Class == family.Settled
 		pair := out.Pair
@@ -187,7 +189,7 @@ func FuzzAnswer(f *testing.F) {
 			t.Error("not spent, though it was written")
 		case (status < 200 || status > 299 && status < 400 || status > 499) && out.Class != family.InDoubt:
 			t.Errorf("status %d gives %s", status, out.Class)
-		case !settled && !isCode(strings.ReplaceAll(out.Code, "-", "")):
+		case !settled && !isCode(out.Code):
 			t.Errorf("code %q", out.Code)
 		}
 	})

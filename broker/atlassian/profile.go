@@ -3,7 +3,9 @@ package atlassian
 import (
 	"bytes"
 	"embed"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 	"strings"
@@ -160,27 +162,15 @@ func LoadProfile(name string) (Profile, error) {
 }
 
 // Override returns p with the fields set that the YAML document names. An
-// unknown key is an error with its line. Maps and lists replace p's whole.
+// unknown key is an error with its line. Maps and lists replace p's whole; p and
+// the result share those that were not named.
 func (p Profile) Override(document []byte) (Profile, error) {
-	var named map[string]any
-	if err := yaml.Unmarshal(document, &named); err != nil {
-		return p, err
+	out := p
+	err := yaml.NewDecoder(bytes.NewReader(document), yaml.Strict()).Decode(&out)
+	if errors.Is(err, io.EOF) {
+		return p, nil // nothing but comments
 	}
-	// The decoder adds to a map that is already there, in p's own memory.
-	if _, ok := named["authorize_params"]; ok {
-		p.AuthorizeParams = nil
-	}
-	if _, ok := named["products"]; ok {
-		p.Products = nil
-	}
-	if _, ok := named["errors"]; ok {
-		p.Errors = nil
-	}
-	if len(named) == 0 {
-		return p, nil
-	}
-	err := yaml.NewDecoder(bytes.NewReader(document), yaml.Strict()).Decode(&p)
-	return p, err
+	return out, err
 }
 
 // ConsentScopes returns scopes and, if they are missing, the ones that every

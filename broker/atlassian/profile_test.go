@@ -79,11 +79,8 @@ func TestUnknownProfileNamesTheKnownOnes(t *testing.T) {
 
 func TestOverrideReplacesOnlyWhatItNames(t *testing.T) {
 	before, _ := LoadProfile("atlassian")
-	after, err := before.Override([]byte("leeway: 3s\nauthorize_params: {prompt: login}\nproducts: {jira: {api_base: https://api.other/ex/jira/{cloudid}}}\n"))
-	if err == nil {
-		t.Fatal("a brace inside a flow mapping was accepted") // guards the quoting in our own files
-	}
-	after, err = before.Override([]byte("leeway: 3s\nauthorize_params: {prompt: login}\n"))
+	after, err := before.Override([]byte("leeway: 3s\nauthorize_params: {prompt: login}\n" +
+		"products: {jira: {api_base: https://j}}\nerrors: [{status: 418, class: transient, code: teapot}]\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,11 +89,15 @@ func TestOverrideReplacesOnlyWhatItNames(t *testing.T) {
 		t.Errorf("Override changed its receiver: %s", diff)
 	}
 	want.Leeway, want.AuthorizeParams = 3*time.Second, map[string]string{"prompt": "login"}
+	want.Products = map[string]Product{"jira": {APIBase: "https://j"}}
+	want.Errors = []ErrorRow{{Status: 418, Class: ErrorTransient, Code: "teapot"}}
 	if diff := cmp.Diff(want, after); diff != "" {
 		t.Error(diff)
 	}
-	if same, err := before.Override(nil); err != nil || cmp.Diff(before, same) != "" {
-		t.Errorf("an empty document changed something: %v", err)
+	for _, empty := range []string{"", "\n", "# nothing\n", "{}"} {
+		if same, err := before.Override([]byte(empty)); err != nil || cmp.Diff(before, same) != "" {
+			t.Errorf("%q changed something: %v", empty, err)
+		}
 	}
 }
 
