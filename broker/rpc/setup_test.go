@@ -85,6 +85,7 @@ type rig struct {
 	log    *lockedBuffer
 	reg    *prometheus.Registry
 	clock  *clock
+	config Config
 }
 
 // mapped is the one caller that the rig's configuration knows.
@@ -112,6 +113,7 @@ func newRig(t testing.TB, change ...func(*Config)) *rig {
 	for _, c := range change {
 		c(&config)
 	}
+	r.config = config
 	var err error
 	if r.server, err = NewServer(config); err != nil {
 		t.Fatal(err)
