@@ -767,8 +767,8 @@ type Doubt struct {
 	FirstAnnounced *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=first_announced,json=firstAnnounced,proto3" json:"first_announced,omitempty"`
 	// Repeats announced so far.
 	Repeats int64 `protobuf:"varint,3,opt,name=repeats,proto3" json:"repeats,omitempty"`
-	// The last try was made.
-	LastTried     bool `protobuf:"varint,4,opt,name=last_tried,json=lastTried,proto3" json:"last_tried,omitempty"`
+	// When the last try was announced; absent: not yet.
+	LastTry       *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=last_try,json=lastTry,proto3" json:"last_try,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -824,11 +824,11 @@ func (x *Doubt) GetRepeats() int64 {
 	return 0
 }
 
-func (x *Doubt) GetLastTried() bool {
+func (x *Doubt) GetLastTry() *timestamppb.Timestamp {
 	if x != nil {
-		return x.LastTried
+		return x.LastTry
 	}
-	return false
+	return nil
 }
 
 // A successor that came too late to settle.
@@ -1625,15 +1625,14 @@ const file_holdfast_storage_v1_record_proto_rawDesc = "" +
 	"\x0ffirst_announced\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x0efirstAnnounced\x128\n" +
 	"\tannounced\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tannounced\x12;\n" +
 	"\vlease_until\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"leaseUntil\"\xa5\x01\n" +
+	"leaseUntil\"\xbd\x01\n" +
 	"\x05Doubt\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
 	"generation\x12C\n" +
 	"\x0ffirst_announced\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0efirstAnnounced\x12\x18\n" +
-	"\arepeats\x18\x03 \x01(\x03R\arepeats\x12\x1d\n" +
-	"\n" +
-	"last_tried\x18\x04 \x01(\bR\tlastTried\"\xb1\x01\n" +
+	"\arepeats\x18\x03 \x01(\x03R\arepeats\x125\n" +
+	"\blast_try\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\alastTry\"\xb1\x01\n" +
 	"\tAlternate\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
@@ -1778,24 +1777,25 @@ var file_holdfast_storage_v1_record_proto_depIdxs = []int32{
 	18, // 17: holdfast.storage.v1.Attempt.announced:type_name -> google.protobuf.Timestamp
 	18, // 18: holdfast.storage.v1.Attempt.lease_until:type_name -> google.protobuf.Timestamp
 	18, // 19: holdfast.storage.v1.Doubt.first_announced:type_name -> google.protobuf.Timestamp
-	6,  // 20: holdfast.storage.v1.Alternate.access:type_name -> holdfast.storage.v1.Access
-	18, // 21: holdfast.storage.v1.Alternate.at:type_name -> google.protobuf.Timestamp
-	18, // 22: holdfast.storage.v1.Suspicion.first:type_name -> google.protobuf.Timestamp
-	18, // 23: holdfast.storage.v1.Suspicion.last:type_name -> google.protobuf.Timestamp
-	18, // 24: holdfast.storage.v1.ConsentPublic.expires_at:type_name -> google.protobuf.Timestamp
-	2,  // 25: holdfast.storage.v1.ConsentSecret.address:type_name -> holdfast.storage.v1.Address
-	18, // 26: holdfast.storage.v1.ConsentSecret.created_at:type_name -> google.protobuf.Timestamp
-	13, // 27: holdfast.storage.v1.ConsentSecret.pending:type_name -> holdfast.storage.v1.PendingFamily
-	19, // 28: holdfast.storage.v1.PendingFamily.expires_in:type_name -> google.protobuf.Duration
-	18, // 29: holdfast.storage.v1.PendingFamily.received_at:type_name -> google.protobuf.Timestamp
-	5,  // 30: holdfast.storage.v1.PendingFamily.sites:type_name -> holdfast.storage.v1.Site
-	5,  // 31: holdfast.storage.v1.PendingFamily.lost_sites:type_name -> holdfast.storage.v1.Site
-	18, // 32: holdfast.storage.v1.JournalEntry.at:type_name -> google.protobuf.Timestamp
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	18, // 20: holdfast.storage.v1.Doubt.last_try:type_name -> google.protobuf.Timestamp
+	6,  // 21: holdfast.storage.v1.Alternate.access:type_name -> holdfast.storage.v1.Access
+	18, // 22: holdfast.storage.v1.Alternate.at:type_name -> google.protobuf.Timestamp
+	18, // 23: holdfast.storage.v1.Suspicion.first:type_name -> google.protobuf.Timestamp
+	18, // 24: holdfast.storage.v1.Suspicion.last:type_name -> google.protobuf.Timestamp
+	18, // 25: holdfast.storage.v1.ConsentPublic.expires_at:type_name -> google.protobuf.Timestamp
+	2,  // 26: holdfast.storage.v1.ConsentSecret.address:type_name -> holdfast.storage.v1.Address
+	18, // 27: holdfast.storage.v1.ConsentSecret.created_at:type_name -> google.protobuf.Timestamp
+	13, // 28: holdfast.storage.v1.ConsentSecret.pending:type_name -> holdfast.storage.v1.PendingFamily
+	19, // 29: holdfast.storage.v1.PendingFamily.expires_in:type_name -> google.protobuf.Duration
+	18, // 30: holdfast.storage.v1.PendingFamily.received_at:type_name -> google.protobuf.Timestamp
+	5,  // 31: holdfast.storage.v1.PendingFamily.sites:type_name -> holdfast.storage.v1.Site
+	5,  // 32: holdfast.storage.v1.PendingFamily.lost_sites:type_name -> holdfast.storage.v1.Site
+	18, // 33: holdfast.storage.v1.JournalEntry.at:type_name -> google.protobuf.Timestamp
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_storage_v1_record_proto_init() }

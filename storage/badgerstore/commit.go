@@ -1,0 +1,150 @@
+package badgerstore
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/holdfast-io/holdfast/storage"
+)
+
+const (
+	queueLength = 256
+	// groupLimit bounds what one swap may have to wait for.
+	groupLimit = 256
+)
+
+// member is one swap on its way through the committer.
+type member struct {
+	changes []storage.Change
+	entries []storage.Entry
+	// done takes the one answer and never blocks the committer.
+	done chan error
+	err  error // the committer's verdict before the commit
+}
+
+// Swap implements storage.Backend. If ctx ends while the swap waits, the swap
+// may still happen: storage.ErrUnknown.
+func (s *Store) Swap(ctx context.Context, changes []storage.Change, entries []storage.Entry) error {
+	return s.submit(ctx, changes, entries)
+}
+
+func (s *Store) submit(ctx context.Context, changes []storage.Change, entries []storage.Entry) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	m := &member{changes: changes, entries: entries, done: make(chan error, 1)}
+	select {
+	case s.queue <- m:
+	case <-ctx.Done():
+		return fmt.Errorf("%w: waiting to commit: %w", storage.ErrUnavailable, ctx.Err())
+	}
+	select {
+	case err := <-m.done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: waiting for a commit: %w", storage.ErrUnknown, ctx.Err())
+	}
+}
+
+// commitLoop is the one writer: it takes what is queued and commits it as one
+// synced transaction; meanwhile the next group gathers.
+func (s *Store) commitLoop() {
+	defer s.running.Done()
+	for {
+		select {
+		case m := <-s.queue:
+			s.commit(s.gather(m))
+		case <-s.stop:
+			// Close holds the lock: nobody is waiting, but who gave up waiting
+			// may have left a swap behind.
+			for len(s.queue) > 0 {
+				s.commit(s.gather(<-s.queue))
+			}
+			return
+		}
+	}
+}
+
+func (s *Store) gather(first *member) []*member {
+	group := []*member{first}
+	for len(group) < groupLimit {
+		select {
+		case m := <-s.queue:
+			group = append(group, m)
+		default:
+			return group
+		}
+	}
+	return group
+}
+
+func (s *Store) commit(group []*member) {
+	if err := s.broken.Load(); err != nil {
+		answer(group, fmt.Errorf("%w: an earlier commit failed: %w", storage.ErrUnavailable, *err))
+		return
+	}
+	if err := s.checkSpace(); err != nil {
+		answer(group, err)
+		return
+	}
+	err := s.commitGroup(group)
+	switch {
+	case err == nil:
+		s.proven.Store(time.Now().UnixNano())
+		for _, m := range group {
+			m.done <- m.err
+		}
+	case errors.Is(err, badger.ErrTxnTooBig) && len(group) > 1:
+		half := len(group) / 2
+		s.commit(group[:half])
+		s.commit(group[half:])
+	case errors.Is(err, badger.ErrTxnTooBig):
+		answer(group, errors.New("the swap is too big for one transaction; nothing was changed"))
+	default:
+		s.broken.Store(&err)
+		s.log.log.Error("a commit failed: the store refuses everything until it is reopened", "error", err)
+		answer(group, fmt.Errorf("%w: committing: %w", storage.ErrUnknown, err))
+	}
+}
+
+func answer(group []*member, err error) {
+	for _, m := range group {
+		m.done <- err
+	}
+}
+
+// commitGroup commits the members that do not conflict, each seeing what the
+// ones before it wrote, and leaves every member's own error in err. An error
+// means that none of them can be said to be committed.
+func (s *Store) commitGroup(group []*member) error {
+	txn := s.db.NewTransaction(true)
+	defer txn.Discard()
+	for _, m := range group {
+		var writes []write
+		if writes, m.err = plan(txn, m); m.err != nil {
+			continue
+		}
+		if err := apply(txn, writes); err != nil {
+			return err
+		}
+	}
+	next := s.commits + 1
+	if err := txn.Set(commitKey, pack(commitKey, binary.BigEndian.AppendUint64(nil, next))); err != nil {
+		return err
+	}
+	if err := txn.Commit(); err != nil {
+		return err
+	}
+	if s.log.syncFailed.Load() {
+		return errors.New("syncing the value log failed; the log has the cause")
+	}
+	s.commits = next
+	s.witness.note(next)
+	return nil
+}

@@ -1,0 +1,71 @@
+package badgerstore
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+)
+
+// Options of a Store. The zero value is right for production.
+type Options struct {
+	// Log of Badger and of maintenance; nil means slog.Default().
+	Log *slog.Logger
+	// MinFree is the free space, in bytes, below which nothing is written;
+	// 0 means 64 MiB. Badger writes through memory maps, where a full disk
+	// kills the process instead of returning an error.
+	MinFree uint64
+	// GCInterval between two collections of the value log; 0 means an hour.
+	GCInterval time.Duration
+	// valueLogSize is for tests; 0 means 64 MiB.
+	valueLogSize int64
+}
+
+const (
+	defaultMinFree      = 64 << 20
+	defaultGCInterval   = time.Hour
+	defaultValueLogSize = 64 << 20
+	// valueThreshold in bytes: records and journal entries go to the value
+	// log, the index's small values stay in the tree.
+	valueThreshold = 64
+)
+
+func (o *Options) complete() {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.MinFree == 0 {
+		o.MinFree = defaultMinFree
+	}
+	if o.GCInterval == 0 {
+		o.GCInterval = defaultGCInterval
+	}
+	if o.valueLogSize == 0 {
+		o.valueLogSize = defaultValueLogSize
+	}
+}
+
+// badgerOptions are the settings that durability and the memory footprint rest
+// on: sealed blobs lie in the value log, so the tree is small and so may its
+// tables and caches be.
+func (o *Options) badgerOptions(dir string, key []byte, log badger.Logger) badger.Options {
+	return badger.DefaultOptions(dir).
+		WithLogger(log).
+		WithSyncWrites(true).
+		WithDetectConflicts(true).
+		WithNumVersionsToKeep(1).
+		WithChecksumVerificationMode(options.OnTableAndBlockRead).
+		WithVerifyValueChecksum(true).
+		WithEncryptionKey(key).
+		WithIndexCacheSize(16 << 20). // encrypted tables need one
+		WithBlockCacheSize(8 << 20).
+		WithCompression(options.None). // what is encrypted does not compress
+		WithMetricsEnabled(false).
+		WithMemTableSize(8 << 20).
+		WithBaseTableSize(2 << 20).
+		WithNumMemtables(2).
+		WithNumCompactors(2).
+		WithValueThreshold(valueThreshold).
+		WithValueLogFileSize(o.valueLogSize)
+}

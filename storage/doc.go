@@ -1,0 +1,18 @@
+// Package storage keeps grants and consents sealed at rest. It owns the words
+// that everybody shares (Address, Grant, Consent and their errors) and the
+// Store, which seals records, compares and swaps them, and notices whatever was
+// changed behind its back. Where the sealed bytes lie is a Backend's business;
+// what a grant's state means is package family's.
+//
+// A store is a directory:
+//
+//	holdfast-store.json   what the store is, with its wrapped root key (header.go)
+//	(the backend's files) sealed records (record.go) and journal entries
+//
+// Everything public about a record is authenticated with it, every record
+// knows its key and version, and every journal entry knows the version and the
+// fence of its grant. So nobody who can write the files can move a grant to
+// another address, turn revoked into active, or put back an old row without
+// its journal. Who puts back an old row together with its old journal is not
+// found by the store alone; nor is somebody who puts back all of an old copy.
+package storage

@@ -1,0 +1,186 @@
+package storage
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/holdfast-io/holdfast/storage/durable"
+	"github.com/holdfast-io/holdfast/storage/seal"
+)
+
+// Config of a Store. Fields without another word are required.
+type Config struct {
+	// Dir of the store; made, mode 0700, if it does not exist.
+	Dir string
+	// Environment and Provider that the store belongs to: a store never serves another.
+	Environment, Provider string
+	// KEK that wraps the store's root key.
+	KEK seal.KEK
+	// Backend opens the backend below dir; key (32 bytes) is for its own encryption.
+	Backend func(dir string, key []byte) (Backend, error)
+	// MustExist makes a missing store an error; by default a missing or empty
+	// Dir becomes a new store.
+	MustExist bool
+	// Now is the wall clock; nil means time.Now.
+	Now func() time.Time
+	// Log; nil means slog.Default().
+	Log *slog.Logger
+}
+
+func (c *Config) complete() error {
+	var errs []error
+	for _, f := range []struct {
+		missing bool
+		name    string
+	}{
+		{c.Dir == "", "Dir"}, {c.Environment == "", "Environment"}, {c.Provider == "", "Provider"},
+		{c.Backend == nil, "Backend"},
+	} {
+		if f.missing {
+			errs = append(errs, fmt.Errorf("store configuration: %s is missing", f.name))
+		}
+	}
+	if c.KEK == nil {
+		errs = append(errs, errors.New("store configuration: missing KEK: configure the key file that wraps the store's root key"))
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	return errors.Join(errs...)
+}
+
+// Store keeps grants, consents and a few small values, sealed, over a Backend.
+// It is safe for concurrent use.
+type Store struct {
+	cfg     Config
+	backend Backend
+	ring    *seal.Ring
+	root    []byte
+	linkKey []byte
+	epoch   uint64
+	header  atomic.Pointer[header]
+	damaged damageList
+}
+
+// Open opens the store in cfg.Dir. The header is checked before the backend is
+// touched: a wrong KEK, environment, provider or format is an error that says
+// so and changes nothing on disk.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	h, root, err := openHeader(ctx, &cfg)
+	if err != nil {
+		return nil, err
+	}
+	s, err := openBackend(cfg, h, root)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.start(ctx); err != nil {
+		return nil, errors.Join(err, s.backend.Close())
+	}
+	return s, nil
+}
+
+func openHeader(ctx context.Context, cfg *Config) (header, []byte, error) {
+	h, err := readHeader(cfg.Dir)
+	if errors.Is(err, os.ErrNotExist) {
+		if cfg.MustExist {
+			return h, nil, fmt.Errorf("there is no store in %s: correct the directory or run holdfast restore", cfg.Dir)
+		}
+		return createHeader(ctx, cfg)
+	}
+	if err != nil {
+		return h, nil, err
+	}
+	root, err := h.unlock(ctx, filepath.Join(cfg.Dir, HeaderFile), cfg)
+	return h, root, err
+}
+
+func openBackend(cfg Config, h header, root []byte) (*Store, error) {
+	s := &Store{cfg: cfg, root: root}
+	s.header.Store(&h)
+	backendKey, err := seal.Derive(root, seal.ForBackend)
+	if err != nil {
+		return nil, err
+	}
+	if s.linkKey, err = seal.Derive(root, seal.ForLinks); err != nil {
+		return nil, err
+	}
+	if s.backend, err = cfg.Backend(cfg.Dir, backendKey); err != nil {
+		return nil, fmt.Errorf("opening the store in %s: %w", cfg.Dir, err)
+	}
+	return s, nil
+}
+
+// start reads or makes the key ring and counts this start.
+func (s *Store) start(ctx context.Context) error {
+	if err := s.openRing(ctx); err != nil {
+		return err
+	}
+	m, err := s.Meta(ctx, metaEpoch)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	m.Name = metaEpoch
+	if len(m.Value) == 8 {
+		s.epoch = binary.BigEndian.Uint64(m.Value)
+	}
+	s.epoch++
+	m.Value = binary.BigEndian.AppendUint64(nil, s.epoch)
+	if err := s.SwapMeta(ctx, &m); err != nil {
+		return fmt.Errorf("counting this start of the store: %w", err)
+	}
+	return nil
+}
+
+const metaEpoch = "epoch"
+
+// Restored reports that the store is a restored backup whose grants were not
+// quarantined yet: spend nothing before QuarantineAll has returned nil.
+func (s *Store) Restored() bool { return !s.header.Load().RestoredAt.IsZero() }
+
+// clearRestored says in the header that the restored store has been dealt with.
+func (s *Store) clearRestored() error {
+	h := *s.header.Load()
+	h.RestoredAt = time.Time{}
+	b, err := h.encode(s.root)
+	if err != nil {
+		return err
+	}
+	if err := durable.WriteFile(filepath.Join(s.cfg.Dir, HeaderFile), b); err != nil {
+		return err
+	}
+	s.header.Store(&h)
+	return nil
+}
+
+// StoreID is the random id of the store; a copy and a restored backup keep it.
+func (s *Store) StoreID() string { return s.header.Load().StoreID }
+
+// Epoch counts the starts of the store, this one included.
+func (s *Store) Epoch() uint64 { return s.epoch }
+
+// LinkKey is the key, 32 bytes, that signs consent links. Do not change it.
+func (s *Store) LinkKey() []byte { return s.linkKey }
+
+// Health proves that the store can be written now; an error says why not.
+func (s *Store) Health(ctx context.Context) error { return s.backend.Health(ctx) }
+
+// Close releases the store. No call may be under way.
+func (s *Store) Close() error { return s.backend.Close() }
+
+func newStoreID() string { return "str_" + strings.ToLower(rand.Text()) }
