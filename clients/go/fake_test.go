@@ -169,3 +169,6 @@ func connect(t *testing.T, broker *fakeBroker) (*Client, func()) {
 		<-served
 	}
 }
+
+// pass lets virtual time pass.
+func pass(d time.Duration) { <-time.After(d) }

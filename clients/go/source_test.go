@@ -54,18 +54,18 @@ func TestTheTokenIsCachedAndRenewedInTheBackground(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *fakeBroker, c *Client) {
 		s := c.TokenSource(t.Context(), grant)
 		mustToken(t, s, "token-1")
-		time.Sleep(7*time.Minute + 29*time.Second) // three quarters of the guarantee
+		pass(7*time.Minute + 29*time.Second) // three quarters of the guarantee
 		mustToken(t, s, "token-1")
 		wantCalls(t, b, 1, 0)
 		b.set(b.rotate)
 		b.set(func() { b.delay = 10 * time.Second })
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		started := time.Now()
 		mustToken(t, s, "token-1") // at once, while the next one is fetched
 		if waited := time.Since(started); waited != 0 {
 			t.Errorf("a caller waited %v although the old token is good", waited)
 		}
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		synctest.Wait()
 		mustToken(t, s, "token-2")
 		wantCalls(t, b, 2, 0)
@@ -95,16 +95,16 @@ func TestWithoutABrokerTheOldTokenServesUntilItsExpiryByTheBrokersClock(t *testi
 			b.set(func() { b.fail = refusal(t, codes.Unavailable, StoreUnavailable, 2*time.Second, nil) })
 			end := time.Now().Add(time.Hour)
 			for time.Now().Add(time.Minute).Before(end) {
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				mustToken(t, s, "token-1")
 			}
-			time.Sleep(time.Until(end))
+			pass(time.Until(end))
 			_, err := s.Token()
 			if e, ok := errors.AsType[*Error](err); !ok || e.Reason != StoreUnavailable || e.RetryAfter != 2*time.Second {
 				t.Fatalf("skew %v: got %v after the expiry, want STORE_UNAVAILABLE", skew, err)
 			}
 			b.set(func() { b.fail = nil; b.rotate() })
-			time.Sleep(2 * time.Second)
+			pass(2 * time.Second)
 			mustToken(t, s, "token-2")
 		})
 	}
@@ -115,10 +115,10 @@ func TestFailedBackgroundCallsKeepTheirDistance(t *testing.T) {
 		s := c.TokenSource(t.Context(), grant)
 		mustToken(t, s, "token-1")
 		b.set(func() { b.fail = refusal(t, codes.Unavailable, ProviderUnavailable, 20*time.Second, nil) })
-		time.Sleep(8 * time.Minute)
+		pass(8 * time.Minute)
 		for range 60 {
 			mustToken(t, s, "token-1")
-			time.Sleep(time.Second)
+			pass(time.Second)
 		}
 		wantCalls(t, b, 1+3, 0)
 	})
@@ -129,7 +129,7 @@ func TestASilentBrokerDelaysACallerWithAnUnguaranteedTokenOnlyShortly(t *testing
 		s := c.TokenSource(t.Context(), grant)
 		mustToken(t, s, "token-1")
 		b.set(func() { b.delay = time.Hour })
-		time.Sleep(11 * time.Minute)
+		pass(11 * time.Minute)
 		started := time.Now()
 		mustToken(t, s, "token-1")
 		if waited := time.Since(started); waited != staticWait {
@@ -143,7 +143,7 @@ func TestAnUnguaranteedTokenGivesWayToTheBrokersAnswer(t *testing.T) {
 		s := c.TokenSource(t.Context(), grant)
 		mustToken(t, s, "token-1")
 		b.set(b.rotate)
-		time.Sleep(11 * time.Minute)
+		pass(11 * time.Minute)
 		mustToken(t, s, "token-2")
 	})
 }
@@ -153,7 +153,7 @@ func TestARefusalIsBelievedAtOnce(t *testing.T) {
 		s := c.TokenSource(t.Context(), grant)
 		mustToken(t, s, "token-1")
 		b.set(func() { b.fail = refusal(t, codes.FailedPrecondition, GrantRevoked, 0, nil) })
-		time.Sleep(8 * time.Minute)
+		pass(8 * time.Minute)
 		mustToken(t, s, "token-1") // this call learns of it in the background
 		synctest.Wait()
 		_, err := s.Token()
@@ -177,11 +177,11 @@ func TestAnOverdueRefreshDoesNotMakeEveryCallAsk(t *testing.T) {
 		b.ahead = -time.Hour // never rotates
 		b.guarantee = time.Hour
 		s := c.TokenSource(t.Context(), grant)
-		time.Sleep(50 * time.Minute)
+		pass(50 * time.Minute)
 		b.set(func() { b.guarantee = 10 * time.Minute; b.ahead = 0 })
 		for range 20 {
 			mustToken(t, s, "token-1")
-			time.Sleep(time.Second)
+			pass(time.Second)
 		}
 		if gets, _ := b.calls(); gets > 20/int(minInterval.Seconds()) {
 			t.Errorf("%d calls in 20 s", gets)
