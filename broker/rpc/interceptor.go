@@ -21,6 +21,8 @@ type edge struct {
 	validator protovalidate.Validator
 	// methods by full name; complete before the first call, then only read.
 	methods map[string]*method
+	// ending ends when the server begins to stop: standing streams end with it.
+	ending context.Context
 }
 
 // unary is the one interceptor of unary calls: recovery, identity, request id,
@@ -124,7 +126,8 @@ func (e *edge) refuse(c *call, method string, err error) refusal {
 }
 
 // stream admits streams, all of which belong to grpc's own services for now: a
-// standing stream ends with the identity that opened it.
+// standing stream ends with the identity that opened it, and when the server
+// begins to stop, which would otherwise wait for it.
 func (e *edge) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
 	c := &call{Context: ss.Context()}
 	m := &method{name: info.FullMethod}
@@ -142,6 +145,7 @@ func (e *edge) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo
 	}
 	bounded, cancel := context.WithDeadline(c.Context, c.caller.NotAfter)
 	defer cancel()
+	defer context.AfterFunc(e.ending, cancel)()
 	c.Context = bounded
 	return handler(srv, &admitted{ss, c})
 }

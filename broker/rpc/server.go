@@ -65,6 +65,8 @@ type Config struct {
 type Server struct {
 	grpc   *grpc.Server
 	health *health.Server
+	// end ends standing streams.
+	end context.CancelFunc
 }
 
 // NewServer returns a server that does not listen yet. Its health is NOT_SERVING
@@ -91,8 +93,9 @@ func NewServer(c Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("registering rpc metrics: %w", err)
 	}
-	e := &edge{log: c.Log, now: c.Now, validator: validator}
-	s := &Server{grpc: grpc.NewServer(options(c, e)...), health: health.NewServer()}
+	ending, end := context.WithCancel(context.Background())
+	e := &edge{log: c.Log, now: c.Now, validator: validator, ending: ending}
+	s := &Server{grpc: grpc.NewServer(options(c, e)...), health: health.NewServer(), end: end}
 	holdfastv1.RegisterTokenServiceServer(s.grpc, &tokenService{broker: c.Tokens, edge: e})
 	holdfastv1.RegisterConsentServiceServer(s.grpc, &consentService{broker: c.Consents})
 	holdfastv1.RegisterAdminServiceServer(s.grpc, &adminService{broker: c.Admin})
@@ -141,11 +144,12 @@ func (s *Server) Serve(lis net.Listener) error {
 	return err
 }
 
-// Stop ends the server: no new call is taken, those under way may finish until
-// ctx ends, then they are canceled and Stop returns the context's error. It
+// Stop ends the server: no new call is taken, health turns NOT_SERVING and its
+// watches end, calls under way may finish until ctx ends, then they are canceled and Stop returns the context's error. It
 // returns only when no handler runs any more.
 func (s *Server) Stop(ctx context.Context) error {
 	s.health.Shutdown()
+	s.end()
 	done := make(chan struct{})
 	go func() {
 		s.grpc.GracefulStop()

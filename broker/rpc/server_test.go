@@ -192,6 +192,23 @@ func TestStopLetsCallsFinish(t *testing.T) {
 	}
 }
 
+func TestStopDoesNotWaitForHealthWatches(t *testing.T) {
+	r := newRig(t)
+	r.server.SetServing(true)
+	watch, err := healthpb.NewHealthClient(r.dial(mapped)).Watch(t.Context(), &healthpb.HealthCheckRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := watch.Recv(); err != nil || got.GetStatus() != healthpb.HealthCheckResponse_SERVING {
+		t.Fatalf("%v, %v", got, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := r.server.Stop(ctx); err != nil {
+		t.Errorf("Stop: %v", err)
+	}
+}
+
 func TestStopCancelsCallsAtItsDeadline(t *testing.T) {
 	r := newRig(t)
 	entered := make(chan struct{})
