@@ -27,7 +27,10 @@ func apiAnswer(status int, message string) answer {
 // inner function runs under the mutex.
 func (s *Sim) api(endpoint string, inner func(r *http.Request, c caller) answer) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if !ok {
+			token = "" // another scheme is no token at all
+		}
 		s.mu.Lock()
 		t := target{endpoint: endpoint}
 		if at := s.st.access[hash(token)]; at != nil {

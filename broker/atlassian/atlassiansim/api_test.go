@@ -123,6 +123,38 @@ func TestProductAPIs(t *testing.T) {
 	}
 }
 
+func TestATokenNeedsTheBearerScheme(t *testing.T) {
+	b := newBench(t)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, b.url+"/me", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", b.consent().Access)
+	if r := b.do(req); r.status != http.StatusUnauthorized {
+		t.Fatalf("got %d", r.status)
+	}
+}
+
+func TestFaultsOfTheAPIEndpoints(t *testing.T) {
+	b := newBench(t)
+	p := b.consent()
+	for endpoint, path := range map[string]string{
+		EndpointResources: resourcesPath, EndpointMe: "/me", EndpointAPI: "/ex/jira/" + DefaultSites()[0].CloudID + "/rest/api/3/myself",
+	} {
+		b.arm(Fault{Kind: FaultStatus, Endpoint: endpoint, Count: 1})
+		b.arm(Fault{Kind: FaultDropMidBody, Endpoint: endpoint, AccountID: DefaultAccounts()[0].ID, Count: 1})
+		b.arm(Fault{Kind: FaultDelayRequest, DelayMillis: 1, Endpoint: endpoint, Count: 1})
+		got := []any{b.get(path, p.Access).status, b.get(path, p.Access).err != nil, b.get(path, p.Access).status, len(b.sim.Faults())}
+		if d := cmp.Diff([]any{503, true, 200, 0}, got); d != "" {
+			t.Errorf("%s (-want +got):\n%s", endpoint, d)
+		}
+	}
+	b.arm(Fault{Kind: FaultStatus, Endpoint: EndpointRevoke, KeepToken: true, Count: 1})
+	if r := b.request(http.MethodPost, "/oauth/revoke", "application/json", "{}"); r.status != 503 {
+		t.Errorf("revoke answers %d", r.status)
+	}
+}
+
 func TestExpiredAccessTokenAnswersBySwitch(t *testing.T) {
 	for _, status := range []int{401, 403, 404} {
 		b := newBench(t, withBehaviour(func(x *Behaviour) { x.ExpiredAccess = status }))

@@ -87,6 +87,33 @@ func TestAutomaticConsent(t *testing.T) {
 	}
 }
 
+func TestConsentHeader(t *testing.T) {
+	b := newBench(t)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, b.url+"/authorize?"+authorizeQuery(jiraID, jiraScopes).Encode(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Sim-Consent", "deny")
+	if r := b.do(req); !strings.Contains(r.header.Get("Location"), "access_denied") {
+		t.Fatalf("got %d %s", r.status, r.header.Get("Location"))
+	}
+}
+
+func TestForgedDecisionEndsOnTheErrorPage(t *testing.T) {
+	b := newBench(t)
+	for field, value := range map[string]string{"redirect_uri": "http://evil.example/", "sim_account": "nobody", "sim_site": "nowhere"} {
+		form := authorizeQuery(jiraID, jiraScopes)
+		form.Set("decision", "accept")
+		form.Set("sim_account", DefaultAccounts()[0].ID)
+		form.Set("sim_site", DefaultSites()[0].CloudID)
+		form.Set(field, value)
+		r := b.request(http.MethodPost, "/authorize", "application/x-www-form-urlencoded", form.Encode())
+		if !strings.HasPrefix(r.header.Get("Location"), "/error?") {
+			t.Errorf("%s: got %d %s", field, r.status, r.header.Get("Location"))
+		}
+	}
+}
+
 // input matches the name and value of a hidden or radio input.
 var input = regexp.MustCompile(`<input[^>]* name="([^"]+)"[^>]* value="([^"]*)"`)
 

@@ -36,8 +36,9 @@ type Config struct {
 	Seed uint64
 	// StateFile keeps families, tokens and the clock's offset over restarts.
 	// It is replaced atomically and synced before each answer leaves, so that it survives
-	// SIGKILL; tokens stand in it as hashes only. Its directory must exist.
-	// Empty: nothing is kept.
+	// SIGKILL; tokens stand in it as hashes only. Its directory must exist, and
+	// one simulator at a time may use it. The whole file is written each time:
+	// it is meant for the few grants of one developer. Empty: nothing is kept.
 	StateFile string
 }
 

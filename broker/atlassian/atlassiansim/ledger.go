@@ -97,7 +97,7 @@ func (s *Sim) Ledger() Ledger {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
-	l := Ledger{At: now, TokenPosts: s.st.Posts, Families: []FamilyEntry{}, Strays: slices.Clone(s.st.Strays)}
+	l := Ledger{At: now, TokenPosts: s.st.Posts, Families: []FamilyEntry{}, Strays: append([]Exchange{}, s.st.Strays...)}
 	for _, f := range s.st.Families {
 		f.lapse(now, &s.behaviour)
 		e := FamilyEntry{

@@ -90,11 +90,8 @@ func (x *exchanging) overtake(t *refreshToken) {
 	if at == nil || x.sim.behaviour.AccessGraceSeconds < 0 {
 		return
 	}
-	from := x.now
-	if !t.SpentAt.IsZero() {
-		from = t.SpentAt // a reuse does not prolong the grace
-	}
-	at.cut(from.Add(seconds(x.sim.behaviour.AccessGraceSeconds)))
+	// A reuse comes here again and prolongs nothing: cut only shortens.
+	at.cut(x.now.Add(seconds(x.sim.behaviour.AccessGraceSeconds)))
 }
 
 // replaceCompanion is for answers that keep t in use: the access token that
