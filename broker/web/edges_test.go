@@ -1,6 +1,7 @@
 package web
 
 import (
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -269,5 +270,31 @@ func TestConfigReportsAllThatIsWrong(t *testing.T) {
 				t.Errorf("%s: %v does not name %s", row.name, err, s)
 			}
 		}
+	}
+}
+
+func TestServerRefusesHeadersBeyondItsLimit(t *testing.T) {
+	h, _ := handlerAt(t, "http://127.0.0.1:8080", "https://auth.atlassian.com")
+	s := httptest.NewUnstartedServer(nil)
+	s.Config = NewServer(h, slog.New(slog.DiscardHandler))
+	s.Start()
+	defer s.Close()
+	for size, want := range map[int]int{64 << 10: http.StatusOK, 2 * MaxHeaderBytes: http.StatusRequestHeaderFieldsTooLarge} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/connect/"+testLink, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("X-Padding", strings.Repeat("x", size))
+		res, err := s.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("%d bytes of header: got %d, want %d", size, res.StatusCode, want)
+		}
+	}
+	if c := s.Config; c.ReadHeaderTimeout == 0 || c.ReadTimeout == 0 || c.WriteTimeout == 0 || c.IdleTimeout == 0 {
+		t.Error("a timeout is missing: a slow client could hold a connection for ever")
 	}
 }

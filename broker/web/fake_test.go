@@ -22,6 +22,9 @@ import (
 	"github.com/holdfast-io/holdfast/storage"
 )
 
+// The real one serves these pages.
+var _ Broker = (*broker.Broker)(nil)
+
 // fakeBroker behaves like the broker towards the pages: links make consents,
 // state and cookie bind them, and a code is exchanged once.
 type fakeBroker struct {
@@ -93,6 +96,9 @@ func (f *fakeBroker) BeginConsent(_ context.Context, link string) (*broker.Conse
 	if !ok {
 		return nil, &broker.Error{Reason: broker.ReasonInvalidRequest, Message: "the link's signature does not fit"}
 	}
+	if c.view.Status != storage.ConsentPending && c.view.Status != storage.ConsentAtProvider {
+		return nil, &broker.Error{Reason: broker.ReasonInvalidRequest, Message: "this link was used already"}
+	}
 	f.begun++
 	c.state, c.cookie = fmt.Sprintf("canary-state-%d", f.begun), fmt.Sprintf("canary-cookie-%d", f.begun)
 	c.setStatus(storage.ConsentAtProvider)
@@ -153,12 +159,11 @@ func (f *fakeBroker) ConfirmConsent(_ context.Context, id string, cookie secret.
 	if err != nil {
 		return nil, err
 	}
-	if c.outcome.Status != storage.ConsentConfirm {
-		return nil, &broker.Error{Reason: broker.ReasonInvalidRequest, Message: "nothing to confirm"}
-	}
-	if accept {
+	switch {
+	case c.outcome.Status != storage.ConsentConfirm: // decided already
+	case accept:
 		c.setStatus(storage.ConsentDone)
-	} else {
+	default:
 		c.setStatus(storage.ConsentDiscarded)
 	}
 	o := c.outcome

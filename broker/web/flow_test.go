@@ -58,6 +58,17 @@ func TestConsentEndsOnAPageWithoutCodeAndStateAndReloadsExchangeOnce(t *testing.
 	b.get("/connect/"+testLink).want(t, http.StatusOK, "Permission granted", "This link has been used")
 }
 
+func TestAUsedLinkBeginsNothing(t *testing.T) {
+	r := newRig(t)
+	b := r.browser()
+	b.consent()
+	p := b.consent()
+	p.want(t, http.StatusBadRequest, "This link cannot be used", "this link was used already")
+	if a := p.all("a"); len(a) != 1 || attr(a[0], "href") != "/connect/"+testLink || r.broker.begun != 1 {
+		t.Error("want a way back to the link and no second consent")
+	}
+}
+
 func TestDecliningAtTheProviderGrantsNothing(t *testing.T) {
 	r := newRig(t)
 	r.answer = "error=access_denied&error_description=%3Cscript%3E"
@@ -127,7 +138,11 @@ func TestConfirmationListsTheLossAndTakesEitherAnswer(t *testing.T) {
 		b.do(http.MethodPost, action, "decision=accept&x="+strings.Repeat("x", 2*maxBody)).
 			want(t, http.StatusBadRequest, "The decision did not arrive")
 		b.do(http.MethodPost, action, "decision="+row.decision).want(t, row.code, row.heading)
-		b.do(http.MethodPost, action, "decision="+row.decision).want(t, http.StatusConflict, "There is nothing to decide any more")
+		// A second press, of either button, changes nothing any more.
+		b.do(http.MethodPost, action, "decision=discard").want(t, row.code, row.heading)
+		b.do(http.MethodPost, action, "decision=accept").want(t, row.code, row.heading)
+		r.broker.fail["ConfirmConsent"] = &broker.Error{Reason: broker.ReasonInvalidRequest, Message: "not now"}
+		b.do(http.MethodPost, action, "decision=accept").want(t, http.StatusConflict, "There is nothing to decide any more")
 	}
 }
 

@@ -22,7 +22,8 @@ const (
 )
 
 // NewServer returns a server for the handler with the limits that it relies on.
-// The caller sets the address and TLS, starts it and shuts it down.
+// The caller sets the address and TLS, starts it and shuts it down. log gets
+// the server's own complaints, at level warn.
 func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           h,

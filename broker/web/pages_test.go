@@ -131,7 +131,7 @@ func TestBrokersErrorsHaveTheirPages(t *testing.T) {
 				if (row.code == 503 || row.code == 429) && p.Header.Get("Retry-After") != "10" {
 					t.Error("no Retry-After")
 				}
-				if row.code == 500 && strings.Contains(p.raw, "the broker's words") {
+				if row.code == 500 && strings.Contains(p.text, "the broker's words") {
 					t.Error("an internal error shows more than the fixed sentence")
 				}
 			}

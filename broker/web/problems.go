@@ -51,7 +51,7 @@ var problemTexts = map[problem]problemText{
 	},
 	problemLinkInvalid: {
 		code: http.StatusBadRequest, heading: "This link cannot be used",
-		lead: "It has expired, or it is not complete. Nothing was granted.",
+		lead: "It has expired, was used already, or is not complete. Nothing was granted now.",
 		next: []string{"Check that the whole link was copied.", askForNewLink},
 	},
 	problemOtherBrowser: {

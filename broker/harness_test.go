@@ -1,0 +1,408 @@
+package broker_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/holdfast-io/holdfast/broker"
+	"github.com/holdfast-io/holdfast/broker/atlassian"
+	"github.com/holdfast-io/holdfast/broker/atlassian/atlassiansim"
+	"github.com/holdfast-io/holdfast/broker/audit"
+	"github.com/holdfast-io/holdfast/broker/family"
+	"github.com/holdfast-io/holdfast/broker/policy"
+	"github.com/holdfast-io/holdfast/secret"
+	"github.com/holdfast-io/holdfast/storage"
+	"github.com/holdfast-io/holdfast/storage/badgerstore"
+	"github.com/holdfast-io/holdfast/storage/seal"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// clock is a wall clock that the tests move.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// world is a broker over a real store on disk and the simulator over real
+// HTTP, all on one clock.
+type world struct {
+	*broker.Broker
+	t       *testing.T
+	clock   *clock
+	sim     *atlassiansim.Sim
+	simURL  string
+	store   *storage.Store
+	dir     string
+	audit   string
+	mu      sync.Mutex          // guards secrets
+	secrets map[string][]string // by app
+	backend *watched
+	cfg     broker.Config
+}
+
+var (
+	op     = broker.Caller{Name: "op", RequestID: "req-op"}
+	svc    = broker.Caller{Name: "svc", RequestID: "req-svc"}
+	jira   = mustAddress("acme/automation/jira")
+	wiki   = mustAddress("acme/automation/confluence")
+	public = &url.URL{Scheme: "http", Host: "holdfast.test:8080"}
+)
+
+func mustAddress(s string) storage.Address {
+	a, err := storage.ParseAddress(s)
+	if err != nil {
+		panic(err)
+	}
+	return a
+}
+
+// watched lets a test look at, and break, what the store does.
+type watched struct {
+	storage.Backend
+	mu     sync.Mutex
+	before func(changes []storage.Change) error // an error is returned instead of swapping
+	health error
+	swaps  int
+}
+
+func (w *watched) Swap(ctx context.Context, c []storage.Change, e []storage.Entry) error {
+	w.mu.Lock()
+	hook := w.before
+	w.swaps++
+	w.mu.Unlock()
+	if hook != nil {
+		if err := hook(c); err != nil {
+			return err
+		}
+	}
+	return w.Backend.Swap(ctx, c, e)
+}
+
+func (w *watched) Health(ctx context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.health != nil {
+		return w.health
+	}
+	return w.Backend.Health(ctx)
+}
+
+func (w *watched) onSwap(f func([]storage.Change) error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.before = f
+}
+
+type setting func(*world)
+
+// sharedApp puts both products under one app.
+func sharedApp(w *world) {
+	w.cfg.Apps = []broker.App{{ID: "both", ClientID: "client-both", Products: []string{"jira", "confluence"},
+		Scopes: map[string][]string{"jira": {"read:jira-work"}, "confluence": {"read:confluence-content.all"}}, Secrets: w.secretsOf("both")}}
+}
+
+func (w *world) secretsOf(app string) func() ([]secret.String, error) {
+	return func() ([]secret.String, error) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		var out []secret.String
+		for _, s := range w.secrets[app] {
+			out = append(out, secret.New(s))
+		}
+		if len(out) == 0 {
+			return nil, errors.New("no secret file")
+		}
+		return out, nil
+	}
+}
+
+func (w *world) setSecrets(app string, secrets ...string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.secrets[app] = secrets
+}
+
+func newWorld(t *testing.T, settings ...setting) *world {
+	t.Helper()
+	w := &world{
+		t: t, clock: &clock{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}, dir: t.TempDir(),
+		secrets: map[string][]string{"jira": {"secret-jira"}, "confluence": {"secret-confluence"}, "both": {"secret-both"}},
+	}
+	w.audit = filepath.Join(w.dir, "audit.jsonl")
+	w.cfg = broker.Config{
+		Version: "test", Environment: "test", Now: w.clock.Now, PublicURL: public,
+		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Apps: []broker.App{
+			{ID: "jira", ClientID: "client-jira", Products: []string{"jira"}, Scopes: map[string][]string{"jira": {"read:jira-work", "write:jira-work"}}, Secrets: w.secretsOf("jira")},
+			{ID: "confluence", ClientID: "client-confluence", Products: []string{"confluence"}, Scopes: map[string][]string{"confluence": {"read:confluence-content.all"}}, Secrets: w.secretsOf("confluence")},
+		},
+		Timing: family.Timing{
+			Leeway: 10 * time.Minute, AccessGrace: 10 * time.Minute, Lease: time.Minute, HTTPTimeout: 5 * time.Second, ClockMargin: 5 * time.Second,
+			RefreshAhead: 5 * time.Minute, ConfirmDelay: 30 * time.Second, IdleLimit: 90 * 24 * time.Hour, AbsoluteLimit: 365 * 24 * time.Hour,
+		},
+	}
+	for _, set := range settings {
+		set(w)
+	}
+	w.startSim()
+	w.openStore()
+	w.startBroker()
+	return w
+}
+
+func (w *world) startSim() {
+	w.t.Helper()
+	cfg := atlassiansim.Config{Now: w.clock.Now, AutoConsent: true}
+	for _, a := range w.cfg.Apps {
+		var scopes []string
+		for _, s := range a.Scopes {
+			scopes = append(scopes, s...)
+		}
+		secrets, _ := a.Secrets()
+		cfg.Apps = append(cfg.Apps, atlassiansim.App{ClientID: a.ClientID, Secrets: secrets, CallbackURL: public.JoinPath("oauth/callback").String(), Scopes: append(scopes, "read:me")})
+	}
+	var err error
+	if w.sim, err = atlassiansim.New(cfg); err != nil {
+		w.t.Fatal(err)
+	}
+	server := httptest.NewServer(w.sim)
+	w.simURL = server.URL
+	w.t.Cleanup(func() {
+		w.sim.Close()
+		server.Close()
+	})
+}
+
+func (w *world) openStore() {
+	w.t.Helper()
+	kekPath := filepath.Join(w.dir, "kek")
+	if _, err := os.Stat(kekPath); err != nil {
+		if _, err := seal.CreateFile(kekPath); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	kek, err := seal.ReadFile(kekPath)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.store, err = storage.Open(context.Background(), storage.Config{
+		Dir: filepath.Join(w.dir, "store"), Environment: "test", Provider: "atlassian", KEK: kek, Now: w.clock.Now, Log: w.cfg.Log,
+		Backend: func(dir string, key []byte) (storage.Backend, error) {
+			inner, err := badgerstore.Opener(badgerstore.Options{Log: w.cfg.Log})(dir, key)
+			w.backend = &watched{Backend: inner}
+			return w.backend, err
+		},
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	store := w.store
+	w.t.Cleanup(func() { _ = store.Close() })
+}
+
+func (w *world) startBroker() {
+	w.t.Helper()
+	profile, err := atlassian.LoadProfile("atlassian")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	profile.AuthorizeURL, profile.TokenURL = w.simURL+"/authorize", w.simURL+"/oauth/token"
+	profile.ResourcesURL, profile.AccountURL, profile.RevokeURL = w.simURL+"/oauth/token/accessible-resources", w.simURL+"/me", w.simURL+"/oauth/revoke"
+	provider, err := atlassian.New(profile, atlassian.Options{HTTPTimeout: w.cfg.Timing.HTTPTimeout, Now: w.clock.Now})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	log, err := audit.Open(w.audit)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	rules, err := policy.New([]policy.Rule{
+		{Caller: "op", Admin: true},
+		{Caller: "svc", Grants: []string{"acme/*/*"}},
+		{Caller: "front", Consents: []string{"acme/*/*"}},
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.cfg.Store, w.cfg.Provider, w.cfg.Policy, w.cfg.Audit = w.store, provider, rules, log
+	if w.Broker, err = broker.New(w.cfg); err != nil {
+		w.t.Fatal(err)
+	}
+	b := w.Broker
+	w.t.Cleanup(func() {
+		if err := b.Close(context.Background()); err != nil {
+			w.t.Error(err)
+		}
+		provider.Close()
+		_ = log.Close()
+	})
+}
+
+// browser goes through a consent as a browser does: the link, the provider,
+// the callback. It returns where the provider's redirect led.
+type browser struct {
+	w      *world
+	start  *broker.ConsentStart
+	answer url.Values
+}
+
+// visit opens the link, continues to the provider and comes back, with extra
+// parameters for the provider.
+func (w *world) visit(link string, extra string) *browser {
+	w.t.Helper()
+	text := link[strings.LastIndex(link, "/")+1:]
+	if _, err := w.ConnectPage(context.Background(), text); err != nil {
+		w.t.Fatalf("connect page: %v", err)
+	}
+	start, err := w.BeginConsent(context.Background(), text)
+	if err != nil {
+		w.t.Fatalf("continuing: %v", err)
+	}
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := client.Get(start.RedirectURL + extra)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	defer client.CloseIdleConnections()
+	to, err := resp.Location()
+	if err != nil {
+		w.t.Fatalf("the provider answered %s without a redirect", resp.Status)
+	}
+	return &browser{w: w, start: start, answer: to.Query()}
+}
+
+func (b *browser) callback() broker.Callback {
+	return broker.Callback{State: b.answer.Get("state"), Code: secret.New(b.answer.Get("code")), Error: b.answer.Get("error"),
+		Cookie: func(id string) secret.String {
+			if id == b.start.ConsentID {
+				return b.start.Cookie
+			}
+			return secret.String{}
+		}}
+}
+
+func (b *browser) finish() *broker.ConsentOutcome {
+	b.w.t.Helper()
+	o, err := b.w.FinishConsent(context.Background(), b.callback())
+	if err != nil {
+		b.w.t.Fatalf("callback: %v", err)
+	}
+	return o
+}
+
+// consent makes a grant and fails the test if it is not DONE.
+func (w *world) consent(a storage.Address) {
+	w.t.Helper()
+	l, err := w.StartConsent(context.Background(), op, broker.ConsentRequest{Address: a})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if o := w.visit(l.URL, "").finish(); o.Status != storage.ConsentDone {
+		w.t.Fatalf("consent of %s ended %s (%s)", a, o.Status, o.Detail)
+	}
+}
+
+func (w *world) token(a storage.Address) *broker.TokenAnswer {
+	w.t.Helper()
+	answer, err := w.AccessToken(context.Background(), svc, broker.TokenRequest{Address: a})
+	if err != nil {
+		w.t.Fatalf("token of %s: %v", a, err)
+	}
+	return answer
+}
+
+// refused asks for a token and wants it refused with a reason.
+func (w *world) refused(a storage.Address, want broker.Reason) *broker.Error {
+	w.t.Helper()
+	_, err := w.AccessToken(context.Background(), svc, broker.TokenRequest{Address: a})
+	var e *broker.Error
+	if !errors.As(err, &e) || e.Reason != want {
+		w.t.Fatalf("token of %s: got %v, want %s", a, err, want)
+	}
+	return e
+}
+
+// works asks the simulated Jira or Confluence with a token.
+func (w *world) works(answer *broker.TokenAnswer) bool {
+	w.t.Helper()
+	req, err := http.NewRequest(http.MethodGet, w.simURL+"/me", nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+answer.Token.Reveal())
+	client := &http.Client{}
+	defer client.CloseIdleConnections()
+	resp, err := client.Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+// refreshes counts the refresh requests that the provider saw.
+func (w *world) refreshes() int {
+	n := 0
+	for _, f := range w.sim.Ledger().Families {
+		for _, e := range f.Exchanges {
+			if e.GrantType == "refresh_token" {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// fault arms a fault at the simulator.
+func (w *world) fault(f atlassiansim.Fault) {
+	w.t.Helper()
+	f.GrantType = "refresh_token"
+	if _, err := w.sim.AddFault(f); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) auditLines() []map[string]any {
+	w.t.Helper()
+	raw, err := os.ReadFile(w.audit)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var out []map[string]any
+	for line := range strings.Lines(string(raw)) {
+		var m map[string]any
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
+			w.t.Fatalf("audit line %q: %v", line, err)
+		}
+		out = append(out, m)
+	}
+	return out
+}
