@@ -1,0 +1,82 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/holdfast-io/holdfast/broker/web"
+)
+
+// serveHTTP serves the connect page with the health answers, and /metrics on
+// its own listener.
+func (n *Node) serveHTTP(context.Context) error {
+	c := n.o.Config
+	authorize, err := url.Parse(c.Provider.Resolved.AuthorizeURL)
+	if err != nil {
+		return fmt.Errorf("authorize URL of the profile: %w", err)
+	}
+	pages := web.Config{
+		Broker: n.broker, PublicURL: c.Public(), ProviderOrigin: authorize.Scheme + "://" + authorize.Host, Log: n.log,
+	}
+	if err := pages.Validate(); err != nil {
+		return err
+	}
+	var tlsConfig *tls.Config
+	if !c.HTTP.BehindProxy {
+		if tlsConfig, err = n.webTLS(); err != nil {
+			return err
+		}
+	}
+	public := http.NewServeMux()
+	n.readiness.mount(public)
+	public.Handle("/", web.New(pages))
+	n.serve("HTTP server", n.listens.http, tlsConfig, public)
+
+	private := http.NewServeMux()
+	n.readiness.mount(private)
+	private.Handle("GET /metrics", promhttp.HandlerFor(n.metrics, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelWarn)}))
+	n.serve("metrics server", n.listens.metrics, nil, private)
+	return nil
+}
+
+// serve starts one HTTP server; without TLS it is plain.
+func (n *Node) serve(name string, lis net.Listener, tlsConfig *tls.Config, handler http.Handler) {
+	server := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		// The callback waits for the provider; give its timeout room to be reported.
+		WriteTimeout:   3*n.o.Config.Provider.HTTPTimeout + 30*time.Second,
+		IdleTimeout:    2 * time.Minute,
+		MaxHeaderBytes: 64 << 10,
+		TLSConfig:      tlsConfig,
+		ErrorLog:       slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
+	}
+	n.stack.Serve(name, serverGrace, func() error {
+		var err error
+		if tlsConfig != nil {
+			err = server.ServeTLS(lis, "", "")
+		} else {
+			err = server.Serve(lis)
+		}
+		if errors.Is(err, http.ErrServerClosed) {
+			return nil
+		}
+		return err
+	}, func(ctx context.Context) error {
+		err := server.Shutdown(ctx)
+		if errors.Is(err, context.DeadlineExceeded) {
+			return server.Close() // who is still connected does not read its answer
+		}
+		return err
+	})
+}

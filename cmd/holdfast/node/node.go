@@ -1,0 +1,101 @@
+// Package node owns a running broker as a whole: it opens what a configuration
+// names, joins the pieces, listens, and ends everything in the right order. It
+// is wiring: it decides nothing about tokens. `serve` and `dev` differ only in
+// the configuration that they give it.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/holdfast-io/holdfast/broker"
+	"github.com/holdfast-io/holdfast/broker/rpc"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/config"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/lifecycle"
+)
+
+// Grace periods of the parts. Servers finish the calls under way; the broker's
+// is the lease, within which every attempt settles or is fenced anyway.
+const (
+	serverGrace = 15 * time.Second
+	smallGrace  = 5 * time.Second
+)
+
+// Options of a Node.
+type Options struct {
+	// Config is validated, or made by dev mode. Required.
+	Config *config.Config
+	// Version of the program, for GetStatus.
+	Version string
+	// Log is required.
+	Log *slog.Logger
+}
+
+// Node is a running broker with its listeners.
+type Node struct {
+	o         Options
+	log       *slog.Logger
+	stack     *lifecycle.Stack
+	broker    *broker.Broker
+	metrics   *prometheus.Registry
+	listens   listeners
+	readiness *readiness
+}
+
+// Start opens, joins and serves everything. After an error nothing is left
+// open. After nil the caller must call Wait. ctx bounds the start only.
+func Start(ctx context.Context, o Options) (*Node, error) {
+	n := &Node{o: o, log: o.Log, stack: lifecycle.New(o.Log), metrics: prometheus.NewRegistry()}
+	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	// Listeners come first: a port that is taken is found before the store is touched.
+	for _, step := range []func(context.Context) error{n.listen, n.openBroker, n.serveHTTP, n.serveRPC} {
+		if err := step(ctx); err != nil {
+			return nil, errors.Join(err, n.stack.Stop())
+		}
+	}
+	n.log.Info("serving",
+		"grpc", n.listens.grpc.Addr().String(), "http", n.listens.http.Addr().String(),
+		"metrics", n.listens.metrics.Addr().String(), "public_url", o.Config.PublicURL, "environment", o.Config.Environment)
+	return n, nil
+}
+
+// Wait blocks until ctx ends or a server dies, and ends everything in reverse
+// order. It returns nil after an orderly end.
+func (n *Node) Wait(ctx context.Context) error { return n.stack.Wait(ctx) }
+
+// GRPCAddr is where the contract is served, with the port that was chosen if
+// the configuration said 0.
+func (n *Node) GRPCAddr() net.Addr { return n.listens.grpc.Addr() }
+
+// serveRPC is the last step: calls come in only once all else is up.
+func (n *Node) serveRPC(context.Context) error {
+	tlsConfig, err := n.rpcTLS()
+	if err != nil {
+		return err
+	}
+	server, err := rpc.NewServer(rpc.Config{
+		Tokens: n.broker, Consents: n.broker, Admin: n.broker,
+		TLS: tlsConfig, CallerName: callerNames(n.o.Config.Callers),
+		Metrics: n.metrics, Log: n.log,
+	})
+	if err != nil {
+		return fmt.Errorf("making the gRPC server: %w", err)
+	}
+	n.stack.Serve("gRPC server", serverGrace, func() error { return server.Serve(n.listens.grpc) }, server.Stop)
+	watch, cancel := context.WithCancel(context.Background())
+	n.stack.Serve("readiness watch", smallGrace, func() error {
+		n.readiness.watch(watch, server.SetServing)
+		return nil
+	}, func(context.Context) error {
+		cancel()
+		return nil
+	})
+	return nil
+}

@@ -1,0 +1,117 @@
+package node
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/holdfast-io/holdfast/broker"
+	"github.com/holdfast-io/holdfast/broker/atlassian"
+	"github.com/holdfast-io/holdfast/broker/audit"
+	"github.com/holdfast-io/holdfast/broker/policy"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/config"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/reload"
+	"github.com/holdfast-io/holdfast/secret"
+	"github.com/holdfast-io/holdfast/storage"
+	"github.com/holdfast-io/holdfast/storage/badgerstore"
+	"github.com/holdfast-io/holdfast/storage/seal"
+)
+
+// openBroker opens audit, store and provider and makes the broker over them.
+func (n *Node) openBroker(ctx context.Context) error {
+	c := n.o.Config
+	log, err := audit.Open(c.Audit.File)
+	if err != nil {
+		return err
+	}
+	n.stack.Push("audit log", smallGrace, func(context.Context) error { return log.Close() })
+	provider, err := NewProvider(&c.Provider)
+	if err != nil {
+		return err
+	}
+	rules, err := policy.New(Rules(c.Callers))
+	if err != nil {
+		return err
+	}
+	apps, err := n.apps()
+	if err != nil {
+		return err
+	}
+	store, err := OpenStore(ctx, c, n.o)
+	if err != nil {
+		return err
+	}
+	n.stack.Push("store", 30*time.Second, func(context.Context) error { return store.Close() })
+	n.broker, err = broker.New(broker.Config{
+		Version: n.o.Version, Environment: c.Environment,
+		Store: store, Provider: provider, Apps: apps, Timing: c.Provider.Timing,
+		Policy: rules, Audit: log,
+		PublicURL: c.Public(), ReturnOrigins: c.ReturnURLs,
+		Log: n.log, Observe: newObserver(n.metrics),
+	})
+	if err != nil {
+		return fmt.Errorf("making the broker: %w", err)
+	}
+	n.stack.Push("broker", c.Provider.Lease+smallGrace, n.broker.Close)
+	n.readiness = newReadiness(n.broker.NotReady)
+	return nil
+}
+
+// OpenStore opens the store that c names, under its KEK.
+func OpenStore(ctx context.Context, c *config.Config, o Options) (*storage.Store, error) {
+	kek, err := seal.ReadFile(c.Keys.KEKFile)
+	if err != nil {
+		return nil, err
+	}
+	return storage.Open(ctx, storage.Config{
+		Dir: c.Store.Dir, Environment: c.Environment, Provider: c.Provider.Resolved.Name,
+		KEK: kek, Backend: badgerstore.Opener(badgerstore.Options{Log: o.Log}), Log: o.Log,
+	})
+}
+
+// NewProvider makes the client of the provider that p describes.
+func NewProvider(p *config.Provider) (*atlassian.Provider, error) {
+	options := atlassian.Options{HTTPTimeout: p.HTTPTimeout}
+	var err error
+	if options.ProxyURL, err = p.Proxy(); err != nil {
+		return nil, err
+	}
+	if p.CAFile != "" {
+		pem, err := os.ReadFile(p.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("reading the provider's CA: %w", err)
+		}
+		options.RootCAs = x509.NewCertPool()
+		if !options.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("reading the provider's CA: %s holds no certificate in PEM form", p.CAFile)
+		}
+	}
+	return atlassian.New(p.Resolved, options)
+}
+
+// Rules are the policy's rules for the configured callers.
+func Rules(callers []config.Caller) []policy.Rule {
+	rules := make([]policy.Rule, len(callers))
+	for i, c := range callers {
+		rules[i] = policy.Rule{Caller: c.Name, Grants: c.Grants, Consents: c.Consents, Admin: c.Admin}
+	}
+	return rules
+}
+
+// apps are the broker's apps, with secrets that follow their files.
+func (n *Node) apps() ([]broker.App, error) {
+	apps := make([]broker.App, len(n.o.Config.Apps))
+	for i, a := range n.o.Config.Apps {
+		secrets, err := reload.Secrets(n.log, a.ClientSecretFiles...)
+		if err != nil {
+			return nil, fmt.Errorf("client secrets of app %q: %w", a.ID, err)
+		}
+		apps[i] = broker.App{
+			ID: a.ID, ClientID: a.ClientID, Products: a.Products, Scopes: a.Scopes,
+			Secrets: func() ([]secret.String, error) { return secrets.Get(), nil },
+		}
+	}
+	return apps, nil
+}
