@@ -23,7 +23,7 @@ func (s bareService) GetAccessToken(context.Context, *holdfastv1.GetAccessTokenR
 }
 
 // buildBare makes a server with default options and no interceptors.
-func buildBare(c serveCommand) (*grpc.Server, func() error, error) {
+func buildBare(c serveCommand) (server, func() error, error) {
 	config, err := c.TLS.serverConfig()
 	if err != nil {
 		return nil, nil, err
@@ -32,7 +32,7 @@ func buildBare(c serveCommand) (*grpc.Server, func() error, error) {
 	if err := proto.Unmarshal(c.Answer, answer); err != nil {
 		return nil, nil, fmt.Errorf("reading the answer to give: %w", err)
 	}
-	server := grpc.NewServer(grpc.Creds(credentials.NewTLS(config)))
-	holdfastv1.RegisterTokenServiceServer(server, bareService{answer: answer})
-	return server, func() error { return nil }, nil
+	s := grpc.NewServer(grpc.Creds(credentials.NewTLS(config)))
+	holdfastv1.RegisterTokenServiceServer(s, bareService{answer: answer})
+	return s, func() error { s.Stop(); return nil }, nil
 }

@@ -6,8 +6,6 @@ import (
 	"net"
 	"os"
 	"runtime/pprof"
-
-	"google.golang.org/grpc"
 )
 
 // serveCommand starts a server.
@@ -19,13 +17,15 @@ type serveCommand struct {
 	Answer []byte
 }
 
-// builder makes a server ready to serve, and what to close after it.
-type builder func(serveCommand) (*grpc.Server, func() error, error)
+// builder makes a server ready to serve, and what stops it and all behind it.
+type builder func(serveCommand) (server, func() error, error)
+
+// server is a *grpc.Server or an *rpc.Server.
+type server interface{ Serve(net.Listener) error }
 
 // serverProcess is a process with one gRPC server.
 type serverProcess struct {
 	build   builder
-	server  *grpc.Server
 	cleanUp func() error
 	served  chan error
 	profile *os.File
@@ -44,17 +44,17 @@ func (p *serverProcess) handle(q command) (reply, error) {
 }
 
 func (p *serverProcess) serve(c serveCommand) (reply, error) {
-	server, cleanUp, err := p.build(c)
+	s, cleanUp, err := p.build(c)
 	if err != nil {
 		return reply{}, err
 	}
-	p.server, p.cleanUp = server, cleanUp
+	p.cleanUp = cleanUp
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return reply{}, fmt.Errorf("listening: %w", err)
 	}
 	p.served = make(chan error, 1)
-	go func() { p.served <- server.Serve(listener) }()
+	go func() { p.served <- s.Serve(listener) }()
 	return reply{Addr: listener.Addr().String()}, nil
 }
 
@@ -73,13 +73,12 @@ func (p *serverProcess) stopProfile() error {
 }
 
 func (p *serverProcess) close() error {
-	var err error
-	if p.served != nil {
-		p.server.Stop()
-		err = <-p.served
+	if p.cleanUp == nil {
+		return nil
 	}
-	if p.cleanUp != nil {
-		err = errors.Join(err, p.cleanUp())
+	err := p.cleanUp()
+	if p.served != nil {
+		err = errors.Join(err, <-p.served)
 	}
 	return err
 }
