@@ -260,3 +260,11 @@ type Backend interface {
 	// Close releases everything. No call may be under way.
 	Close() error
 }
+
+// Loader is the part of a Backend that a restored backup goes in by.
+type Loader interface {
+	// Load writes records under the versions that they have, and appends
+	// entries, oldest first. ErrConflict if a record exists already. It is
+	// durable like Swap, but only each call is atomic.
+	Load(ctx context.Context, items []Item, entries []Entry) error
+}

@@ -22,6 +22,8 @@ const (
 type member struct {
 	changes []storage.Change
 	entries []storage.Entry
+	// load writes the changes' items under the versions that they have.
+	load bool
 	// done takes the one answer and never blocks the committer.
 	done chan error
 	err  error // the committer's verdict before the commit
@@ -30,15 +32,24 @@ type member struct {
 // Swap implements storage.Backend. If ctx ends while the swap waits, the swap
 // may still happen: storage.ErrUnknown.
 func (s *Store) Swap(ctx context.Context, changes []storage.Change, entries []storage.Entry) error {
-	return s.submit(ctx, changes, entries)
+	return s.submit(ctx, &member{changes: changes, entries: entries})
 }
 
-func (s *Store) submit(ctx context.Context, changes []storage.Change, entries []storage.Entry) error {
+// Load implements storage.Loader.
+func (s *Store) Load(ctx context.Context, items []storage.Item, entries []storage.Entry) error {
+	m := &member{entries: entries, load: true}
+	for _, it := range items {
+		m.changes = append(m.changes, storage.Change{Item: it})
+	}
+	return s.submit(ctx, m)
+}
+
+func (s *Store) submit(ctx context.Context, m *member) error {
 	if err := s.enter(); err != nil {
 		return err
 	}
 	defer s.leave()
-	m := &member{changes: changes, entries: entries, done: make(chan error, 1)}
+	m.done = make(chan error, 1)
 	select {
 	case s.queue <- m:
 	case <-ctx.Done():

@@ -24,7 +24,7 @@ func plan(txn *badger.Txn, m *member) ([]write, error) {
 			return nil, fmt.Errorf("record %s is named twice in one swap; nothing was changed", c.Item.Key.ID)
 		}
 		seen[c.Item.Key] = true
-		w, err := planChange(txn, c)
+		w, err := planChange(txn, c, m.load)
 		if err != nil {
 			return nil, err
 		}
@@ -34,7 +34,7 @@ func plan(txn *badger.Txn, m *member) ([]write, error) {
 	return append(writes, w...), err
 }
 
-func planChange(txn *badger.Txn, c storage.Change) ([]write, error) {
+func planChange(txn *badger.Txn, c storage.Change, load bool) ([]write, error) {
 	// Blind writes do not conflict in Badger: the record must be read.
 	old, err := getRecord(txn, c.Item.Key)
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
@@ -58,14 +58,12 @@ func planChange(txn *badger.Txn, c storage.Change) ([]write, error) {
 		return writes, nil
 	}
 	it := c.Item
-	it.Version = c.Old + 1
-	if !indexed {
-		it.Due = old.Due
+	if !load {
+		it.Version = c.Old + 1
 	}
 	writes = append(writes, write{key, pack(key, encodeRecord(it))})
 	if indexed && !it.Due.IsZero() {
-		k := dueKey(it.Due, it.Key.ID)
-		writes = append(writes, write{k, []byte{}})
+		writes = append(writes, write{dueKey(it.Due, it.Key.ID), []byte{}})
 	}
 	return writes, nil
 }

@@ -1,0 +1,148 @@
+package storetest
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/holdfast-io/holdfast/storage"
+)
+
+func testRoundTrip(t *testing.T, b storage.Backend) {
+	for _, want := range []storage.Item{
+		{Key: grantKey("full"), Public: []byte("p\x00p"), Sealed: bytes.Repeat([]byte{0, 255}, 100), Due: epoch},
+		{Key: grantKey("no due"), Public: []byte("p"), Sealed: []byte("s")},
+		{Key: grantKey("nothing sealed"), Public: []byte("p"), Sealed: []byte{}},
+		{Key: storage.Key{Kind: storage.KindConsent, ID: "full"}, Public: []byte("consent"), Sealed: []byte("other kind, same id")},
+		{Key: storage.Key{Kind: storage.KindApp, ID: "app"}, Public: []byte("app"), Sealed: []byte("x")},
+		{Key: storage.Key{Kind: storage.KindRing, ID: "ring"}, Public: []byte("ring"), Sealed: []byte("x")},
+		{Key: storage.Key{Kind: storage.KindMeta, ID: "clock"}, Public: []byte("meta"), Sealed: []byte("x")},
+	} {
+		mustSwap(t, b, []storage.Change{{Item: want}})
+		want.Version = 1
+		got, err := b.Get(t.Context(), want.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("record (-want +got):\n%s", d)
+		}
+	}
+	if err := b.Health(t.Context()); err != nil {
+		t.Errorf("Health: %v", err)
+	}
+}
+
+func testNotFound(t *testing.T, b storage.Backend) {
+	put(t, b, "ab", 0)
+	wantVersion(t, b, "a", 0)
+	_, err := b.Get(t.Context(), storage.Key{Kind: storage.KindConsent, ID: "ab"})
+	wantErr(t, "reading the id under another kind", err, storage.ErrNotFound)
+	wantJournal(t, b, "ab", 64)
+}
+
+func testConflict(t *testing.T, b storage.Backend) {
+	swap := func(c storage.Change) error { return b.Swap(t.Context(), []storage.Change{c}, entries("g", "never")) }
+	wantErr(t, "changing what does not exist", swap(change("g", 1)), storage.ErrConflict)
+	wantVersion(t, b, "g", 0)
+	put(t, b, "g", 0)
+	put(t, b, "g", 1)
+	for name, old := range map[string]storage.Version{"creating what exists": 0, "from the version before": 1, "from a version to come": 3} {
+		c := change("g", old)
+		wantErr(t, name, swap(c), storage.ErrConflict)
+		c.Delete = true
+		wantErr(t, "deleting "+name, swap(c), storage.ErrConflict)
+	}
+	wantVersion(t, b, "g", 2)
+	wantJournal(t, b, "g", 64)
+}
+
+func testAtomic(t *testing.T, b storage.Backend) {
+	consent := change("g", 0)
+	consent.Item.Key.Kind = storage.KindConsent
+	all := append(entries("g", "g1", "g2"), entries("h", "h1")...)
+	mustSwap(t, b, []storage.Change{change("g", 0), change("h", 0), consent}, all...)
+	wantVersion(t, b, "g", 1)
+	wantVersion(t, b, "h", 1)
+	wantJournal(t, b, "g", 64, "g2", "g1")
+	wantJournal(t, b, "h", 64, "h1")
+
+	moved := change("g", 1)
+	moved.Item.Due = epoch
+	err := b.Swap(t.Context(), []storage.Change{moved, change("new", 0), change("h", 0)}, entries("g", "g3"))
+	wantErr(t, "one stale record of three", err, storage.ErrConflict)
+	wantVersion(t, b, "g", 1)
+	wantVersion(t, b, "new", 0)
+	wantJournal(t, b, "g", 64, "g2", "g1")
+	if ids := list(t, b, storage.Query{Kind: storage.KindGrant, DueBefore: epoch.Add(time.Hour), Limit: 10}); len(ids) > 0 {
+		t.Errorf("the due index has %v of a swap that conflicted", ids)
+	}
+}
+
+func testDelete(t *testing.T, b storage.Backend) {
+	c := change("g", 0)
+	c.Item.Due = epoch
+	mustSwap(t, b, []storage.Change{c}, entries("g", "1", "2")...)
+	put(t, b, "gg", 0)
+	mustSwap(t, b, []storage.Change{{Old: 1, Item: storage.Item{Key: grantKey("g")}, Delete: true}})
+	wantVersion(t, b, "g", 0)
+	wantVersion(t, b, "gg", 1)
+	wantJournal(t, b, "g", 64)
+	if ids := list(t, b, storage.Query{Kind: storage.KindGrant, DueBefore: epoch.Add(time.Hour), Limit: 10}); len(ids) > 0 {
+		t.Errorf("the due index still has %v", ids)
+	}
+	mustSwap(t, b, []storage.Change{change("g", 0)}, entries("g", "anew")...)
+	wantVersion(t, b, "g", 1)
+	wantJournal(t, b, "g", 64, "anew")
+}
+
+func testBig(t *testing.T, b storage.Backend) {
+	c := change("big", 0)
+	c.Item.Sealed = bytes.Repeat([]byte("64 KiB tokens, two alternates, and then some. "), 20_000)
+	mustSwap(t, b, []storage.Change{c})
+	got, err := b.Get(t.Context(), c.Item.Key)
+	if err != nil || !bytes.Equal(got.Sealed, c.Item.Sealed) {
+		t.Errorf("%d bytes came back as %d, error %v", len(c.Item.Sealed), len(got.Sealed), err)
+	}
+}
+
+func testAliasing(t *testing.T, b storage.Backend) {
+	c, es := change("g", 0), entries("g", "entry")
+	mustSwap(t, b, []storage.Change{c}, es...)
+	for _, s := range [][]byte{c.Item.Public, c.Item.Sealed, es[0].Sealed} {
+		clear(s)
+	}
+	got, err := b.Get(t.Context(), grantKey("g"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(got.Public)
+	clear(got.Sealed)
+	if page, err := b.List(t.Context(), storage.Query{Kind: storage.KindGrant, Limit: 1}); err == nil && len(page) == 1 {
+		clear(page[0].Sealed)
+	}
+	wantVersion(t, b, "g", 1)
+	wantJournal(t, b, "g", 1, "entry")
+}
+
+func testLoad(t *testing.T, b storage.Backend) {
+	l, ok := b.(storage.Loader)
+	if !ok {
+		t.Fatalf("%T is no storage.Loader, so that no backup can be restored into it", b)
+	}
+	it := change("g", 6).Item
+	it.Version, it.Due = 7, epoch
+	if err := l.Load(t.Context(), []storage.Item{it}, entries("g", "1", "2")); err != nil {
+		t.Fatal(err)
+	}
+	wantVersion(t, b, "g", 7)
+	wantJournal(t, b, "g", 64, "2", "1")
+	if d := cmp.Diff([]string{"g"}, list(t, b, storage.Query{Kind: storage.KindGrant, DueBefore: epoch.Add(1), Limit: 10})); d != "" {
+		t.Errorf("due index (-want +got):\n%s", d)
+	}
+	wantErr(t, "loading it again", l.Load(t.Context(), []storage.Item{it}, nil), storage.ErrConflict)
+	put(t, b, "g", 7)
+	wantVersion(t, b, "g", 8)
+}
