@@ -66,7 +66,7 @@ func (s *Settings) Resolve() error {
 		}
 	}
 	if s.Addr == "" && s.CA == "" && s.Cert == "" && s.Key == "" {
-		return s.fromDev()
+		return s.FromDev()
 	}
 	var missing []string
 	for _, v := range []struct{ value, name string }{{s.Addr, "--addr"}, {s.Cert, "--cert"}, {s.Key, "--key"}} {
@@ -80,8 +80,8 @@ func (s *Settings) Resolve() error {
 	return nil
 }
 
-// fromDev reads what dev mode wrote. Paths in that file count from its directory.
-func (s *Settings) fromDev() error {
+// FromDev reads what dev mode wrote. Paths in that file count from its directory.
+func (s *Settings) FromDev() error {
 	dir := s.Dir
 	if dir == "" {
 		found, err := findUp(DevDir, DevFile)

@@ -20,14 +20,25 @@ func Load(path string) (*Config, Problems, error) {
 // Parse is Load for a text that was read already; path names it in messages
 // and is where relative paths count from.
 func Parse(path string, text []byte) (*Config, Problems, error) {
+	return parse(newReport(path), text)
+}
+
+// ParseDev is Parse for the file that dev mode writes: public_url may be plain
+// http on loopback.
+func ParseDev(path string, text []byte) (*Config, Problems, error) {
 	r := newReport(path)
+	r.dev = true
+	return parse(r, text)
+}
+
+func parse(r *report, text []byte) (*Config, Problems, error) {
 	c := new(Config)
 	decode(text, c, r)
 	if r.syntaxOnly() {
 		return nil, nil, r.err()
 	}
 	c.applyDefaults()
-	c.resolvePaths(filepath.Dir(path))
+	c.resolvePaths(filepath.Dir(r.file))
 	c.validate(r)
 	if err := r.err(); err != nil {
 		return nil, r.warnings, err

@@ -53,6 +53,8 @@ type report struct {
 	// bad holds the paths of values that did not decode, so that validation
 	// does not call the same value missing as well.
 	bad map[string]bool
+	// dev permits what dev mode needs and serve refuses.
+	dev bool
 }
 
 func newReport(file string) *report {

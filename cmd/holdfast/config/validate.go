@@ -88,12 +88,12 @@ func (c *Config) validatePublicURL(r *report) {
 	switch {
 	case err != nil || u.Host == "":
 		r.add(path, "%q: want an https URL such as https://holdfast.example.com", c.PublicURL)
-	case u.Scheme != "https":
+	case u.Scheme != "https" && !(r.dev && u.Scheme == "http"):
 		r.add(path, "%q: want https; people's consents pass here (plain http exists in `holdfast dev` only)", c.PublicURL)
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "":
 		r.add(path, "%q: want scheme and host only; the callback URL to register at the provider is https://%s/oauth/callback", c.PublicURL, u.Host)
 	default:
-		c.PublicURL = "https://" + u.Host
+		c.PublicURL = u.Scheme + "://" + u.Host
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 
 // readyInterval is how often the broker is asked whether it is ready. Probes
 // get the newest answer: they must not be a way to make the store work.
-const readyInterval = 2 * time.Second
+const readyInterval = 5 * time.Second
 
 // readiness holds the newest reasons why the broker is not ready.
 type readiness struct {

@@ -1,0 +1,188 @@
+// Package devmode owns `holdfast dev`: a broker, a simulated provider and two
+// consented grants on loopback, out of one directory that a second start finds
+// again. The consents go the way that people's do: link, connect page,
+// provider, callback. Nothing of it is for production.
+package devmode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/holdfast-io/holdfast/broker/atlassian/atlassiansim"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/client"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/lifecycle"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/node"
+	"github.com/holdfast-io/holdfast/secret"
+)
+
+// Default ports: fixed, so that pasted commands and bookmarks stay good.
+const (
+	DefaultGRPCPort    = 7443
+	DefaultHTTPPort    = 7080
+	DefaultMetricsPort = 7090
+	DefaultSimPort     = 7400
+)
+
+const (
+	// callerName is the common name of the development client certificate.
+	callerName = "dev"
+	host       = "127.0.0.1"
+	// startBound of everything up to the printed commands.
+	startBound = time.Minute
+	// stopGrace is more than the broker's own parts need together.
+	stopGrace = 2 * time.Minute
+	simGrace  = 10 * time.Second
+)
+
+// Options of dev mode.
+type Options struct {
+	// Dir holds everything; made if it does not exist.
+	Dir string
+	// Ports; 0 means any free one.
+	GRPCPort, HTTPPort, MetricsPort, SimPort int
+	// Self is how a shell calls this program, e.g. "go run ./cmd/holdfast".
+	Self string
+	// Version of the program.
+	Version string
+	// Out gets what people read; Log all else.
+	Out io.Writer
+	Log *slog.Logger
+	// Now is the wall clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Run starts everything, prints what can be done with it, and blocks until ctx
+// ends or a part dies. It returns nil after an orderly end.
+func Run(ctx context.Context, o Options) error {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	stack := lifecycle.New(o.Log)
+	if err := start(ctx, o, stack); err != nil {
+		err = errors.Join(err, stack.Stop())
+		if ctx.Err() != nil {
+			return nil // interrupted while starting
+		}
+		return hint(err)
+	}
+	return stack.Wait(ctx)
+}
+
+func start(ctx context.Context, o Options, stack *lifecycle.Stack) error {
+	ctx, cancel := context.WithTimeout(ctx, startBound)
+	defer cancel()
+	if err := prepare(o.Dir, o); err != nil {
+		return err
+	}
+	a, err := choose(o)
+	if err != nil {
+		return err
+	}
+	if err := serveSim(ctx, o, &a, stack); err != nil {
+		return err
+	}
+	c, err := writeConfig(o.Dir, a)
+	if err != nil {
+		return err
+	}
+	n, err := node.Start(ctx, node.Options{Config: c, Version: o.Version, Log: o.Log})
+	if err != nil {
+		return err
+	}
+	run, end := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	stack.Serve("broker", stopGrace, func() error {
+		defer close(done)
+		return n.Wait(run)
+	}, func(ctx context.Context) error {
+		end()
+		select {
+		case <-done:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	found, err := seed(ctx, o)
+	if err != nil {
+		return err
+	}
+	return banner(o, a, found)
+}
+
+// choose fixes all addresses but the simulator's.
+func choose(o Options) (addresses, error) {
+	var a addresses
+	for _, p := range []struct {
+		port int
+		into *string
+	}{{o.GRPCPort, &a.GRPC}, {o.HTTPPort, &a.HTTP}, {o.MetricsPort, &a.Metrics}} {
+		port := p.port
+		if port == 0 {
+			// The URL of the connect page must be known before it is served.
+			lis, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+			if err != nil {
+				return a, fmt.Errorf("looking for a free port: %w", err)
+			}
+			port = lis.Addr().(*net.TCPAddr).Port
+			if err := lis.Close(); err != nil {
+				return a, fmt.Errorf("looking for a free port: %w", err)
+			}
+		}
+		*p.into = net.JoinHostPort(host, strconv.Itoa(port))
+	}
+	a.PublicURL = "http://" + a.HTTP
+	return a, nil
+}
+
+// serveSim starts the simulated provider with the two apps.
+func serveSim(ctx context.Context, o Options, a *addresses, stack *lifecycle.Stack) error {
+	apps := make([]atlassiansim.App, len(devApps))
+	for i, app := range devApps {
+		text, err := os.ReadFile(filepath.Join(o.Dir, app.SecretFile))
+		if err != nil {
+			return fmt.Errorf("reading a client secret: %w", err)
+		}
+		apps[i] = atlassiansim.App{
+			ClientID: app.ClientID, Name: "Holdfast dev, " + app.Product, Secrets: []secret.String{trimmed(text)},
+			CallbackURL: a.PublicURL + "/oauth/callback", Scopes: append([]string{"read:me"}, app.Scopes...),
+		}
+	}
+	sim, err := atlassiansim.New(atlassiansim.Config{Apps: apps, StateFile: filepath.Join(o.Dir, "sim.json")})
+	if err != nil {
+		return fmt.Errorf("making the simulator: %w", err)
+	}
+	addr := net.JoinHostPort(host, strconv.Itoa(o.SimPort))
+	lis, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return fmt.Errorf("listening for the simulator on %s: %w; end what uses the port, or choose another with --sim-port", addr, err)
+	}
+	a.Sim = "http://" + lis.Addr().String()
+	run, end := context.WithCancel(context.Background())
+	stack.Serve("simulator", simGrace, func() error { return atlassiansim.Serve(run, lis, sim, o.Log) },
+		func(context.Context) error { end(); return nil })
+	return nil
+}
+
+// hint says which flag of dev mode sets an address that is taken.
+func hint(err error) error {
+	flags := map[string]string{"grpc.listen": "--grpc-port", "http.listen": "--http-port", "metrics.listen": "--metrics-port"}
+	if taken, ok := errors.AsType[*node.ListenError](err); ok {
+		return fmt.Errorf("%w, here by %s", err, flags[taken.Key])
+	}
+	return err
+}
+
+// settings of the development client.
+func settings(dir string) (*client.Settings, error) {
+	s := &client.Settings{Dir: dir, Timeout: startBound}
+	return s, s.FromDev()
+}

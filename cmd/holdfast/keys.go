@@ -1,0 +1,41 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/holdfast-io/holdfast/storage/seal"
+)
+
+func newKeys(io streams) *cobra.Command {
+	return group("keys", "Make keys", newKeysCreate(io))
+}
+
+func newKeysCreate(io streams) *cobra.Command {
+	file := ""
+	cmd := &cobra.Command{
+		Use:   "create --out FILE",
+		Short: "Make a key-encryption key in a new file, readable by its owner only",
+		Long: `Make a key-encryption key (KEK) in a new file, readable by its owner only. The
+store cannot be read without it: keep a copy in a safe place, away from backups
+of the store. A file that exists is never replaced.`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			kek, err := seal.CreateFile(file)
+			if errors.Is(err, os.ErrExist) {
+				return usagef("%s exists, and a key is never replaced; give another --out", file)
+			}
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(io.out, "%s  %s\n", file, kek.ID())
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&file, "out", "", "the new file")
+	_ = cmd.MarkFlagRequired("out") // it is there
+	return cmd
+}

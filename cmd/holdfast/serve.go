@@ -1,0 +1,67 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"github.com/holdfast-io/holdfast/cmd/holdfast/config"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/node"
+)
+
+func newServe(io streams) *cobra.Command {
+	file, check := "", false
+	cmd := &cobra.Command{
+		Use:   "serve --config FILE",
+		Short: "Run the broker in service",
+		Long: `Run the broker in service: the contract over TLS with client certificates, the
+connect page over https. All problems of the configuration are reported at once.
+Certificates and client secrets are read again when their files change.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := loadConfig(io, file)
+			if err != nil {
+				return err
+			}
+			if check {
+				if err := node.Check(c); err != nil {
+					return usageError{err}
+				}
+				_, err := fmt.Fprintf(io.out, "%s: good\n", file)
+				return err
+			}
+			log, err := newLog(io.err, c.Log.Level, c.Log.Format)
+			if err != nil {
+				return err
+			}
+			slog.SetDefault(log)
+			n, err := node.Start(cmd.Context(), node.Options{Config: c, Version: version(), Log: log})
+			if err != nil {
+				return err
+			}
+			return n.Wait(cmd.Context())
+		},
+	}
+	cmd.Flags().StringVarP(&file, "config", "c", "", "the configuration file")
+	cmd.Flags().BoolVar(&check, "check", false, "only say whether the configuration, and the files that it names, are good")
+	_ = cmd.MarkFlagRequired("config")                // it is there
+	_ = cmd.MarkFlagFilename("config", "yaml", "yml") // it is there
+	return cmd
+}
+
+// loadConfig reads a configuration and prints its warnings; its problems are wrong use.
+func loadConfig(io streams, file string) (*config.Config, error) {
+	c, warnings, err := config.Load(file)
+	for _, w := range warnings {
+		_, _ = fmt.Fprintln(io.err, "warning:", w) // a warning that nobody can read is lost
+	}
+	if problems, ok := errors.AsType[config.Problems](err); ok {
+		return nil, usagef("the configuration has %d problem(s):\n%w", len(problems), problems)
+	}
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return c, nil
+}
