@@ -152,6 +152,8 @@ func TestEveryFailedConsentHasItsOwnStatusAndLeavesNoGrant(t *testing.T) {
 		{"answer lost", "", token(atlassiansim.Fault{Kind: atlassiansim.FaultDropBeforeAnswer}), storage.ConsentExchangeInDoubt},
 		{"rate limited", "", token(atlassiansim.Fault{Kind: atlassiansim.FaultRateLimit}), storage.ConsentProviderError},
 		{"wrong client secret", "", func(w *world) { w.setSecrets("jira", "wrong") }, storage.ConsentMisconfigured},
+		{"scopes missing", "", func(w *world) { w.scope.Store(new("read:jira-work read:me")) }, storage.ConsentMissingScopes},
+		{"another product's scopes", "", func(w *world) { w.scope.Store(new("read:confluence-content.all read:me")) }, storage.ConsentWrongProduct},
 		{"no site", "", func(w *world) { _ = w.sim.SetBehaviour(func(b *atlassiansim.Behaviour) { b.Resources = "empty" }) }, storage.ConsentWrongProduct},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -248,6 +250,24 @@ func TestASharedAppAsksForTheUnionAndSaysWhatItRisks(t *testing.T) {
 	}
 	w.token(jira)
 	w.token(wiki)
+}
+
+func TestAScopeThatShrinksAtARefreshIsSeen(t *testing.T) {
+	w := newWorld(t, sharedApp)
+	w.consent(jira)
+	w.scope.Store(new("read:confluence-content.all read:me"))
+	w.clock.Advance(2 * time.Hour)
+	w.token(jira)
+	_, err := w.AccessToken(ctx, svc, broker.TokenRequest{Address: jira, RequiredScopes: []string{"read:jira-work"}})
+	if broker.ReasonOf(err) != broker.ReasonScopeNotGranted {
+		t.Fatalf("got %v", err)
+	}
+	_, events, err := w.Grant(ctx, op, "", jira)
+	if err != nil || !slices.ContainsFunc(events, func(e family.Event) bool {
+		return e.Type == family.EventScopesChanged && strings.Contains(e.Detail, "read:jira-work")
+	}) {
+		t.Fatalf("events %+v, %v", events, err)
+	}
 }
 
 func TestLinksAreSignedAndExpire(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,6 +65,8 @@ type world struct {
 	mu      sync.Mutex          // guards secrets
 	secrets map[string][]string // by app
 	backend *watched
+	// scope, if set before the broker asks, replaces the scope of the provider's token answers.
+	scope atomic.Pointer[string]
 	cfg     broker.Config
 }
 
@@ -192,12 +195,31 @@ func (w *world) startSim() {
 	if w.sim, err = atlassiansim.New(cfg); err != nil {
 		w.t.Fatal(err)
 	}
-	server := httptest.NewServer(w.sim)
+	server := httptest.NewServer(http.HandlerFunc(w.provider))
 	w.simURL = server.URL
 	w.t.Cleanup(func() {
 		w.sim.Close()
 		server.Close()
 	})
+}
+
+// provider is the simulator, but for the scope of its token answers.
+func (w *world) provider(rw http.ResponseWriter, r *http.Request) {
+	scope := w.scope.Load()
+	if scope == nil || r.URL.Path != "/oauth/token" {
+		w.sim.ServeHTTP(rw, r)
+		return
+	}
+	rec := httptest.NewRecorder()
+	w.sim.ServeHTTP(rec, r)
+	var answer map[string]any
+	if err := json.Unmarshal(rec.Body.Bytes(), &answer); err != nil {
+		w.t.Errorf("token answer: %v", err)
+	}
+	answer["scope"] = *scope
+	rw.Header().Set("Content-Type", "application/json")
+	rw.WriteHeader(rec.Code)
+	_ = json.NewEncoder(rw).Encode(answer)
 }
 
 func (w *world) openStore() {

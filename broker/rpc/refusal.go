@@ -82,6 +82,7 @@ func refuse(err error, requestID string) refusal {
 		}
 	} else {
 		r = refusal{reason: e.Reason, message: e.Message, metadata: maps.Clone(e.Metadata)}
+		maps.DeleteFunc(r.metadata, func(_, value string) bool { return value == "" })
 		if code == codes.Unavailable || code == codes.ResourceExhausted {
 			r.retryAfter = max(e.RetryAfter, 0)
 			if r.retryAfter == 0 {

@@ -74,7 +74,7 @@ func TestEveryReasonHasItsCodeAndDetails(t *testing.T) {
 			r.broker.hook = func(context.Context) error {
 				return fmt.Errorf("wrapped: %w", &broker.Error{
 					Reason: row.reason, Message: "do this next", RetryAfter: 7 * time.Second,
-					Metadata: map[string]string{"why": "REFUSED"}, Field: "min_ttl",
+					Metadata: map[string]string{"why": "REFUSED", "link": ""}, Field: "min_ttl",
 				})
 			}
 			ctx := metadata.AppendToOutgoingContext(t.Context(), "x-request-id", "req-1")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -105,8 +106,8 @@ func (s *site) outer(next http.Handler) http.Handler {
 // panicked answers with the fixed page. The panic's value stays out of the log
 // as well: it may hold anything.
 func (s *site) panicked(rec *recorder, r *http.Request, p any) {
-	if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares the value itself
-		panic(p)
+	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(p) // net/http's own way to cut a connection
 	}
 	s.log.Error("a page panicked", "request_id", requestID(r), "panic_type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 	if rec.status == 0 {
