@@ -90,6 +90,20 @@ func TestTheCodeIsExchangedOnceHoweverOftenTheBrowserReloads(t *testing.T) {
 	}
 }
 
+func TestACallbackThatLosesTheRaceToAnnounceExchangesNothing(t *testing.T) {
+	w := newWorld(t)
+	b := w.visit(w.link(jira).URL, "")
+	posts := w.sim.Ledger().TokenPosts
+	w.backend.onSwap(func([]storage.Change) error { return storage.ErrConflict })
+	if o := b.finish(); o.Status != storage.ConsentAtProvider || w.sim.Ledger().TokenPosts != posts {
+		t.Fatalf("status %s, %d POSTs", o.Status, w.sim.Ledger().TokenPosts-posts)
+	}
+	w.backend.onSwap(nil)
+	if o := b.finish(); o.Status != storage.ConsentDone {
+		t.Fatalf("status %s", o.Status)
+	}
+}
+
 func TestAnotherBrowserOrAnotherStateChangesNothing(t *testing.T) {
 	w := newWorld(t)
 	l := w.link(jira)
@@ -298,9 +312,14 @@ func TestARevokedGrantTakesAConsentOnlyAfterReauth(t *testing.T) {
 	if o := early.finish(); o.Status != storage.ConsentSuperseded {
 		t.Fatalf("a consent under way when the grant was revoked: %s", o.Status)
 	}
-	if _, err := w.StartConsent(ctx, op, broker.ConsentRequest{Address: jira}); broker.ReasonOf(err) != broker.ReasonGrantRevoked {
-		t.Fatalf("got %v", err)
+	w.refusesConsent(jira)
+	if _, err := w.Reauth(ctx, op, "", jira); err != nil {
+		t.Fatal(err)
 	}
+	if _, err := w.Revoke(ctx, op, "", jira, "changed my mind"); err != nil {
+		t.Fatal(err)
+	}
+	w.refusesConsent(jira)
 	l, err := w.Reauth(ctx, op, "", jira)
 	if err != nil {
 		t.Fatal(err)
@@ -314,6 +333,13 @@ func TestARevokedGrantTakesAConsentOnlyAfterReauth(t *testing.T) {
 	g, err := w.store.Grant(ctx, jira.GrantID())
 	if err != nil || g.ReauthAllowed || g.State.Phase != family.Active {
 		t.Fatalf("got %+v, %v: the permission is for one consent", g, err)
+	}
+}
+
+func (w *world) refusesConsent(a storage.Address) {
+	w.t.Helper()
+	if _, err := w.StartConsent(ctx, op, broker.ConsentRequest{Address: a}); broker.ReasonOf(err) != broker.ReasonGrantRevoked {
+		w.t.Fatalf("got %v, want GRANT_REVOKED", err)
 	}
 }
 

@@ -67,7 +67,7 @@ type world struct {
 	backend *watched
 	// scope, if set before the broker asks, replaces the scope of the provider's token answers.
 	scope atomic.Pointer[string]
-	cfg     broker.Config
+	cfg   broker.Config
 }
 
 var (

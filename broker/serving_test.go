@@ -44,7 +44,7 @@ func TestAThousandCallersOfAnExpiredGrantCauseOnePost(t *testing.T) {
 	w := newWorld(t)
 	w.consent(jira)
 	w.clock.Advance(2 * time.Hour)
-	posts := w.sim.Ledger().TokenPosts
+	posts, swaps := w.sim.Ledger().TokenPosts, w.backend.swaps
 	w.fault(atlassiansim.Fault{Kind: atlassiansim.FaultDelayAnswer, DelayMillis: 300})
 	var wg sync.WaitGroup
 	for range 1000 {
@@ -58,6 +58,9 @@ func TestAThousandCallersOfAnExpiredGrantCauseOnePost(t *testing.T) {
 	wg.Wait()
 	if got := w.sim.Ledger().TokenPosts - posts; got != 1 {
 		t.Fatalf("%d POSTs, want 1", got)
+	}
+	if got := w.backend.swaps - swaps; got != 2 {
+		t.Fatalf("%d swaps, want one announcement and one settlement", got)
 	}
 }
 
