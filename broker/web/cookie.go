@@ -64,7 +64,7 @@ func (c cookies) wither(w http.ResponseWriter, id string, value secret.String) {
 }
 
 func (c cookies) set(w http.ResponseWriter, id string, value secret.String, life time.Duration) {
-	http.SetCookie(w, &http.Cookie{
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure follows the public URL: plain http is for loopback
 		Name: c.name(id), Value: value.Reveal(), Path: "/", MaxAge: int(life / time.Second),
 		Secure: c.secure, HttpOnly: true,
 		// Lax, not Strict: the callback is a navigation that the provider starts.
