@@ -100,7 +100,7 @@ func connect(conn net.Conn, addr string, user *url.Userinfo) error {
 		return err
 	}
 	answer := bufio.NewReader(io.LimitReader(conn, maxProxyAnswer))
-	resp, err := http.ReadResponse(answer, req)
+	resp, err := http.ReadResponse(answer, req) //nolint:bodyclose // what follows is the tunnel, which stays open
 	if err != nil {
 		return errors.New("no HTTP answer to CONNECT") // the cause may quote what came
 	}

@@ -48,7 +48,7 @@ func (p *Provider) post(ctx context.Context, contentType string, body []byte, gu
 	if err != nil {
 		return reply{failure: failureWord(err)}
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	// http.NewRequest would set GetBody for a bytes.Reader, and net/http may
 	// send a request with GetBody again.
 	req := (&http.Request{

@@ -37,7 +37,7 @@ func TestTimeoutsBoundTheWholeSpend(t *testing.T) {
 		class  family.Class
 		code   string
 	}{
-		{"request half read", func(c net.Conn) { _, _ = c.Read(make([]byte, 10)); time.Sleep(time.Hour) }, family.InDoubt, "timeout"},
+		{"request half read", func(c net.Conn) { _, _ = c.Read(make([]byte, 10)); <-time.After(time.Hour) }, family.InDoubt, "timeout"},
 		{"no answer", func(c net.Conn) { readRequest(c); untilClosed(c) }, family.InDoubt, "timeout"},
 		{"body stalls", func(c net.Conn) { readRequest(c); _, _ = io.WriteString(c, half); untilClosed(c) }, family.InDoubt, "timeout"},
 		{"body drips", func(c net.Conn) {
@@ -46,7 +46,7 @@ func TestTimeoutsBoundTheWholeSpend(t *testing.T) {
 				if _, err := io.WriteString(c, httpAnswer("200 OK", "", goodPair)[i:i+1]); err != nil {
 					return
 				}
-				time.Sleep(time.Second)
+				<-time.After(time.Second)
 			}
 		}, family.InDoubt, "timeout"},
 		{"whole pair, then the end never comes", func(c net.Conn) {
