@@ -127,9 +127,8 @@ func TestCallerIsNamedOnceAndCannotBeForged(t *testing.T) {
 func TestForeignAuthorityIsNoIdentity(t *testing.T) {
 	for _, auth := range []tls.ClientAuthType{tls.NoClientCert, tls.RequireAnyClientCert, tls.RequestClientCert} {
 		r := newRig(t, func(c *Config) { c.TLS.ClientAuth = auth })
-		real := r.ca
 		foreign := newAuthority(t)
-		foreign.pool = real.pool // trusts the real server, shows a foreign certificate
+		foreign.pool = r.ca.pool // trusts the real server, shows a foreign certificate
 		r.ca = foreign
 		_, err := holdfastv1.NewTokenServiceClient(r.dial(mapped)).GetAccessToken(t.Context(), hotRequest())
 		// Either the handshake fails or the call is refused; it never gets in.

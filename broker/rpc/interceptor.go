@@ -95,8 +95,8 @@ func (e *edge) finish(c *call, m *method, err error) (broker.Reason, error) {
 	if r, ok := errors.AsType[*refusal](err); ok {
 		return r.reason, r.err()
 	}
-	if outcome, status, ok := gone(c.Context, err); ok {
-		return outcome, status
+	if outcome, left := gone(c.Context, err); left != nil {
+		return outcome, left
 	}
 	_, crashed := errors.AsType[*panicked](err)
 	if _, known := errors.AsType[*broker.Error](err); !m.ours && !known && !crashed {

@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"testing"
 	"time"
@@ -38,10 +37,9 @@ func BenchmarkInterceptor(b *testing.B) {
 		b.Fatal(err)
 	}
 	const full = holdfastv1.TokenService_GetAccessToken_FullMethodName
-	e := &edge{log: slog.New(slog.NewTextHandler(io.Discard, nil)), now: time.Now, validator: v, methods: map[string]*method{
+	e := &edge{log: slog.New(slog.DiscardHandler), now: time.Now, validator: v, methods: map[string]*method{
 		full: m.method("holdfast.v1.TokenService", "GetAccessToken"),
 	}}
-	s := &tokenService{broker: newFakeBroker(), edge: e}
 	ctx := peer.NewContext(context.Background(), &peer.Peer{AuthInfo: &identity{
 		name: mapped, mapped: true, notAfter: time.Now().Add(time.Hour),
 	}})
@@ -85,5 +83,4 @@ func BenchmarkInterceptor(b *testing.B) {
 			_ = requestID(ctx)
 		}
 	})
-	_ = s
 }

@@ -142,18 +142,18 @@ func (r refusal) batchError() *holdfastv1.BatchError {
 }
 
 // gone returns the outcome and status of a call whose client has left or whose
-// deadline has passed, if that is what err is about.
-func gone(ctx context.Context, err error) (broker.Reason, error, bool) {
+// deadline has passed, if that is what err is about; else a nil error.
+func gone(ctx context.Context, err error) (broker.Reason, error) {
 	if ctx.Err() == nil || broker.ReasonOf(err) != broker.ReasonInternal {
-		return "", nil, false
+		return "", nil
 	}
 	switch {
 	case errors.Is(err, context.Canceled):
-		return outcomeCanceled, status.Error(codes.Canceled, "the client canceled the call"), true
+		return outcomeCanceled, status.Error(codes.Canceled, "the client canceled the call")
 	case errors.Is(err, context.DeadlineExceeded):
-		return outcomeDeadline, status.Error(codes.DeadlineExceeded, "the call's deadline has passed"), true
+		return outcomeDeadline, status.Error(codes.DeadlineExceeded, "the call's deadline has passed")
 	}
-	return "", nil, false
+	return "", nil
 }
 
 // panicked is a recovered panic. Its value goes to the log only.

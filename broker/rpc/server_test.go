@@ -37,10 +37,7 @@ func TestRequestIDIsTheClientsOwnIfItIsSane(t *testing.T) {
 		{nil, false},
 		{nil, false},
 	} {
-		ctx := t.Context()
-		for _, id := range row.ids {
-			ctx = metadata.AppendToOutgoingContext(ctx, "x-request-id", id)
-		}
+		ctx := metadata.NewOutgoingContext(t.Context(), metadata.MD{"x-request-id": row.ids})
 		if _, err := client.GetAccessToken(ctx, hotRequest()); err != nil {
 			t.Fatal(err)
 		}

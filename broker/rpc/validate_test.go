@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -185,7 +186,7 @@ func TestEveryRequestFieldHasARule(t *testing.T) {
 		for i := range m.Fields().Len() {
 			f := m.Fields().Get(i)
 			if f.Kind() == protoreflect.StringKind || f.IsList() {
-				if !strings.Contains(f.Options().(proto.Message).ProtoReflect().Interface().(interface{ String() string }).String(), "buf.validate.field") {
+				if !proto.HasExtension(f.Options(), validate.E_Field) {
 					t.Errorf("%s has no rule", f.FullName())
 				}
 			}

@@ -29,7 +29,8 @@ const (
 // of that status. Reasons whose calls may be repeated also carry a
 // google.rpc.RetryInfo; INVALID_REQUEST carries a google.rpc.BadRequest; all
 // others are final until somebody acts. New reasons may be added: treat an
-// unknown one by its gRPC code. ErrorInfo metadata always holds "request_id".
+// unknown one by its gRPC code. ErrorInfo metadata always holds "request_id";
+// treat every other entry as optional.
 type ErrorReason int32
 
 const (
@@ -47,20 +48,20 @@ const (
 	// should ask an operator for the right; do not retry.
 	ErrorReason_ERROR_REASON_CALLER_NOT_ALLOWED ErrorReason = 3
 	// FAILED_PRECONDITION. The grant has no live token family. The client should
-	// send a person to the link; do not retry. Metadata "why" is a short word
-	// such as REFUSED or NEVER_CONSENTED; "link", if present, is the URL of the
-	// connect page.
+	// send a person to the link; do not retry. Metadata "why" is a LapseReason
+	// without its prefix; "link" is the URL of the connect page.
 	ErrorReason_ERROR_REASON_CONSENT_REQUIRED ErrorReason = 4
 	// FAILED_PRECONDITION. The grant does not reach the site asked for. The client
-	// should ask for a new consent that includes the site; do not retry.
+	// should ask for a new consent that includes the site; do not retry. Metadata
+	// "sites" lists the sites that it reaches, "link" is the URL of the connect page.
 	ErrorReason_ERROR_REASON_SITE_NOT_GRANTED ErrorReason = 5
 	// FAILED_PRECONDITION. The site asked for matches several sites of the grant. The
 	// client should name one by its cloud id; do not retry as it is. Metadata
-	// "sites" lists the candidates.
+	// "sites" lists the candidates, for people.
 	ErrorReason_ERROR_REASON_SITE_AMBIGUOUS ErrorReason = 6
 	// FAILED_PRECONDITION. The token lacks a required scope. The client should ask
 	// for a new consent with it; do not retry. Metadata "missing" lists the
-	// missing scopes, separated by spaces.
+	// missing scopes, separated by spaces; "link" is the URL of the connect page.
 	ErrorReason_ERROR_REASON_SCOPE_NOT_GRANTED ErrorReason = 7
 	// FAILED_PRECONDITION. An operator revoked the grant. The client should stop; a
 	// new consent needs an operator to start it.

@@ -44,7 +44,9 @@ type TokenServiceClient interface {
 	GetAccessToken(ctx context.Context, in *GetAccessTokenRequest, opts ...grpc.CallOption) (*GetAccessTokenResponse, error)
 	// BatchGetAccessTokens is GetAccessToken for up to 100 grants. One failing
 	// request does not fail the others: each has its own result. The call itself
-	// fails only for reasons that concern all, e.g. INVALID_REQUEST.
+	// fails only for reasons that concern all, e.g. INVALID_REQUEST. An answer can
+	// be as large as 7 MB, but most gRPC clients take 4 MiB by default: raise the
+	// limit if your tokens are long.
 	BatchGetAccessTokens(ctx context.Context, in *BatchGetAccessTokensRequest, opts ...grpc.CallOption) (*BatchGetAccessTokensResponse, error)
 	// ReportRejectedToken tells the broker that the provider's API refused an access
 	// token. The broker asks the provider itself, and only its refusal permits a
@@ -124,7 +126,9 @@ type TokenServiceServer interface {
 	GetAccessToken(context.Context, *GetAccessTokenRequest) (*GetAccessTokenResponse, error)
 	// BatchGetAccessTokens is GetAccessToken for up to 100 grants. One failing
 	// request does not fail the others: each has its own result. The call itself
-	// fails only for reasons that concern all, e.g. INVALID_REQUEST.
+	// fails only for reasons that concern all, e.g. INVALID_REQUEST. An answer can
+	// be as large as 7 MB, but most gRPC clients take 4 MiB by default: raise the
+	// limit if your tokens are long.
 	BatchGetAccessTokens(context.Context, *BatchGetAccessTokensRequest) (*BatchGetAccessTokensResponse, error)
 	// ReportRejectedToken tells the broker that the provider's API refused an access
 	// token. The broker asks the provider itself, and only its refusal permits a
