@@ -37,6 +37,7 @@ type fakeBroker struct {
 	apiBase    string
 	fail       error         // of GetAccessToken
 	delay      time.Duration // before any answer
+	stuck      bool          // refreshes fail: no rotation when it is due
 	verdict    holdfastv1.TokenVerdict
 	reportFail error
 
@@ -86,7 +87,7 @@ func (b *fakeBroker) GetAccessToken(ctx context.Context, req *holdfastv1.GetAcce
 		return nil, b.fail
 	}
 	now := time.Now()
-	if now.Sub(b.rotated) >= b.life-b.ahead {
+	if !b.stuck && now.Sub(b.rotated) >= b.life-b.ahead {
 		b.rotate()
 	}
 	expires := b.rotated.Add(b.life)

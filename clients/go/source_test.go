@@ -174,18 +174,14 @@ func TestARefreshInProgressIsWaitedFor(t *testing.T) {
 
 func TestAnOverdueRefreshDoesNotMakeEveryCallAsk(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *fakeBroker, c *Client) {
-		b.ahead = -time.Hour // never rotates
-		b.guarantee = time.Hour
+		b.stuck = true
 		s := c.TokenSource(t.Context(), grant)
-		pass(50 * time.Minute)
-		b.set(func() { b.guarantee = 10 * time.Minute; b.ahead = 0 })
+		pass(58 * time.Minute) // the broker wanted to refresh 3 minutes ago
 		for range 20 {
 			mustToken(t, s, "token-1")
 			pass(time.Second)
 		}
-		if gets, _ := b.calls(); gets > 20/int(minInterval.Seconds()) {
-			t.Errorf("%d calls in 20 s", gets)
-		}
+		wantCalls(t, b, int(20/minInterval.Seconds()), 0)
 	})
 }
 

@@ -259,6 +259,9 @@ func TestARejectedTokenIsNotServedAgainWhileTheBrokerFails(t *testing.T) {
 		b.set(func() { b.fail = nil })
 		pass(time.Second)
 		mustToken(t, s, "token-2")
+		if last := b.requests[len(b.requests)-1]; last.GetIfNotGeneration() != 1 {
+			t.Errorf("asked for any token, not for one newer than the rejected: %v", last)
+		}
 	})
 }
 
