@@ -135,8 +135,7 @@ func serve(t *testing.T, dir, binary, config string) {
 			}
 		case <-time.After(patience):
 			_ = cmd.Process.Kill()
-			<-exited
-			t.Errorf("holdfast had to be killed: it did not end within %v of SIGTERM", patience)
+			t.Errorf("holdfast had to be killed (%v): it did not end within %v of SIGTERM", <-exited, patience)
 		}
 	})
 }
