@@ -77,7 +77,12 @@ func TestDialProvesTheCallersIdentity(t *testing.T) {
 	holdfastv1.RegisterTokenServiceServer(server, newFakeBroker())
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	defer func() { server.Stop(); <-served }()
+	defer func() {
+		server.Stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	}()
 
 	client, err := Dial(listener.Addr().String(), WithTLSFiles(callerCert, callerKey, serverCert), WithTimeout(10*time.Second))
 	if err != nil {

@@ -22,5 +22,10 @@ func StartBroker(apiBase string) (addr string, stop func()) {
 	holdfastv1.RegisterTokenServiceServer(server, broker)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	return listener.Addr().String(), func() { server.Stop(); <-served }
+	return listener.Addr().String(), func() {
+		server.Stop()
+		if err := <-served; err != nil {
+			panic(err)
+		}
+	}
 }

@@ -167,7 +167,9 @@ func connect(t *testing.T, broker *fakeBroker) (*Client, func()) {
 			t.Errorf("closing the connection: %v", err)
 		}
 		server.Stop()
-		<-served
+		if err := <-served; err != nil {
+			t.Errorf("serving: %v", err)
+		}
 	}
 }
 

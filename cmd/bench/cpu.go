@@ -16,7 +16,7 @@ func cpuTime(pid int) (time.Duration, error) {
 	// The clock id of another process, see clock_getcpuclockid(3):
 	// the complement of the pid, shifted, with CPUCLOCK_SCHED in the low bits.
 	const cpuClockSched = 2
-	clock := int32(^int32(pid)<<3 | cpuClockSched)
+	clock := ^int32(pid)<<3 | cpuClockSched
 	var ts unix.Timespec
 	if err := unix.ClockGettime(clock, &ts); err != nil {
 		return 0, fmt.Errorf("reading the CPU time of process %d: %w", pid, err)
