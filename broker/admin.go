@@ -73,7 +73,7 @@ func (b *Broker) Revoke(ctx context.Context, caller Caller, id string, a storage
 }
 
 func (b *Broker) revoke(ctx context.Context, c *call, id, by string) (*RevokeResult, error) {
-	e, err := b.change(ctx, id, func(g *storage.Grant) ([]family.Event, error) {
+	e, err := b.change(ctx, id, c.named(id), func(g *storage.Grant) ([]family.Event, error) {
 		var events []family.Event
 		g.State, events = family.Revoke(g.State, b.now(), "by "+by)
 		if g.ReauthAllowed && len(events) == 0 {
@@ -133,7 +133,7 @@ func (b *Broker) Reauth(ctx context.Context, caller Caller, id string, a storage
 }
 
 func (b *Broker) reauth(ctx context.Context, c *call, id string, caller Caller) (*ConsentLink, error) {
-	e, err := b.change(ctx, id, func(g *storage.Grant) ([]family.Event, error) {
+	e, err := b.change(ctx, id, c.named(id), func(g *storage.Grant) ([]family.Event, error) {
 		g.ReauthAllowed = true
 		return []family.Event{{Type: family.EventReauthStarted, At: b.now(), Generation: g.State.Generation, Fence: g.State.Fence, Detail: "by " + caller.Name}}, nil
 	})
@@ -163,7 +163,7 @@ func (b *Broker) ForceRefresh(ctx context.Context, caller Caller, id string, a s
 }
 
 func (b *Broker) forceRefresh(ctx context.Context, c *call, id string) (*GrantInfo, error) {
-	sl, err := b.load(ctx, id)
+	sl, err := b.load(ctx, id, c.named(id))
 	if err != nil {
 		return nil, err
 	}

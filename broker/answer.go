@@ -114,7 +114,7 @@ func (b *Broker) lookUpSites(ctx context.Context, sl *slot, e *entry) (*entry, e
 	if err != nil {
 		return nil, err
 	}
-	return b.change(ctx, e.grant.ID, func(g *storage.Grant) ([]family.Event, error) {
+	return b.change(ctx, e.grant.ID, e.grant.ID, func(g *storage.Grant) ([]family.Event, error) {
 		if sameSites(g.Sites, sites) {
 			return nil, nil
 		}

@@ -192,7 +192,7 @@ func settled(s *family.State, sp family.Spend, o family.Outcome) bool {
 
 // expire stores the verdict on an in-doubt family that nothing can recover.
 func (b *Broker) expire(ctx context.Context, id string) error {
-	_, err := b.change(ctx, id, func(g *storage.Grant) ([]family.Event, error) {
+	_, err := b.change(ctx, id, id, func(g *storage.Grant) ([]family.Event, error) {
 		if family.Plan(g.State, b.cfg.Timing, b.now(), family.Need{}).Verb != family.Expire {
 			return nil, nil
 		}
@@ -205,12 +205,12 @@ func (b *Broker) expire(ctx context.Context, id string) error {
 
 // change reads a grant, lets edit change it, and swaps it in; again on a
 // conflict. edit must not rely on being called once; no events and an
-// unchanged grant mean that there is nothing to store.
-func (b *Broker) change(ctx context.Context, id string, edit func(*storage.Grant) ([]family.Event, error)) (*entry, error) {
+// unchanged grant mean that there is nothing to store. Errors call the grant named.
+func (b *Broker) change(ctx context.Context, id, named string, edit func(*storage.Grant) ([]family.Event, error)) (*entry, error) {
 	for range 16 {
 		g, err := b.store.Grant(ctx, id)
 		if err != nil {
-			return nil, storeError("reading a grant", id, err)
+			return nil, storeError("reading a grant", named, err)
 		}
 		events, err := edit(&g)
 		if err != nil {

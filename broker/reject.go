@@ -63,7 +63,7 @@ func (b *Broker) reportRejected(ctx context.Context, sl *slot, generation uint64
 // begins that refresh at once.
 func (b *Broker) believeRejected(ctx context.Context, sl *slot, generation uint64) (RejectionVerdict, error) {
 	id := sl.entry.Load().grant.ID
-	_, err := b.change(ctx, id, func(g *storage.Grant) ([]family.Event, error) {
+	_, err := b.change(ctx, id, id, func(g *storage.Grant) ([]family.Event, error) {
 		st, events, changed := family.Reject(g.State, b.now(), generation)
 		if !changed {
 			return nil, nil

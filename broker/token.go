@@ -67,14 +67,14 @@ func (b *Broker) enterGrant(ctx context.Context, caller Caller, method, id strin
 		}
 		sl := b.hot.find(a)
 		if sl == nil {
-			sl, err = b.load(ctx, a.GrantID())
+			sl, err = b.load(ctx, a.GrantID(), a.String())
 		}
 		return c, sl, err
 	}
 	sl := b.hot.findID(id)
 	var lookup error
 	if sl == nil {
-		sl, lookup = b.load(ctx, id)
+		sl, lookup = b.load(ctx, id, id)
 	}
 	if lookup == nil {
 		a = sl.entry.Load().grant.Address
@@ -90,14 +90,15 @@ func (b *Broker) enterGrant(ctx context.Context, caller Caller, method, id strin
 	return c, sl, err
 }
 
-// load reads a grant into the cache. Concurrent readers of one grant share one read.
-func (b *Broker) load(ctx context.Context, id string) (*slot, error) {
+// load reads a grant into the cache; named is how errors call it. Concurrent
+// readers of one grant share one read.
+func (b *Broker) load(ctx context.Context, id, named string) (*slot, error) {
 	found := b.flights.DoChan("load "+id, func() (any, error) {
 		ctx, cancel := detach(ctx, 10*time.Second)
 		defer cancel()
 		g, err := b.store.Grant(ctx, id)
 		if err != nil {
-			return nil, storeError("reading a grant", id, err)
+			return nil, storeError("reading a grant", named, err)
 		}
 		sl, _ := b.hot.publish(g, b.now())
 		return sl, nil
