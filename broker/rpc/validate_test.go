@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -135,6 +136,40 @@ func TestPlainlyValidAgreesWithTheContract(t *testing.T) {
 			t.Fatalf("the contract says valid, by hand it is not plainly so: %v", req)
 		}
 	})
+}
+
+// TestPlainlyValidAgreesOnEveryByteAndDuration walks what random draws may miss.
+func TestPlainlyValidAgreesOnEveryByteAndDuration(t *testing.T) {
+	v, err := newValidator()
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(what string, req *holdfastv1.GetAccessTokenRequest) {
+		t.Helper()
+		if valid := v.Validate(req) == nil; valid != plainlyValid(req) {
+			t.Errorf("%s: the contract says %v, by hand it is %v", what, valid, !valid)
+		}
+	}
+	for c := range 128 {
+		one := string(rune(c))
+		r := hotRequest()
+		r.Grant.GetAddress().Tenant = one
+		check("tenant "+strconv.Quote(one), r)
+		r = hotRequest()
+		r.Purpose = one
+		check("purpose "+strconv.Quote(one), r)
+		r = hotRequest()
+		r.RequiredScopes = []string{one}
+		check("scope "+strconv.Quote(one), r)
+		r = hotRequest()
+		r.Grant.Selector = &holdfastv1.GrantSelector_Id{Id: "grt_" + strings.Repeat("a", 25) + one}
+		check("id ending with "+strconv.Quote(one), r)
+	}
+	for _, d := range []*durationpb.Duration{
+		{Seconds: -1}, {Nanos: -1}, {}, {Nanos: 1}, {Seconds: 86399, Nanos: 999999999}, {Seconds: 86400, Nanos: 1}, {Seconds: 86401},
+	} {
+		check("min_ttl "+d.String(), &holdfastv1.GetAccessTokenRequest{Grant: byAddress(), MinTtl: d})
+	}
 }
 
 // TestPlainlyValidKnowsEveryField fails when a field joins the hot request, so
