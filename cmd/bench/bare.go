@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -22,17 +23,23 @@ func (s bareService) GetAccessToken(context.Context, *holdfastv1.GetAccessTokenR
 	return s.answer, nil
 }
 
-// buildBare makes a server with default options and no interceptors.
-func buildBare(c serveCommand) (server, func() error, error) {
+// startBare runs a server with default options and no interceptors.
+func startBare(c serveCommand) (string, func() error, error) {
 	config, err := c.TLS.serverConfig()
 	if err != nil {
-		return nil, nil, err
+		return "", nil, err
 	}
 	answer := &holdfastv1.GetAccessTokenResponse{}
 	if err := proto.Unmarshal(c.Answer, answer); err != nil {
-		return nil, nil, fmt.Errorf("reading the answer to give: %w", err)
+		return "", nil, fmt.Errorf("reading the answer to give: %w", err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, fmt.Errorf("listening: %w", err)
 	}
 	s := grpc.NewServer(grpc.Creds(credentials.NewTLS(config)))
 	holdfastv1.RegisterTokenServiceServer(s, bareService{answer: answer})
-	return s, func() error { s.Stop(); return nil }, nil
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(listener) }()
+	return listener.Addr().String(), func() error { s.Stop(); return <-served }, nil
 }

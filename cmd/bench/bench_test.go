@@ -30,12 +30,32 @@ func TestMain(m *testing.M) {
 }
 
 func TestARunReportsEveryMetricOfEveryCase(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "out.json")
-	var table bytes.Buffer
-	args := []string{"noise", "-cases", "mtls-c1-k1,mtls-c8-k4", "-rounds", "2", "-duration", "100ms", "-warmup", "10ms", "-json", file}
-	if err := run(t.Context(), args, &table, io.Discard); err != nil {
-		t.Fatal(err)
+	for _, suite := range []string{"noise", "hot"} {
+		file := filepath.Join(t.TempDir(), "out.json")
+		var table, log bytes.Buffer
+		args := []string{suite, "-cases", "mtls-c1-k1,mtls-c8-k4", "-rounds", "1", "-duration", "500ms", "-warmup", "10ms", "-json", file}
+		if err := run(t.Context(), args, &table, &log); err != nil {
+			t.Fatalf("%v\n%s", err, log.String())
+		}
+		var want []string
+		for _, name := range []string{"mtls-c1-k1", "mtls-c8-k4"} {
+			for _, m := range []string{"rps calls/s", "p50_ms ms", "p99_ms ms", "cpu_us us/call"} {
+				want = append(want, suite+" "+name+" "+m)
+			}
+		}
+		if diff := cmp.Diff(want, readLines(t, file)); diff != "" {
+			t.Errorf("lines (-want +got):\n%s", diff)
+		}
+		if rows := strings.Count(table.String(), "\n"); rows != len(want)+1 {
+			t.Errorf("the table has %d lines, want %d:\n%s", rows, len(want)+1, table.String())
+		}
 	}
+}
+
+// readLines returns what each line of a result file is about, and fails the
+// test for a line that is not as documented.
+func readLines(t *testing.T, file string) []string {
+	t.Helper()
 	f, err := os.Open(file)
 	if err != nil {
 		t.Fatal(err)
@@ -57,23 +77,14 @@ func TestARunReportsEveryMetricOfEveryCase(t *testing.T) {
 			t.Errorf("a line has %d fields, want the documented 7: %v", len(line), line)
 		}
 	}
-	want := []string{
-		"noise mtls-c1-k1 rps calls/s", "noise mtls-c1-k1 p50_ms ms", "noise mtls-c1-k1 p99_ms ms", "noise mtls-c1-k1 cpu_us us/call",
-		"noise mtls-c8-k4 rps calls/s", "noise mtls-c8-k4 p50_ms ms", "noise mtls-c8-k4 p99_ms ms", "noise mtls-c8-k4 cpu_us us/call",
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("lines (-want +got):\n%s", diff)
-	}
-	if rows := strings.Count(table.String(), "\n"); rows != len(want)+1 {
-		t.Errorf("the table has %d lines, want %d:\n%s", rows, len(want)+1, table.String())
-	}
+	return got
 }
 
 func TestAnInterruptedRunEndsItsProcessesAndItsDirectory(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	ctx, cancel := context.WithCancel(t.Context())
 	progress := &cancelAtFirst{what: "round 1/", cancel: cancel}
-	err := run(ctx, []string{"noise", "-cases", "mtls-c8-k1", "-rounds", "1000", "-duration", "50ms", "-warmup", "1ms"}, io.Discard, progress)
+	err := run(ctx, []string{"noise", "-cases", "mtls-c8-k1", "-rounds", "1000", "-duration", "500ms", "-warmup", "1ms"}, io.Discard, progress)
 	if err == nil || ctx.Err() == nil {
 		t.Fatalf("got error %v, want the run to end early", err)
 	}

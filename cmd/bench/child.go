@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -29,6 +30,19 @@ type child struct {
 	cmd  *exec.Cmd
 	in   io.WriteCloser
 	out  *json.Decoder
+}
+
+// sharedWriter lets this process and its children write to one log.
+type sharedWriter struct {
+	mu sync.Mutex // guards w
+	w  io.Writer
+}
+
+// Write implements io.Writer.
+func (s *sharedWriter) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.w.Write(p)
 }
 
 // startChild starts a process pinned to one core.
@@ -112,9 +126,9 @@ func runChild(name string) error {
 	var h handler
 	switch name {
 	case childBare:
-		h = &serverProcess{build: buildBare}
+		h = &serverProcess{start: startBare}
 	case childProduct:
-		h = &serverProcess{build: buildProduct}
+		h = &serverProcess{start: startProduct}
 	case childLoad:
 		h = loadProcess{}
 	default:

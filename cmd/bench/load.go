@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
@@ -72,6 +73,7 @@ func request() *holdfastv1.GetAccessTokenRequest {
 		Grant: &holdfastv1.GrantSelector{Selector: &holdfastv1.GrantSelector_Address{
 			Address: &holdfastv1.GrantAddress{Tenant: benchAddress.Tenant, Subject: benchAddress.Subject, Product: benchAddress.Product},
 		}},
+		MinTtl:  durationpb.New(time.Minute),
 		Purpose: "bench",
 	}
 }

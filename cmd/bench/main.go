@@ -120,7 +120,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	default:
 		return usageError{fmt.Errorf("unknown suite %q: want hot or noise", o.suite)}
 	}
-	results, err := measureSuite(ctx, o, product, stderr)
+	results, err := measureSuite(ctx, o, product, &sharedWriter{w: stderr})
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"runtime/pprof"
 )
@@ -17,45 +16,28 @@ type serveCommand struct {
 	Answer []byte
 }
 
-// builder makes a server ready to serve, and what stops it and all behind it.
-type builder func(serveCommand) (server, func() error, error)
-
-// server is a *grpc.Server or an *rpc.Server.
-type server interface{ Serve(net.Listener) error }
+// starter starts a server on a free port and returns its address and what ends it.
+type starter func(serveCommand) (addr string, stop func() error, err error)
 
 // serverProcess is a process with one gRPC server.
 type serverProcess struct {
-	build   builder
-	cleanUp func() error
-	served  chan error
+	start   starter
+	stop    func() error
 	profile *os.File
 }
 
-func (p *serverProcess) handle(q command) (reply, error) {
+func (p *serverProcess) handle(q command) (r reply, err error) {
 	switch {
 	case q.Serve != nil:
-		return p.serve(*q.Serve)
+		r.Addr, p.stop, err = p.start(*q.Serve)
+		return r, err
 	case q.StartProfile != "":
-		return reply{}, p.startProfile(q.StartProfile)
+		return r, p.startProfile(q.StartProfile)
 	case q.StopProfile:
-		return reply{}, p.stopProfile()
+		pprof.StopCPUProfile()
+		return r, p.profile.Close()
 	}
-	return reply{}, errors.New("a server does not know this command")
-}
-
-func (p *serverProcess) serve(c serveCommand) (reply, error) {
-	s, cleanUp, err := p.build(c)
-	if err != nil {
-		return reply{}, err
-	}
-	p.cleanUp = cleanUp
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return reply{}, fmt.Errorf("listening: %w", err)
-	}
-	p.served = make(chan error, 1)
-	go func() { p.served <- s.Serve(listener) }()
-	return reply{Addr: listener.Addr().String()}, nil
+	return r, errors.New("a server does not know this command")
 }
 
 func (p *serverProcess) startProfile(path string) error {
@@ -67,18 +49,9 @@ func (p *serverProcess) startProfile(path string) error {
 	return pprof.StartCPUProfile(f)
 }
 
-func (p *serverProcess) stopProfile() error {
-	pprof.StopCPUProfile()
-	return p.profile.Close()
-}
-
 func (p *serverProcess) close() error {
-	if p.cleanUp == nil {
+	if p.stop == nil {
 		return nil
 	}
-	err := p.cleanUp()
-	if p.served != nil {
-		err = errors.Join(err, <-p.served)
-	}
-	return err
+	return p.stop()
 }

@@ -167,6 +167,9 @@ func (c *contest) profile(dir string, start bool) error {
 	if dir == "" {
 		return nil
 	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("profiling: %w", err)
+	}
 	for name, server := range map[string]*child{"product": c.product, "bare": c.bare} {
 		q := command{StopProfile: true}
 		if start {
