@@ -101,8 +101,8 @@ func TestFaults(t *testing.T) {
 		{"answer delayed", Fault{Kind: FaultDelayAnswer, DelayMillis: 1}, says(200, "refresh_token"), true, true},
 		{"request delayed", Fault{Kind: FaultDelayRequest, DelayMillis: 1}, says(200, "refresh_token"), true, true},
 		{"spurious 403", Fault{Kind: FaultRefuse}, wantRefused, false, true},
-		{"OAuth error", Fault{Kind: FaultOAuthError, Error: "invalid_request", ErrorDescription: "multiple concurrent requests, retry"},
-			says(400, `{"error":"invalid_request","error_description":"multiple concurrent requests, retry"}`), false, true},
+		{"OAuth error", Fault{Kind: FaultOAuthError, Error: "invalid_request", ErrorDescription: "multiple concurrent requests, <retry>"},
+			says(400, `{"error":"invalid_request","error_description":"multiple concurrent requests, <retry>"}`), false, true},
 		{"OAuth error with a status", Fault{Kind: FaultOAuthError, Error: "x", Status: 403}, says(403, `{"error":"x","error_description":""}`), false, true},
 		{"429, seconds", Fault{Kind: FaultRateLimit, RetryAfterSeconds: 30}, retryAfter("30"), false, true},
 		{"429, date", Fault{Kind: FaultRateLimit, RetryAfterSeconds: 30, RetryAfterForm: "date"}, retryAfter("Sun, 01 Nov 2026 12:00:30 GMT"), false, true},
@@ -185,7 +185,7 @@ func TestClientThatGaveUp(t *testing.T) {
 			// A server of its own tells when it has seen the client leave.
 			gone := make(chan struct{})
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				defer context.AfterFunc(r.Context(), func() { close(gone) })()
+				context.AfterFunc(r.Context(), func() { close(gone) })
 				b.sim.ServeHTTP(w, r)
 			}))
 			defer srv.Close()

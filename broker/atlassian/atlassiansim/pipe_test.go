@@ -59,3 +59,35 @@ func TestVirtualTime(t *testing.T) {
 		}
 	})
 }
+
+// TestServeEndsAtOnceWhoeverHangs: a client that would wait for a quarter of
+// an hour does not use up the grace of the shutdown.
+func TestServeEndsAtOnceWhoeverHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := testConfig()
+		cfg.Faults = []Fault{{Kind: FaultHang}}
+		sim, err := New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pipe := NewPipe()
+		ctx, cancel := context.WithCancel(t.Context())
+		served := make(chan error, 1)
+		go func() { served <- Serve(ctx, pipe, sim, slog.New(slog.DiscardHandler)) }()
+		b := &bench{t, sim, "http://simulator.invalid", &http.Client{Transport: &http.Transport{DialContext: pipe.DialContext}}}
+		hung := make(chan reply, 1)
+		go func() { hung <- b.refresh("unknown") }()
+		synctest.Wait()
+		began := time.Now()
+		cancel()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took >= shutdownGrace {
+			t.Errorf("ending took %v", took)
+		}
+		if r := <-hung; r.err == nil {
+			t.Errorf("who hangs got %d", r.status)
+		}
+	})
+}
