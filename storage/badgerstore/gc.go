@@ -2,9 +2,14 @@ package badgerstore
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"github.com/holdfast-io/holdfast/storage"
 )
 
 // gcShare of a value log file must be garbage before it is rewritten.
@@ -25,8 +30,14 @@ func (s *Store) gcLoop() {
 	}
 }
 
-// collect rewrites value log files until none is worth it.
+// collect rewrites value log files until none is worth it. Badger would take a
+// damaged entry for the end of its file and drop what stands behind it, so a
+// store with damage is not collected.
 func (s *Store) collect() {
+	if err := s.checkLogs(); err != nil {
+		s.log.log.Error("a file of the store is damaged; nothing is collected until it is whole, and the store grows", "error", err)
+		return
+	}
 	for {
 		select {
 		case <-s.stop:
@@ -42,4 +53,28 @@ func (s *Store) collect() {
 			return
 		}
 	}
+}
+
+// checkLogs walks the value logs that are no longer written to.
+func (s *Store) checkLogs() error {
+	names, err := dataFiles(s.data())
+	if err != nil {
+		return err
+	}
+	logs := valueLogs(names)
+	for _, n := range logs[:max(0, len(logs)-1)] {
+		name := filepath.Join(s.data(), n)
+		end, err := walkLog(name)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // collected meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		info, err := os.Stat(name)
+		if err == nil && info.Size() != end.offset {
+			return fmt.Errorf("%w: %s is damaged at byte %d; %s", storage.ErrCorrupt, name, end.offset, wayOut)
+		}
+	}
+	return nil
 }

@@ -18,14 +18,15 @@ type Options struct {
 	MinFree uint64
 	// GCInterval between two collections of the value log; 0 means an hour.
 	GCInterval time.Duration
-	// valueLogSize is for tests; 0 means 64 MiB.
-	valueLogSize int64
+	// valueLogSize and memTableSize are for tests; 0 means 64 MiB and 8 MiB.
+	valueLogSize, memTableSize int64
 }
 
 const (
 	defaultMinFree      = 64 << 20
 	defaultGCInterval   = time.Hour
 	defaultValueLogSize = 64 << 20
+	defaultMemTableSize = 8 << 20
 	// valueThreshold in bytes: records and journal entries go to the value
 	// log, the index's small values stay in the tree.
 	valueThreshold = 64
@@ -43,6 +44,9 @@ func (o *Options) complete() {
 	}
 	if o.valueLogSize == 0 {
 		o.valueLogSize = defaultValueLogSize
+	}
+	if o.memTableSize == 0 {
+		o.memTableSize = defaultMemTableSize
 	}
 }
 
@@ -62,7 +66,7 @@ func (o *Options) badgerOptions(dir string, key []byte, log badger.Logger) badge
 		WithBlockCacheSize(8 << 20).
 		WithCompression(options.None). // what is encrypted does not compress
 		WithMetricsEnabled(false).
-		WithMemTableSize(8 << 20).
+		WithMemTableSize(o.memTableSize).
 		WithBaseTableSize(2 << 20).
 		WithNumMemtables(2).
 		WithNumCompactors(2).

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -194,9 +193,4 @@ func (s *Store) Close() error {
 		err = s.writeInventory()
 	}
 	return errors.Join(err, s.lock.release())
-}
-
-func fileExists(name string) bool {
-	_, err := os.Lstat(name)
-	return err == nil
 }

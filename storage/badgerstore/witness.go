@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/holdfast-io/holdfast/storage"
+	"github.com/holdfast-io/holdfast/storage/durable"
 )
 
 // witnessFile holds the number of the newest acknowledged commit.
@@ -26,11 +27,29 @@ type witness struct {
 
 const witnessLen = 8 + 4
 
+// readWitness returns what the witness saw, and whether there is one.
+func readWitness(dir string) (seen uint64, known bool, err error) {
+	name := filepath.Join(dir, witnessFile)
+	b, err := os.ReadFile(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("opening the store: %w", err)
+	}
+	seen, err = parseWitness(name, b)
+	return seen, true, err
+}
+
 func openWitness(dir string) (*witness, error) {
 	name := filepath.Join(dir, witnessFile)
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening the store: %w", err)
+	}
+	// Its name must be as durable as Badger's files, which are nothing without it.
+	if err := durable.SyncDir(dir); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
 	b := make([]byte, witnessLen+1)
 	n, _ := f.ReadAt(b, 0)
