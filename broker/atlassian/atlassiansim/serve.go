@@ -40,7 +40,9 @@ func Serve(ctx context.Context, ln net.Listener, s *Sim, log *slog.Logger) error
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = srv.Close() // who is still connected does not read its answer
 	}
-	<-failed
+	if end := <-failed; !errors.Is(end, http.ErrServerClosed) {
+		err = errors.Join(err, end)
+	}
 	if err != nil {
 		return fmt.Errorf("stopping the simulator: %w", err)
 	}
