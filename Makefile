@@ -14,8 +14,8 @@ help: ## Say what there is
 dev: ## Start a broker, a simulated provider and two consented grants (ARGS="--dir DIR")
 	@cd "$(ROOT)" && exec go run ./cmd/holdfast dev $(ARGS)
 
-build: ## Build the static release binary bin/holdfast
-	@cd "$(ROOT)" && CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/holdfast ./cmd/holdfast && ls -l bin/holdfast
+build: ## Build the release binary bin/holdfast; check that it is static and below 40 MB
+	@"$(ROOT)/scripts/build.sh"
 
 test: ## Run all tests, with all the set-up that they need
 	@"$(ROOT)/scripts/test.sh"

@@ -24,7 +24,6 @@ e2e() { go test -race -timeout 5m -count=1 ./e2e/; }
 
 # Without its set-up no test can be trusted to have run.
 scripts/setup.sh
-step "release binary (static)" make --no-print-directory build
 step "packages, with the race detector" unit
 step "end to end, real binary and browser" e2e
 steps_done test
