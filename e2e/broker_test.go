@@ -23,14 +23,13 @@ import (
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
+// binaries is the directory of what build builds; TestMain owns it.
+var binaries string
+
 // build builds the real binary once for all tests, with the race detector: a
 // race in the server then fails the test in which it happened.
 var build = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "holdfast-e2e-")
-	if err != nil {
-		return "", err
-	}
-	binary := filepath.Join(dir, "holdfast")
+	binary := filepath.Join(binaries, "holdfast")
 	out, err := exec.Command("go", "build", "-race", "-o", binary, "../cmd/holdfast").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("building cmd/holdfast: %w\n%s", err, out)
@@ -39,10 +38,13 @@ var build = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if binary, err := build(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(binary))
+	var err error
+	if binaries, err = os.MkdirTemp("", "holdfast-e2e-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
+	code := m.Run()
+	_ = os.RemoveAll(binaries)
 	os.Exit(code)
 }
 
