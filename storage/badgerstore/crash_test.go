@@ -46,7 +46,7 @@ func TestAFlippedBitInACrashedStoreLosesNothing(t *testing.T) {
 	dir, want := crashed(t)
 	refused, opened := 0, 0
 	for _, name := range filesBelow(t, dir) {
-		for i, offset := range offsets(t, filepath.Join(dir, name), 7, 3) {
+		for i, offset := range offsets(t, filepath.Join(dir, name), 10, 2) {
 			c := filepath.Join(t.TempDir(), "copy")
 			copyDir(t, dir, c)
 			flip(t, filepath.Join(c, name), offset, i%8)

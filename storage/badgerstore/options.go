@@ -18,7 +18,7 @@ type Options struct {
 	MinFree uint64
 	// GCInterval between two collections of the value log; 0 means an hour.
 	GCInterval time.Duration
-	// valueLogSize and memTableSize are for tests; 0 means 64 MiB and 8 MiB.
+	// valueLogSize and memTableSize are for tests; 0 means 64 MiB and 4 MiB.
 	valueLogSize, memTableSize int64
 }
 
@@ -26,7 +26,7 @@ const (
 	defaultMinFree      = 64 << 20
 	defaultGCInterval   = time.Hour
 	defaultValueLogSize = 64 << 20
-	defaultMemTableSize = 8 << 20
+	defaultMemTableSize = 4 << 20
 	// valueThreshold in bytes: records and journal entries go to the value
 	// log, the index's small values stay in the tree.
 	valueThreshold = 64
@@ -69,6 +69,9 @@ func (o *Options) badgerOptions(dir string, key []byte, log badger.Logger) badge
 		WithMemTableSize(o.memTableSize).
 		WithBaseTableSize(2 << 20).
 		WithNumMemtables(2).
+		// What a swap leaves in the value log counts as garbage only once the
+		// tree has been compacted.
+		WithNumLevelZeroTables(2).
 		WithNumCompactors(2).
 		WithValueThreshold(valueThreshold).
 		WithValueLogFileSize(o.valueLogSize)

@@ -122,13 +122,13 @@ func TestWithoutFreeSpaceNothingIsWritten(t *testing.T) {
 	}
 }
 
-// group makes n swaps, each of size bytes that stay in the tree.
-func group(n, entries int) []*member {
+// group makes n swaps of so many records, whose ids begin with prefix.
+func group(prefix string, n, records int) []*member {
 	var out []*member
 	for i := range n {
 		m := &member{done: make(chan error, 1)}
-		for j := range entries {
-			key := storage.Key{Kind: storage.KindMeta, ID: fmt.Sprint("m", i, ".", j)}
+		for j := range records {
+			key := storage.Key{Kind: storage.KindMeta, ID: fmt.Sprint(prefix, i, ".", j)}
 			m.changes = append(m.changes, storage.Change{Item: storage.Item{Key: key}})
 		}
 		out = append(out, m)
@@ -139,7 +139,7 @@ func group(n, entries int) []*member {
 func TestAGroupThatIsTooBigIsSplit(t *testing.T) {
 	s := openTest(t, t.TempDir())
 	limit := int(s.db.MaxBatchCount())
-	members := group(8, limit/3)
+	members := group("a", 8, limit/3)
 	members[5].changes[0].Old = 3 // conflicts
 	s.commit(members)
 	for i, m := range members {
@@ -150,7 +150,7 @@ func TestAGroupThatIsTooBigIsSplit(t *testing.T) {
 	if s.commits < 3 {
 		t.Errorf("%d commits for a group that fits no two", s.commits)
 	}
-	one := group(1, limit+1)
+	one := group("b", 1, limit+1)
 	s.commit(one)
 	if err := <-one[0].done; err == nil || errors.Is(err, storage.ErrUnknown) || !strings.Contains(err.Error(), "too big") {
 		t.Errorf("a swap beyond every limit: %v", err)
@@ -163,7 +163,7 @@ func TestAGroupThatIsTooBigIsSplit(t *testing.T) {
 func TestAGroupIsOneCommit(t *testing.T) {
 	s := openTest(t, t.TempDir())
 	before := s.commits
-	members := group(50, 1)
+	members := group("a", 50, 1)
 	s.commit(members)
 	for _, m := range members {
 		if err := <-m.done; err != nil {
@@ -187,31 +187,31 @@ func TestCollectionShrinksTheValueLogAndKeepsEveryRecord(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	swap(key, 0)
-	for v := range 60 {
-		swap(storage.Key{Kind: storage.KindGrant, ID: "churned"}, v)
-	}
-	if err := s.db.Flatten(1); err != nil { // what compaction does in time: it counts the garbage
-		t.Fatal(err)
-	}
-	reopened := func() int {
+	files := func() int {
 		t.Helper()
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
 		names, err := dataFiles(s.data())
 		if err != nil {
 			t.Fatal(err)
 		}
-		s = openTest(t, dir)
 		return len(valueLogs(names))
 	}
-	before := reopened()
+	swap(key, 0)
+	for v := range 60 {
+		swap(storage.Key{Kind: storage.KindGrant, ID: "churned"}, v)
+		if v%15 == 0 { // flushes what is in memory
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s = openTest(t, dir)
+		}
+	}
+	// What compaction does in time: it finds the garbage.
 	if err := s.db.Flatten(1); err != nil {
 		t.Fatal(err)
 	}
+	before := files()
 	s.collect()
-	if after := reopened(); after >= before {
+	if after := files(); after >= before {
 		t.Errorf("%d value log files before the collection, %d after it", before, after)
 	}
 	for k, v := range map[string]storage.Version{"kept": 1, "churned": 60} {
