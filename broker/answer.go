@@ -129,14 +129,6 @@ func sameSites(a, b []storage.Site) bool {
 	})
 }
 
-// missingScopes returns what of want is not in have, comma separated.
-func missingScopes(want, have []string) string {
-	if len(want) == 0 {
-		return ""
-	}
-	return strings.Join(without(want, have), ", ")
-}
-
 // without returns the elements of a that are not in b.
 func without(a, b []string) []string {
 	var rest []string

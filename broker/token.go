@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/holdfast-io/holdfast/broker/family"
@@ -126,7 +127,8 @@ func (b *Broker) draw(ctx context.Context, c *call, sl *slot, req *TokenRequest)
 		return nil, err
 	}
 	c.about(&e.grant)
-	if missing := missingScopes(req.RequiredScopes, e.grant.State.Access.Scopes); missing != "" {
+	if gone := without(req.RequiredScopes, e.grant.State.Access.Scopes); len(gone) > 0 {
+		missing := strings.Join(gone, " ")
 		return nil, &Error{Reason: ReasonScopeNotGranted, Metadata: map[string]string{"missing": missing, "link": b.linkFor(&e.grant, c.rec.Caller)},
 			Message: fmt.Sprintf("%s was not granted: %s; a person must consent again", e.grant.Address, missing)}
 	}

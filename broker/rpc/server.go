@@ -106,6 +106,12 @@ func NewServer(c Config) (*Server, error) {
 	return s, nil
 }
 
+// streamWorkers are kept between calls, so that a call does not begin by growing
+// a fresh goroutine's stack, which is an eighth of a hot call's CPU time. When
+// all are busy, with waiting refreshes for example, grpc starts a goroutine as
+// it does without them.
+const streamWorkers = 64
+
 func options(c Config, e *edge) []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.Creds(newHandshaker(c.TLS, c.CallerName)),
@@ -114,6 +120,7 @@ func options(c Config, e *edge) []grpc.ServerOption {
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.MaxSendMsgSize(maxAnswer),
 		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.NumStreamWorkers(streamWorkers),
 		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
 	}
