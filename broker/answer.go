@@ -63,7 +63,7 @@ func (b *Broker) chooseSite(ctx context.Context, sl *slot, e *entry, want string
 	now := b.now().UnixNano()
 	last := sl.siteLookup.Load()
 	if now-last >= int64(time.Minute) && sl.siteLookup.CompareAndSwap(last, now) {
-		if fresh, err := b.lookUpSites(ctx, sl, e); err != nil {
+		if fresh, err := b.lookUpSites(ctx, e); err != nil {
 			b.log.Warn("looking up sites failed", "grant", e.grant.Address.String(), "error", err)
 		} else if found, err := pickSite(&fresh.grant, want); found != nil || err != nil {
 			return found, err
@@ -107,7 +107,7 @@ func siteList(sites []storage.Site) string {
 }
 
 // lookUpSites asks the provider which sites the grant reaches now and stores them.
-func (b *Broker) lookUpSites(ctx context.Context, sl *slot, e *entry) (*entry, error) {
+func (b *Broker) lookUpSites(ctx context.Context, e *entry) (*entry, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timing.HTTPTimeout)
 	defer cancel()
 	sites, err := b.sites(ctx, e.grant.Address.Product, e.grant.State.Access.Token)

@@ -52,7 +52,7 @@ func (b *Broker) exchange(ctx context.Context, c storage.Consent, code secret.St
 		status, detail := exchangeFailure(o)
 		return b.end(ctx, c, status, detail)
 	}
-	return b.examine(ctx, c, a, announced, o.Pair)
+	return b.examine(ctx, c, announced, o.Pair)
 }
 
 func exchangeFailure(o family.Outcome) (storage.ConsentStatus, string) {
@@ -69,7 +69,7 @@ func exchangeFailure(o family.Outcome) (storage.ConsentStatus, string) {
 
 // examine checks what came back against what was asked for, before anything
 // of it becomes a grant.
-func (b *Broker) examine(ctx context.Context, c storage.Consent, a *app, announced time.Time, pair family.Pair) (*ConsentOutcome, error) {
+func (b *Broker) examine(ctx context.Context, c storage.Consent, announced time.Time, pair family.Pair) (*ConsentOutcome, error) {
 	if pair.Refresh.Empty() {
 		return b.end(ctx, c, storage.ConsentNoOfflineAccess, "The provider gave no refresh token: the app must be allowed offline access.")
 	}

@@ -28,7 +28,6 @@ type world struct {
 	generationOf map[string]uint64
 	settledMax   uint64
 	fence        uint64
-	forced       bool
 }
 
 func (w *world) newPair(generation uint64) Pair {
