@@ -89,7 +89,7 @@ func start(ctx context.Context, o Options, stack *lifecycle.Stack) error {
 	if err := serveSim(ctx, o, &a, stack); err != nil {
 		return err
 	}
-	c, err := writeConfig(o.Dir, a)
+	text, c, err := makeConfig(o.Dir, a)
 	if err != nil {
 		return err
 	}
@@ -111,6 +111,9 @@ func start(ctx context.Context, o Options, stack *lifecycle.Stack) error {
 			return ctx.Err()
 		}
 	})
+	if err := publish(o.Dir, a, text); err != nil {
+		return err
+	}
 	found, err := seed(ctx, o)
 	if err != nil {
 		return err

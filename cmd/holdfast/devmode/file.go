@@ -121,29 +121,34 @@ func ensureSecret(path string) error {
 	return nil
 }
 
-// writeConfig writes the configuration and what clients need, and reads the
-// former back the way serve would.
-func writeConfig(dir string, a addresses) (*config.Config, error) {
-	var text bytes.Buffer
-	err := configText.Execute(&text, struct {
+// makeConfig returns the text of the configuration file and reads it the way
+// serve would.
+func makeConfig(dir string, a addresses) (text []byte, c *config.Config, err error) {
+	var b bytes.Buffer
+	err = configText.Execute(&b, struct {
 		addresses
 		Apps   []devApp
 		Caller string
 	}{a, devApps, callerName})
 	if err != nil {
-		return nil, fmt.Errorf("writing the configuration of dev mode: %w", err)
+		return nil, nil, fmt.Errorf("writing the configuration of dev mode: %w", err)
 	}
-	path := filepath.Join(dir, configFile)
-	if err := os.WriteFile(path, text.Bytes(), 0o600); err != nil {
-		return nil, fmt.Errorf("writing the configuration of dev mode: %w", err)
+	if c, _, err = config.ParseDev(filepath.Join(dir, configFile), b.Bytes()); err != nil {
+		return nil, nil, fmt.Errorf("the configuration of dev mode: %w", err)
 	}
-	c, _, err := config.ParseDev(path, text.Bytes())
-	if err != nil {
-		return nil, fmt.Errorf("the configuration of dev mode: %w", err)
+	return b.Bytes(), c, nil
+}
+
+// publish leaves the configuration and what clients need in dir. It comes after
+// the store was opened, and so locked: a second dev mode that is turned away
+// must not send the clients of the first one to addresses that nobody serves.
+func publish(dir string, a addresses, text []byte) error {
+	if err := os.WriteFile(filepath.Join(dir, configFile), text, 0o600); err != nil {
+		return fmt.Errorf("writing the configuration of dev mode: %w", err)
 	}
 	settings := client.Settings{Addr: a.GRPC, CA: devca.CACert, Cert: devca.ClientCert, Key: devca.ClientKey}
 	if err := settings.WriteDev(dir); err != nil {
-		return nil, fmt.Errorf("writing what clients need: %w", err)
+		return fmt.Errorf("writing what clients need: %w", err)
 	}
-	return c, nil
+	return nil
 }
