@@ -18,6 +18,8 @@ type ConnectView struct {
 	Scopes                []string
 	// Warning says what a shared app risks; empty for an app of its own.
 	Warning string
+	// HasSites is set if a consent at this provider is for one site.
+	HasSites bool
 	// Reconsent is set if the grant exists already.
 	Reconsent bool
 	ExpiresAt time.Time

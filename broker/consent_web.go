@@ -29,7 +29,7 @@ func (b *Broker) ConnectPage(ctx context.Context, text string) (*ConnectView, er
 	view := &ConnectView{
 		ConsentID: l.ID, Product: l.Address.Product, ProductName: productName(l.Address.Product),
 		Tenant: l.Address.Tenant, Subject: l.Address.Subject, Name: l.Address.Name, App: a.ID,
-		ProviderName: b.cfg.Provider.Profile().Title, Scopes: l.Scopes, Warning: a.warning(),
+		ProviderName: b.cfg.Provider.Profile().Title, Scopes: l.Scopes, Warning: a.warning(), HasSites: b.cfg.Provider.Profile().ResourcesURL != "",
 		ExpiresAt: time.Unix(l.Expires, 0), Status: storage.ConsentPending,
 	}
 	consent, err := b.store.Consent(ctx, l.ID)

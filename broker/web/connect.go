@@ -108,7 +108,7 @@ func (s *site) link(w http.ResponseWriter, r *http.Request) (string, bool) {
 // notes are the sentences that depend on what is being granted.
 func notes(c *broker.ConnectView) []string {
 	var n []string
-	if c.Product == broker.ProductJira || c.Product == broker.ProductConfluence {
+	if c.HasSites {
 		n = append(n, "You choose one site at "+c.ProviderName+". To add another site, you consent once more.")
 	}
 	if c.Reconsent {

@@ -56,7 +56,7 @@ func newFakeBroker() *fakeBroker {
 		view: broker.ConnectView{
 			ConsentID: "cns_7q2m", Product: "jira", ProductName: "Jira", Tenant: addr.Tenant, Subject: addr.Subject, Name: addr.Name,
 			App: "jira-app", ProviderName: "Atlassian", Scopes: []string{"read:jira-work", "write:jira-work", "offline_access"},
-			ExpiresAt: testNow.Add(30 * time.Minute), Status: storage.ConsentPending,
+			ExpiresAt: testNow.Add(30 * time.Minute), Status: storage.ConsentPending, HasSites: true,
 		},
 		outcome: broker.ConsentOutcome{ConsentID: "cns_7q2m", Address: addr, ProductName: "Jira"},
 		state:   "", cookie: "", afterExchange: storage.ConsentDone,

@@ -267,3 +267,14 @@ func FuzzParseCallback(f *testing.F) {
 		}
 	})
 }
+
+func TestOnlyAProviderWithSitesTalksOfThem(t *testing.T) {
+	view := newFakeBroker().consents[testLink].view
+	if !strings.Contains(strings.Join(notes(&view), " "), "one site at Atlassian") {
+		t.Error("nothing says that a consent is for one site")
+	}
+	view.HasSites = false
+	if n := notes(&view); len(n) != 0 {
+		t.Errorf("got %q for a provider without sites", n)
+	}
+}
