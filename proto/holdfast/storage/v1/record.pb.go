@@ -1561,6 +1561,311 @@ func (x *MetaSecret) GetValue() []byte {
 	return nil
 }
 
+// A piece of a backup. A backup is a sequence of them, the last one an end.
+type BackupFrame struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the piece is.
+	//
+	// Types that are valid to be assigned to Piece:
+	//
+	//	*BackupFrame_Record
+	//	*BackupFrame_Entry
+	//	*BackupFrame_End
+	Piece         isBackupFrame_Piece `protobuf_oneof:"piece"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupFrame) Reset() {
+	*x = BackupFrame{}
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupFrame) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupFrame) ProtoMessage() {}
+
+func (x *BackupFrame) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupFrame.ProtoReflect.Descriptor instead.
+func (*BackupFrame) Descriptor() ([]byte, []int) {
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *BackupFrame) GetPiece() isBackupFrame_Piece {
+	if x != nil {
+		return x.Piece
+	}
+	return nil
+}
+
+func (x *BackupFrame) GetRecord() *BackupRecord {
+	if x != nil {
+		if x, ok := x.Piece.(*BackupFrame_Record); ok {
+			return x.Record
+		}
+	}
+	return nil
+}
+
+func (x *BackupFrame) GetEntry() *BackupEntry {
+	if x != nil {
+		if x, ok := x.Piece.(*BackupFrame_Entry); ok {
+			return x.Entry
+		}
+	}
+	return nil
+}
+
+func (x *BackupFrame) GetEnd() *BackupEnd {
+	if x != nil {
+		if x, ok := x.Piece.(*BackupFrame_End); ok {
+			return x.End
+		}
+	}
+	return nil
+}
+
+type isBackupFrame_Piece interface {
+	isBackupFrame_Piece()
+}
+
+type BackupFrame_Record struct {
+	// A record.
+	Record *BackupRecord `protobuf:"bytes,1,opt,name=record,proto3,oneof"`
+}
+
+type BackupFrame_Entry struct {
+	// A journal entry.
+	Entry *BackupEntry `protobuf:"bytes,2,opt,name=entry,proto3,oneof"`
+}
+
+type BackupFrame_End struct {
+	// The end.
+	End *BackupEnd `protobuf:"bytes,3,opt,name=end,proto3,oneof"`
+}
+
+func (*BackupFrame_Record) isBackupFrame_Piece() {}
+
+func (*BackupFrame_Entry) isBackupFrame_Piece() {}
+
+func (*BackupFrame_End) isBackupFrame_Piece() {}
+
+// A record as the backend keeps it.
+type BackupRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Kind of the record's key.
+	Kind uint32 `protobuf:"varint,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Id of the record's key.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// Version of the record.
+	Version uint64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// Place in the due index; absent: none.
+	Due *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=due,proto3" json:"due,omitempty"`
+	// Public part.
+	PublicPart []byte `protobuf:"bytes,5,opt,name=public_part,json=publicPart,proto3" json:"public_part,omitempty"`
+	// Sealed part, still sealed.
+	SealedPart    []byte `protobuf:"bytes,6,opt,name=sealed_part,json=sealedPart,proto3" json:"sealed_part,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupRecord) Reset() {
+	*x = BackupRecord{}
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupRecord) ProtoMessage() {}
+
+func (x *BackupRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupRecord.ProtoReflect.Descriptor instead.
+func (*BackupRecord) Descriptor() ([]byte, []int) {
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *BackupRecord) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
+func (x *BackupRecord) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *BackupRecord) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *BackupRecord) GetDue() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Due
+	}
+	return nil
+}
+
+func (x *BackupRecord) GetPublicPart() []byte {
+	if x != nil {
+		return x.PublicPart
+	}
+	return nil
+}
+
+func (x *BackupRecord) GetSealedPart() []byte {
+	if x != nil {
+		return x.SealedPart
+	}
+	return nil
+}
+
+// A journal entry as the backend keeps it. A grant's entries come oldest first.
+type BackupEntry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the grant.
+	GrantId string `protobuf:"bytes,1,opt,name=grant_id,json=grantId,proto3" json:"grant_id,omitempty"`
+	// The entry, still sealed.
+	Sealed        []byte `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupEntry) Reset() {
+	*x = BackupEntry{}
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupEntry) ProtoMessage() {}
+
+func (x *BackupEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupEntry.ProtoReflect.Descriptor instead.
+func (*BackupEntry) Descriptor() ([]byte, []int) {
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *BackupEntry) GetGrantId() string {
+	if x != nil {
+		return x.GrantId
+	}
+	return ""
+}
+
+func (x *BackupEntry) GetSealed() []byte {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// The end of a backup: without it the backup is incomplete.
+type BackupEnd struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many records there were.
+	Records uint64 `protobuf:"varint,1,opt,name=records,proto3" json:"records,omitempty"`
+	// How many journal entries there were.
+	Entries       uint64 `protobuf:"varint,2,opt,name=entries,proto3" json:"entries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupEnd) Reset() {
+	*x = BackupEnd{}
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupEnd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupEnd) ProtoMessage() {}
+
+func (x *BackupEnd) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupEnd.ProtoReflect.Descriptor instead.
+func (*BackupEnd) Descriptor() ([]byte, []int) {
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *BackupEnd) GetRecords() uint64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *BackupEnd) GetEntries() uint64 {
+	if x != nil {
+		return x.Entries
+	}
+	return 0
+}
+
 var File_holdfast_storage_v1_record_proto protoreflect.FileDescriptor
 
 const file_holdfast_storage_v1_record_proto_rawDesc = "" +
@@ -1706,7 +2011,27 @@ const file_holdfast_storage_v1_record_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\"\n" +
 	"\n" +
 	"MetaSecret\x12\x14\n" +
-	"\x05value\x18\x01 \x01(\fR\x05value*\x81\x01\n" +
+	"\x05value\x18\x01 \x01(\fR\x05value\"\xc1\x01\n" +
+	"\vBackupFrame\x12;\n" +
+	"\x06record\x18\x01 \x01(\v2!.holdfast.storage.v1.BackupRecordH\x00R\x06record\x128\n" +
+	"\x05entry\x18\x02 \x01(\v2 .holdfast.storage.v1.BackupEntryH\x00R\x05entry\x122\n" +
+	"\x03end\x18\x03 \x01(\v2\x1e.holdfast.storage.v1.BackupEndH\x00R\x03endB\a\n" +
+	"\x05piece\"\xbc\x01\n" +
+	"\fBackupRecord\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x04R\aversion\x12,\n" +
+	"\x03due\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x03due\x12\x1f\n" +
+	"\vpublic_part\x18\x05 \x01(\fR\n" +
+	"publicPart\x12\x1f\n" +
+	"\vsealed_part\x18\x06 \x01(\fR\n" +
+	"sealedPart\"@\n" +
+	"\vBackupEntry\x12\x19\n" +
+	"\bgrant_id\x18\x01 \x01(\tR\agrantId\x12\x16\n" +
+	"\x06sealed\x18\x02 \x01(\fR\x06sealed\"?\n" +
+	"\tBackupEnd\x12\x18\n" +
+	"\arecords\x18\x01 \x01(\x04R\arecords\x12\x18\n" +
+	"\aentries\x18\x02 \x01(\x04R\aentries*\x81\x01\n" +
 	"\x05Phase\x12\x15\n" +
 	"\x11PHASE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fPHASE_ACTIVE\x10\x01\x12\x13\n" +
@@ -1733,7 +2058,7 @@ func file_holdfast_storage_v1_record_proto_rawDescGZIP() []byte {
 }
 
 var file_holdfast_storage_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_holdfast_storage_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_holdfast_storage_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_holdfast_storage_v1_record_proto_goTypes = []any{
 	(Phase)(0),                    // 0: holdfast.storage.v1.Phase
 	(AttemptKind)(0),              // 1: holdfast.storage.v1.AttemptKind
@@ -1753,49 +2078,57 @@ var file_holdfast_storage_v1_record_proto_goTypes = []any{
 	(*RingPublic)(nil),            // 15: holdfast.storage.v1.RingPublic
 	(*MetaPublic)(nil),            // 16: holdfast.storage.v1.MetaPublic
 	(*MetaSecret)(nil),            // 17: holdfast.storage.v1.MetaSecret
-	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 19: google.protobuf.Duration
+	(*BackupFrame)(nil),           // 18: holdfast.storage.v1.BackupFrame
+	(*BackupRecord)(nil),          // 19: holdfast.storage.v1.BackupRecord
+	(*BackupEntry)(nil),           // 20: holdfast.storage.v1.BackupEntry
+	(*BackupEnd)(nil),             // 21: holdfast.storage.v1.BackupEnd
+	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 23: google.protobuf.Duration
 }
 var file_holdfast_storage_v1_record_proto_depIdxs = []int32{
 	2,  // 0: holdfast.storage.v1.GrantPublic.address:type_name -> holdfast.storage.v1.Address
 	0,  // 1: holdfast.storage.v1.GrantPublic.phase:type_name -> holdfast.storage.v1.Phase
-	18, // 2: holdfast.storage.v1.GrantPublic.due:type_name -> google.protobuf.Timestamp
-	18, // 3: holdfast.storage.v1.GrantSecret.created_at:type_name -> google.protobuf.Timestamp
+	22, // 2: holdfast.storage.v1.GrantPublic.due:type_name -> google.protobuf.Timestamp
+	22, // 3: holdfast.storage.v1.GrantSecret.created_at:type_name -> google.protobuf.Timestamp
 	5,  // 4: holdfast.storage.v1.GrantSecret.sites:type_name -> holdfast.storage.v1.Site
-	18, // 5: holdfast.storage.v1.GrantSecret.family_started:type_name -> google.protobuf.Timestamp
-	18, // 6: holdfast.storage.v1.GrantSecret.last_exchange:type_name -> google.protobuf.Timestamp
+	22, // 5: holdfast.storage.v1.GrantSecret.family_started:type_name -> google.protobuf.Timestamp
+	22, // 6: holdfast.storage.v1.GrantSecret.last_exchange:type_name -> google.protobuf.Timestamp
 	6,  // 7: holdfast.storage.v1.GrantSecret.access:type_name -> holdfast.storage.v1.Access
 	7,  // 8: holdfast.storage.v1.GrantSecret.attempt:type_name -> holdfast.storage.v1.Attempt
 	8,  // 9: holdfast.storage.v1.GrantSecret.doubt:type_name -> holdfast.storage.v1.Doubt
 	9,  // 10: holdfast.storage.v1.GrantSecret.alternates:type_name -> holdfast.storage.v1.Alternate
 	10, // 11: holdfast.storage.v1.GrantSecret.suspicion:type_name -> holdfast.storage.v1.Suspicion
-	18, // 12: holdfast.storage.v1.GrantSecret.not_before:type_name -> google.protobuf.Timestamp
-	18, // 13: holdfast.storage.v1.GrantSecret.ended_at:type_name -> google.protobuf.Timestamp
-	18, // 14: holdfast.storage.v1.Access.expires_at:type_name -> google.protobuf.Timestamp
+	22, // 12: holdfast.storage.v1.GrantSecret.not_before:type_name -> google.protobuf.Timestamp
+	22, // 13: holdfast.storage.v1.GrantSecret.ended_at:type_name -> google.protobuf.Timestamp
+	22, // 14: holdfast.storage.v1.Access.expires_at:type_name -> google.protobuf.Timestamp
 	1,  // 15: holdfast.storage.v1.Attempt.kind:type_name -> holdfast.storage.v1.AttemptKind
-	18, // 16: holdfast.storage.v1.Attempt.first_announced:type_name -> google.protobuf.Timestamp
-	18, // 17: holdfast.storage.v1.Attempt.announced:type_name -> google.protobuf.Timestamp
-	18, // 18: holdfast.storage.v1.Attempt.lease_until:type_name -> google.protobuf.Timestamp
-	18, // 19: holdfast.storage.v1.Doubt.first_announced:type_name -> google.protobuf.Timestamp
-	18, // 20: holdfast.storage.v1.Doubt.last_try:type_name -> google.protobuf.Timestamp
+	22, // 16: holdfast.storage.v1.Attempt.first_announced:type_name -> google.protobuf.Timestamp
+	22, // 17: holdfast.storage.v1.Attempt.announced:type_name -> google.protobuf.Timestamp
+	22, // 18: holdfast.storage.v1.Attempt.lease_until:type_name -> google.protobuf.Timestamp
+	22, // 19: holdfast.storage.v1.Doubt.first_announced:type_name -> google.protobuf.Timestamp
+	22, // 20: holdfast.storage.v1.Doubt.last_try:type_name -> google.protobuf.Timestamp
 	6,  // 21: holdfast.storage.v1.Alternate.access:type_name -> holdfast.storage.v1.Access
-	18, // 22: holdfast.storage.v1.Alternate.at:type_name -> google.protobuf.Timestamp
-	18, // 23: holdfast.storage.v1.Suspicion.first:type_name -> google.protobuf.Timestamp
-	18, // 24: holdfast.storage.v1.Suspicion.last:type_name -> google.protobuf.Timestamp
-	18, // 25: holdfast.storage.v1.ConsentPublic.expires_at:type_name -> google.protobuf.Timestamp
+	22, // 22: holdfast.storage.v1.Alternate.at:type_name -> google.protobuf.Timestamp
+	22, // 23: holdfast.storage.v1.Suspicion.first:type_name -> google.protobuf.Timestamp
+	22, // 24: holdfast.storage.v1.Suspicion.last:type_name -> google.protobuf.Timestamp
+	22, // 25: holdfast.storage.v1.ConsentPublic.expires_at:type_name -> google.protobuf.Timestamp
 	2,  // 26: holdfast.storage.v1.ConsentSecret.address:type_name -> holdfast.storage.v1.Address
-	18, // 27: holdfast.storage.v1.ConsentSecret.created_at:type_name -> google.protobuf.Timestamp
+	22, // 27: holdfast.storage.v1.ConsentSecret.created_at:type_name -> google.protobuf.Timestamp
 	13, // 28: holdfast.storage.v1.ConsentSecret.pending:type_name -> holdfast.storage.v1.PendingFamily
-	19, // 29: holdfast.storage.v1.PendingFamily.expires_in:type_name -> google.protobuf.Duration
-	18, // 30: holdfast.storage.v1.PendingFamily.received_at:type_name -> google.protobuf.Timestamp
+	23, // 29: holdfast.storage.v1.PendingFamily.expires_in:type_name -> google.protobuf.Duration
+	22, // 30: holdfast.storage.v1.PendingFamily.received_at:type_name -> google.protobuf.Timestamp
 	5,  // 31: holdfast.storage.v1.PendingFamily.sites:type_name -> holdfast.storage.v1.Site
 	5,  // 32: holdfast.storage.v1.PendingFamily.lost_sites:type_name -> holdfast.storage.v1.Site
-	18, // 33: holdfast.storage.v1.JournalEntry.at:type_name -> google.protobuf.Timestamp
-	34, // [34:34] is the sub-list for method output_type
-	34, // [34:34] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	22, // 33: holdfast.storage.v1.JournalEntry.at:type_name -> google.protobuf.Timestamp
+	19, // 34: holdfast.storage.v1.BackupFrame.record:type_name -> holdfast.storage.v1.BackupRecord
+	20, // 35: holdfast.storage.v1.BackupFrame.entry:type_name -> holdfast.storage.v1.BackupEntry
+	21, // 36: holdfast.storage.v1.BackupFrame.end:type_name -> holdfast.storage.v1.BackupEnd
+	22, // 37: holdfast.storage.v1.BackupRecord.due:type_name -> google.protobuf.Timestamp
+	38, // [38:38] is the sub-list for method output_type
+	38, // [38:38] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_storage_v1_record_proto_init() }
@@ -1803,13 +2136,18 @@ func file_holdfast_storage_v1_record_proto_init() {
 	if File_holdfast_storage_v1_record_proto != nil {
 		return
 	}
+	file_holdfast_storage_v1_record_proto_msgTypes[16].OneofWrappers = []any{
+		(*BackupFrame_Record)(nil),
+		(*BackupFrame_Entry)(nil),
+		(*BackupFrame_End)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_storage_v1_record_proto_rawDesc), len(file_holdfast_storage_v1_record_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   16,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
