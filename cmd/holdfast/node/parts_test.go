@@ -1,0 +1,91 @@
+package node
+
+import (
+	"context"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/holdfast-io/holdfast/cmd/holdfast/config"
+)
+
+func TestCallersAreFoundByURIThenDNSThenCommonName(t *testing.T) {
+	uri, err := url.Parse("spiffe://example.com/sync")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := &x509.Certificate{URIs: []*url.URL{uri}, DNSNames: []string{"a.example.com", "b.example.com"}, Subject: pkix.Name{CommonName: "sync"}}
+	rows := []struct {
+		name    string
+		callers []string
+		want    string
+		ok      bool
+	}{
+		{"the URI goes first", []string{"sync", "b.example.com", uri.String()}, uri.String(), true},
+		{"any DNS name", []string{"sync", "b.example.com"}, "b.example.com", true},
+		{"the common name goes last", []string{"sync"}, "sync", true},
+		{"nobody is listed", []string{"other"}, "sync", false},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			var callers []config.Caller
+			for _, c := range row.callers {
+				callers = append(callers, config.Caller{Name: c})
+			}
+			if got, ok := callerNames(callers)(cert); got != row.want || ok != row.ok {
+				t.Fatalf("got %q, %v", got, ok)
+			}
+		})
+	}
+	if _, ok := callerNames([]config.Caller{{Name: "x"}})(&x509.Certificate{}); ok {
+		t.Fatal("a certificate without a name is a caller")
+	}
+}
+
+func TestReadyzGivesTheReasons(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var reasons atomic.Pointer[[]string]
+		reasons.Store(&[]string{"store: full", "app jira: no secret"})
+		r := newReadiness(func(context.Context) []string { return *reasons.Load() })
+		mux := http.NewServeMux()
+		r.mount(mux)
+		probe := func() string {
+			w := httptest.NewRecorder()
+			mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+			return http.StatusText(w.Code) + ": " + strings.TrimSpace(w.Body.String())
+		}
+		got := []string{probe()}
+		var told []bool
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); r.watch(ctx, func(ready bool) { told = append(told, ready) }) }()
+		synctest.Wait()
+		got = append(got, probe())
+		reasons.Store(new([]string))
+		time.Sleep(readyInterval)
+		synctest.Wait()
+		got = append(got, probe())
+		cancel()
+		<-done
+		got = append(got, probe())
+		want := []string{
+			"Service Unavailable: starting", "Service Unavailable: store: full\napp jira: no secret",
+			"OK: ready", "Service Unavailable: stopping",
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("(-want +got)\n%s", diff)
+		}
+		if diff := cmp.Diff([]bool{false, true, false}, told); diff != "" {
+			t.Fatalf("told (-want +got)\n%s", diff)
+		}
+	})
+}
