@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/holdfast-io/holdfast/storage/durable"
 )
 
 // KEK wraps and unwraps keys of 32 to 1000 bytes. A KMS may stand behind it:
@@ -96,7 +98,8 @@ func CreateFile(path string) (*File, error) {
 		return nil, fmt.Errorf("making KEK file: %w", err)
 	}
 	_, err = f.WriteString(base64.StdEncoding.EncodeToString(NewKey()) + "\n")
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+	// A store whose KEK did not survive the next loss of power is lost.
+	if err := errors.Join(err, f.Sync(), f.Close(), durable.SyncDir(filepath.Dir(path))); err != nil {
 		return nil, fmt.Errorf("writing KEK file %s: %w", path, err)
 	}
 	return ReadFile(path)
