@@ -18,6 +18,7 @@ import (
 type tampered struct {
 	*storage.Store
 	t       *testing.T
+	cfg     storage.Config
 	backend *memstore.Store
 }
 
@@ -26,7 +27,7 @@ func newTampered(t *testing.T) *tampered {
 	b := memstore.New()
 	cfg := testConfig(t)
 	cfg.Backend = b.Opener()
-	return &tampered{openStore(t, cfg), t, b}
+	return &tampered{openStore(t, cfg), t, cfg, b}
 }
 
 func (s *tampered) put(g storage.Grant, events ...family.Event) storage.Grant {
