@@ -23,7 +23,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "certs": certs, "await-dev": awaitDev,
+			"exits": exits, "certs": certs, "await": await,
 		},
 	})
 }
@@ -58,21 +58,20 @@ func certs(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(devca.Ensure(dir, args[1], time.Now()))
 }
 
-// awaitDev DIR waits until the dev mode of DIR hands out tokens. It is another
+// await COMMAND... repeats a command until it succeeds. It waits for another
 // process, so that asking it again and again is the only way to know.
-func awaitDev(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: await-dev DIR")
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: await COMMAND...")
 	}
 	deadline := time.Now().Add(time.Minute)
 	for {
-		err := ts.Exec("holdfast", "token", "get", "acme/automation/confluence", "--dir", args[0])
+		err := ts.Exec(args[0], args[1:]...)
 		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			ts.Fatalf("dev mode in %s does not come up: %v", args[0], err)
+			ts.Fatalf("still not: %v", err)
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 }

@@ -103,7 +103,7 @@ func newRoot(io streams) *cobra.Command {
 	root.SetErr(io.err)
 	root.AddCommand(
 		newToken(io), newConsent(io), newGrants(io), newStatus(io),
-		newServe(io), newDev(io), newSim(io), newKeys(io), newVersion(io),
+		newServe(io), newDev(io), newSim(io), newBackup(io), newRestore(io), newKeys(io), newVersion(io),
 	)
 	markRun(root)
 	return root

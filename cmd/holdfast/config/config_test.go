@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -197,8 +198,12 @@ func TestEachProblemIsReportedWithItsLine(t *testing.T) {
 
 func TestAllProblemsAreReportedAtOnce(t *testing.T) {
 	_, _, err := Parse("holdfast.yaml", []byte("environment: 3\npublic_url: nowhere\ngrcp:\n  listen: x\nlog: {level: loud}\n"))
+	problems, ok := errors.AsType[Problems](err)
+	if !ok {
+		t.Fatalf("got %v", err)
+	}
 	var got []string
-	for _, p := range err.(Problems) {
+	for _, p := range problems {
 		got = append(got, p.Path)
 	}
 	want := []string{

@@ -67,11 +67,11 @@ func Run(ctx context.Context, o Options) error {
 	}
 	stack := lifecycle.New(o.Log)
 	if err := start(ctx, o, stack); err != nil {
-		err = errors.Join(err, stack.Stop())
+		stopped := stack.Stop()
 		if ctx.Err() != nil {
-			return nil // interrupted while starting
+			return stopped // interrupted while starting: what failed by it is no news
 		}
-		return hint(err)
+		return errors.Join(hint(err), stopped)
 	}
 	return stack.Wait(ctx)
 }

@@ -255,7 +255,7 @@ func TestANewCertificateIsServedWithoutARestart(t *testing.T) {
 	dir, c := prepared(t)
 	n := running(t, c)
 	serial := func() string {
-		conn, err := tls.Dial("tcp", n.GRPCAddr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}) //nolint:gosec // only looked at
+		conn, err := tls.Dial("tcp", n.GRPCAddr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
 		if err != nil {
 			t.Fatal(err)
 		}

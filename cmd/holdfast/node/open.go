@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
+	"log/slog"
 	"os"
 	"time"
 
@@ -39,11 +40,18 @@ func (n *Node) openBroker(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	store, err := OpenStore(ctx, c, n.o)
+	place, err := StoreConfig(c, n.log)
+	if err != nil {
+		return err
+	}
+	store, err := storage.Open(ctx, place)
 	if err != nil {
 		return err
 	}
 	n.stack.Push("store", 30*time.Second, func(context.Context) error { return store.Close() })
+	if err := n.quarantine(ctx, store); err != nil {
+		return err
+	}
 	n.broker, err = broker.New(broker.Config{
 		Version: n.o.Version, Environment: c.Environment,
 		Store: store, Provider: provider, Apps: apps, Timing: c.Provider.Timing,
@@ -59,16 +67,31 @@ func (n *Node) openBroker(ctx context.Context) error {
 	return nil
 }
 
-// OpenStore opens the store that c names, under its KEK.
-func OpenStore(ctx context.Context, c *config.Config, o Options) (*storage.Store, error) {
+// quarantine deals with a restored backup before anything can be spent: what
+// was rotated since the backup was made is unknown to it, and a token that was
+// spent long ago would end its family.
+func (n *Node) quarantine(ctx context.Context, store *storage.Store) error {
+	if !store.Restored() {
+		return nil
+	}
+	count, err := store.QuarantineAll(ctx, "restored from a backup")
+	if err != nil {
+		return fmt.Errorf("quarantining the grants of a restored store: %w", err)
+	}
+	n.log.Warn("the store was restored from a backup: its grants are quarantined until an operator decides", "grants", count)
+	return nil
+}
+
+// StoreConfig is the store that c names, under its KEK.
+func StoreConfig(c *config.Config, log *slog.Logger) (storage.Config, error) {
 	kek, err := seal.ReadFile(c.Keys.KEKFile)
 	if err != nil {
-		return nil, err
+		return storage.Config{}, err
 	}
-	return storage.Open(ctx, storage.Config{
+	return storage.Config{
 		Dir: c.Store.Dir, Environment: c.Environment, Provider: c.Provider.Resolved.Name,
-		KEK: kek, Backend: badgerstore.Opener(badgerstore.Options{Log: o.Log}), Log: o.Log,
-	})
+		KEK: kek, Backend: badgerstore.Opener(badgerstore.Options{Log: log}), Log: log,
+	}, nil
 }
 
 // NewProvider makes the client of the provider that p describes.

@@ -71,7 +71,7 @@ func TestReadyzGivesTheReasons(t *testing.T) {
 		synctest.Wait()
 		got = append(got, probe())
 		reasons.Store(new([]string))
-		time.Sleep(readyInterval)
+		<-time.After(readyInterval)
 		synctest.Wait()
 		got = append(got, probe())
 		cancel()

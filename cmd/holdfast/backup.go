@@ -1,0 +1,129 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/holdfast-io/holdfast/cmd/holdfast/config"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/node"
+	"github.com/holdfast-io/holdfast/storage"
+	"github.com/holdfast-io/holdfast/storage/durable"
+)
+
+func newBackup(io streams) *cobra.Command {
+	file, out := "", ""
+	cmd := &cobra.Command{
+		Use:   "backup --config FILE --out BACKUP",
+		Short: "Write a sealed backup of the store of a stopped broker",
+		Long: `Write a sealed backup of the store of a stopped broker into a new file. Only the
+same key-encryption key restores it. Never copy the store's directory instead: a
+copy spends the same refresh tokens again, which ends their families.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := loadConfig(io, file)
+			if err != nil {
+				return err
+			}
+			place, err := storeOf(c, io)
+			if err != nil {
+				return err
+			}
+			sum, err := backup(cmd.Context(), place, out)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(io.out, "%s: store %s, %d records, %d journal entries\n", out, sum.StoreID, sum.Records, sum.Entries)
+			return err
+		},
+	}
+	cmd.Flags().StringVarP(&file, "config", "c", "", "the broker's configuration file")
+	cmd.Flags().StringVar(&out, "out", "", "the new file")
+	_, _ = cmd.MarkFlagRequired("config"), cmd.MarkFlagRequired("out") // both are there
+	return cmd
+}
+
+func storeOf(c *config.Config, io streams) (storage.Config, error) {
+	log, err := newLog(io.err, slog.LevelWarn.String(), c.Log.Format)
+	if err != nil {
+		return storage.Config{}, err
+	}
+	return node.StoreConfig(c, log)
+}
+
+// backup writes beside the new file and gives it its name once all is durable:
+// half a backup never looks like one.
+func backup(ctx context.Context, place storage.Config, out string) (sum storage.BackupSummary, err error) {
+	if _, err := os.Lstat(out); err == nil {
+		return sum, usagef("%s exists, and a backup never replaces anything; give another --out", out)
+	}
+	f, err := os.CreateTemp(filepath.Dir(out), filepath.Base(out)+".writing-*") // mode 0600
+	if err != nil {
+		return sum, fmt.Errorf("making the backup's file: %w", err)
+	}
+	defer func() { _ = os.Remove(f.Name()) }() // fails once it was renamed, and may
+	w := bufio.NewWriter(f)
+	sum, err = storage.Backup(ctx, place, w)
+	if err = errors.Join(err, w.Flush(), f.Sync(), f.Close()); err != nil {
+		return sum, err
+	}
+	if err := os.Rename(f.Name(), out); err != nil {
+		return sum, fmt.Errorf("naming the backup: %w", err)
+	}
+	return sum, durable.SyncDir(filepath.Dir(out))
+}
+
+func newRestore(io streams) *cobra.Command {
+	file, in, yes := "", "", false
+	cmd := &cobra.Command{
+		Use:   "restore --config FILE --in BACKUP",
+		Short: "Make a store from a backup; its grants start quarantined",
+		Long: `Make a store from a backup, in the directory that the configuration names, which
+must be missing or empty. Whatever was rotated since the backup was made is
+unknown to it, so at the next start every grant is quarantined: nothing is spent
+until an operator decides. First it says what it would do; it does that with
+--yes, or after a "yes" at a terminal.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := loadConfig(io, file)
+			if err != nil {
+				return err
+			}
+			return restore(cmd.Context(), io, c, in, yes)
+		},
+	}
+	cmd.Flags().StringVarP(&file, "config", "c", "", "the broker's configuration file")
+	cmd.Flags().StringVar(&in, "in", "", "the backup")
+	cmd.Flags().BoolVar(&yes, "yes", false, "do it without asking")
+	_, _ = cmd.MarkFlagRequired("config"), cmd.MarkFlagRequired("in") // both are there
+	return cmd
+}
+
+func restore(ctx context.Context, io streams, c *config.Config, in string, yes bool) error {
+	place, err := storeOf(c, io)
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(in)
+	if err != nil {
+		return usageError{fmt.Errorf("opening the backup: %w", err)}
+	}
+	defer func() { _ = f.Close() }() // only read from
+	_, _ = fmt.Fprintf(io.err, "this makes the store of environment %s in %s from %s; every grant of it starts quarantined, "+
+		"and the broker that the backup is of must never run again\n", c.Environment, place.Dir, in) // confirm asks either way
+	if err := confirm(io, yes); err != nil {
+		return err
+	}
+	sum, err := storage.Restore(ctx, place, bufio.NewReader(f))
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(io.out, "%s: store %s, %d records, %d journal entries\n", place.Dir, sum.StoreID, sum.Records, sum.Entries)
+	return err
+}
