@@ -20,7 +20,9 @@ func crashed(t *testing.T) (dir string, want content) {
 	t.Helper()
 	live := t.TempDir()
 	fill(t, live, 2)
-	s := openTest(t, live)
+	o := quiet()
+	o.still = true
+	s := openWith(t, live, o)
 	swapAll(t, s, 2)
 	dir = filepath.Join(t.TempDir(), "crashed")
 	copyDir(t, live, dir)
@@ -44,13 +46,20 @@ func TestACrashedStoreOpensWithAllThatWasAcknowledged(t *testing.T) {
 
 func TestAFlippedBitInACrashedStoreLosesNothing(t *testing.T) {
 	dir, want := crashed(t)
+	names, err := dataFiles(filepath.Join(dir, dataDir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	logs := valueLogs(names)
 	refused, opened := 0, 0
 	for _, name := range filesBelow(t, dir) {
 		for i, offset := range offsets(t, filepath.Join(dir, name), 10, 2) {
+			// Badger cuts off the newest log at a damaged entry, so that must be refused.
+			newest := filepath.Base(name) == logs[len(logs)-1] && offset >= logHeaderLen
+			lazily := strings.HasSuffix(name, valueLogSuffix) && !newest
 			c := filepath.Join(t.TempDir(), "copy")
 			copyDir(t, dir, c)
 			flip(t, filepath.Join(c, name), offset, i%8)
-			lazily := strings.HasSuffix(name, valueLogSuffix)
 			if checkDamaged(t, c, fmt.Sprintf("%s, byte %d", name, offset), want, lazily) {
 				refused++
 			} else {
@@ -59,6 +68,9 @@ func TestAFlippedBitInACrashedStoreLosesNothing(t *testing.T) {
 		}
 	}
 	t.Logf("%d damaged copies were refused, %d opened", refused, opened)
+	if refused == 0 || opened == 0 {
+		t.Error("want damage of both kinds: refused at open, and found at reading")
+	}
 }
 
 func TestATornCommitThatNobodyWasToldOfIsDropped(t *testing.T) {

@@ -20,6 +20,8 @@ type Options struct {
 	GCInterval time.Duration
 	// valueLogSize and memTableSize are for tests; 0 means 64 MiB and 4 MiB.
 	valueLogSize, memTableSize int64
+	// still is for tests that copy an open store: nothing is compacted meanwhile.
+	still bool
 }
 
 const (
@@ -54,6 +56,10 @@ func (o *Options) complete() {
 // on: sealed blobs lie in the value log, so the tree is small and so may its
 // tables and caches be.
 func (o *Options) badgerOptions(dir string, key []byte, log badger.Logger) badger.Options {
+	compactors := 2 // the fewest that Badger takes
+	if o.still {
+		compactors = 0
+	}
 	return badger.DefaultOptions(dir).
 		WithLogger(log).
 		WithSyncWrites(true).
@@ -72,7 +78,7 @@ func (o *Options) badgerOptions(dir string, key []byte, log badger.Logger) badge
 		// What a swap leaves in the value log counts as garbage only once the
 		// tree has been compacted.
 		WithNumLevelZeroTables(2).
-		WithNumCompactors(2).
+		WithNumCompactors(compactors).
 		WithValueThreshold(valueThreshold).
 		WithValueLogFileSize(o.valueLogSize)
 }

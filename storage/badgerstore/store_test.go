@@ -26,7 +26,12 @@ func quiet() Options {
 
 func openTest(t *testing.T, dir string) *Store {
 	t.Helper()
-	s, err := Open(dir, testKey, quiet())
+	return openWith(t, dir, quiet())
+}
+
+func openWith(t *testing.T, dir string, o Options) *Store {
+	t.Helper()
+	s, err := Open(dir, testKey, o)
 	if err != nil {
 		t.Fatal(err)
 	}
