@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 
+	"google.golang.org/protobuf/proto"
+
 	storagev1 "github.com/holdfast-io/holdfast/proto/holdfast/storage/v1"
 	"github.com/holdfast-io/holdfast/storage/seal"
-	"google.golang.org/protobuf/proto"
 )
 
 // Meta is one small named value of the store, such as the clock's high-water mark. It is sealed.

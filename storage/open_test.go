@@ -54,17 +54,17 @@ func closedStore(t *testing.T) (storage.Config, storage.Grant) {
 	return cfg, g
 }
 
-// editFile replaces old by new in a file of the store.
-func editFile(t *testing.T, name, old, new string) {
+// editFile replaces from by to in a file of the store.
+func editFile(t *testing.T, name, from, to string) {
 	t.Helper()
 	b, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Contains(b, []byte(old)) {
-		t.Fatalf("%s has no %q", name, old)
+	if !bytes.Contains(b, []byte(from)) {
+		t.Fatalf("%s has no %q", name, from)
 	}
-	if err := os.WriteFile(name, bytes.Replace(b, []byte(old), []byte(new), 1), 0o600); err != nil {
+	if err := os.WriteFile(name, bytes.Replace(b, []byte(from), []byte(to), 1), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }

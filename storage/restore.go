@@ -48,7 +48,7 @@ func Restore(ctx context.Context, cfg Config, r io.Reader) (sum BackupSummary, e
 	if err != nil {
 		return sum, fmt.Errorf("restoring: %w", err)
 	}
-	defer os.RemoveAll(tmp) // does nothing once it was renamed
+	defer func() { _ = os.RemoveAll(tmp) }() // does nothing once it was renamed
 	cfg.Dir = tmp
 	if sum, err = in.restoreInto(ctx, cfg); err != nil {
 		return sum, fmt.Errorf("restoring: %w", err)

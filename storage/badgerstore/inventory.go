@@ -113,7 +113,7 @@ func stateOf(dir, name string, names []string) (fileState, error) {
 	if err != nil {
 		return fileState{}, fmt.Errorf("reading the store's files: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	info, err := f.Stat()
 	if err != nil {
 		return fileState{}, fmt.Errorf("reading the store's files: %w", err)

@@ -38,7 +38,7 @@ func walkLog(name string) (logEnd, error) {
 	if err != nil {
 		return logEnd{}, fmt.Errorf("reading the store's files: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	if _, err := f.Seek(logHeaderLen, io.SeekStart); err != nil {
 		return logEnd{}, fmt.Errorf("reading the store's files: %w", err)
 	}

@@ -79,14 +79,14 @@ func (s *Store) List(ctx context.Context, q storage.Query) (out []storage.Item, 
 		if !q.DueBefore.IsZero() {
 			out, err = s.listDue(txn, q)
 		} else {
-			out, err = s.listByID(txn, q)
+			out = s.listByID(txn, q)
 		}
 		return err
 	})
 	return out, err
 }
 
-func (s *Store) listByID(txn *badger.Txn, q storage.Query) ([]storage.Item, error) {
+func (s *Store) listByID(txn *badger.Txn, q storage.Query) []storage.Item {
 	prefix := recordKey(storage.Key{Kind: q.Kind})
 	var out []storage.Item
 	for key := range keys(txn, prefix, recordKey(storage.Key{Kind: q.Kind, ID: q.After})) {
@@ -99,7 +99,7 @@ func (s *Store) listByID(txn *badger.Txn, q storage.Query) ([]storage.Item, erro
 			break
 		}
 	}
-	return out, nil
+	return out
 }
 
 // listDue walks the due index. The page goes on after the due time that

@@ -51,7 +51,7 @@ func ReadFile(path string) (*File, error) {
 		}
 		return nil, fmt.Errorf("opening KEK file: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	info, err := f.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("reading KEK file: %w", err)
