@@ -163,6 +163,8 @@ type Status struct {
 	Reasons  []string
 	Families map[family.Phase]int
 	Apps     []AppStatus
+	// Damaged are the ids of grants whose records do not open.
+	Damaged []string
 }
 
 // AppStatus is one app as configured and as it fares.

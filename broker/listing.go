@@ -140,6 +140,7 @@ func (b *Broker) status(ctx context.Context) (*Status, error) {
 		}
 		filter.After = rows[len(rows)-1].ID
 	}
+	s.Damaged = b.store.Damaged() // as the listing above left it
 	for _, id := range b.appIDs() {
 		s.Apps = append(s.Apps, b.apps[id].status(b.now()))
 	}

@@ -111,7 +111,7 @@ func (s *adminService) GetStatus(ctx context.Context, _ *holdfastv1.GetStatusReq
 		StartedAt:       timeOut(st.StartedAt),
 		ServerTime:      timeOut(st.Now),
 		Ready:           st.Ready,
-		NotReadyReasons: st.Reasons,
+		NotReadyReasons: st.Reasons, DamagedGrantIds: st.Damaged,
 	}
 	for phase, n := range st.Families {
 		if n > 0 {

@@ -114,7 +114,7 @@ func exchanges() []exchange {
 			&holdfastv1.ForceRefreshResponse{Grant: wireGrant()}},
 		{holdfastv1.AdminService_GetStatus_FullMethodName, &holdfastv1.GetStatusRequest{}, nil, &holdfastv1.GetStatusResponse{
 			Version: "v1", Environment: "test", Provider: "sim", StoreId: "st", StartedAt: timestamppb.New(at),
-			ServerTime: timestamppb.New(at.Add(1)), NotReadyReasons: []string{"store is read-only"},
+			ServerTime: timestamppb.New(at.Add(1)), NotReadyReasons: []string{"store is read-only"}, DamagedGrantIds: []string{"grt_damaged"},
 			PhaseCounts: []*holdfastv1.PhaseCount{
 				{Phase: holdfastv1.GrantPhase_GRANT_PHASE_ACTIVE, Count: 5}, {Phase: holdfastv1.GrantPhase_GRANT_PHASE_REVOKED, Count: 2},
 			},

@@ -61,6 +61,9 @@ func (c *call) showStatus(s *holdfastv1.GetStatusResponse) error {
 	for _, p := range s.GetPhaseCounts() {
 		facts = append(facts, render.Fact{Name: render.Enum(p.GetPhase(), "GRANT_PHASE_"), Value: fmt.Sprint(p.GetCount())})
 	}
+	for _, id := range s.GetDamagedGrantIds() {
+		facts = append(facts, render.Fact{Name: "damaged", Value: id + "  (holdfast grants show " + id + " says how)"})
+	}
 	if err := render.Facts(c.io.out, facts); err != nil {
 		return err
 	}

@@ -719,9 +719,12 @@ type GetStatusResponse struct {
 	// Number of grants by phase, in order of the enum; phases without grants are left out.
 	PhaseCounts []*PhaseCount `protobuf:"bytes,9,rep,name=phase_counts,json=phaseCounts,proto3" json:"phase_counts,omitempty"`
 	// The configured apps, in order of id.
-	Apps          []*AppStatus `protobuf:"bytes,10,rep,name=apps,proto3" json:"apps,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Apps []*AppStatus `protobuf:"bytes,10,rep,name=apps,proto3" json:"apps,omitempty"`
+	// Ids of the grants whose records do not open and which are therefore left out
+	// of listings; GetGrant says what is wrong with each. Empty if all is well.
+	DamagedGrantIds []string `protobuf:"bytes,11,rep,name=damaged_grant_ids,json=damagedGrantIds,proto3" json:"damaged_grant_ids,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *GetStatusResponse) Reset() {
@@ -820,6 +823,13 @@ func (x *GetStatusResponse) GetPhaseCounts() []*PhaseCount {
 func (x *GetStatusResponse) GetApps() []*AppStatus {
 	if x != nil {
 		return x.Apps
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetDamagedGrantIds() []string {
+	if x != nil {
+		return x.DamagedGrantIds
 	}
 	return nil
 }
@@ -994,7 +1004,7 @@ const file_holdfast_v1_admin_service_proto_rawDesc = "" +
 	"\x05grant\x18\x01 \x01(\v2\x1a.holdfast.v1.GrantSelectorB\x06\xbaH\x03\xc8\x01\x01R\x05grant\"@\n" +
 	"\x14ForceRefreshResponse\x12(\n" +
 	"\x05grant\x18\x01 \x01(\v2\x12.holdfast.v1.GrantR\x05grant\"\x12\n" +
-	"\x10GetStatusRequest\"\xa8\x03\n" +
+	"\x10GetStatusRequest\"\xd4\x03\n" +
 	"\x11GetStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12 \n" +
 	"\venvironment\x18\x02 \x01(\tR\venvironment\x12\x1a\n" +
@@ -1008,7 +1018,8 @@ const file_holdfast_v1_admin_service_proto_rawDesc = "" +
 	"\x11not_ready_reasons\x18\b \x03(\tR\x0fnotReadyReasons\x12:\n" +
 	"\fphase_counts\x18\t \x03(\v2\x17.holdfast.v1.PhaseCountR\vphaseCounts\x12*\n" +
 	"\x04apps\x18\n" +
-	" \x03(\v2\x16.holdfast.v1.AppStatusR\x04apps\"Q\n" +
+	" \x03(\v2\x16.holdfast.v1.AppStatusR\x04apps\x12*\n" +
+	"\x11damaged_grant_ids\x18\v \x03(\tR\x0fdamagedGrantIds\"Q\n" +
 	"\n" +
 	"PhaseCount\x12-\n" +
 	"\x05phase\x18\x01 \x01(\x0e2\x17.holdfast.v1.GrantPhaseR\x05phase\x12\x14\n" +
