@@ -80,32 +80,40 @@ func backup(ctx context.Context, place storage.Config, out string) (sum storage.
 }
 
 func newRestore(io streams) *cobra.Command {
-	file, in, yes := "", "", false
+	file, in, adopt, yes := "", "", false, false
 	cmd := &cobra.Command{
 		Use:   "restore --config FILE --in BACKUP",
 		Short: "Make a store from a backup; its grants start quarantined",
 		Long: `Make a store from a backup, in the directory that the configuration names, which
 must be missing or empty. Whatever was rotated since the backup was made is
-unknown to it, so at the next start every grant is quarantined: nothing is spent
-until an operator decides. First it says what it would do; it does that with
---yes, or after a "yes" at a terminal.`,
+unknown to it, so at the next start every grant is quarantined: it serves the
+access tokens that are still valid and spends nothing. "holdfast grants reauth"
+brings a quarantined grant back by a new consent.
+
+To move a store, stop its broker, back it up, and restore with --adopt: the grants
+go on as they were. Use --adopt only if no broker has run on that store since the
+backup, and none ever will; otherwise spent tokens are sent again and the provider
+ends their families.
+
+First it says what it would do; it does that with --yes, or after a "yes" at a terminal.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := loadConfig(io, file)
 			if err != nil {
 				return err
 			}
-			return restore(cmd.Context(), io, c, in, yes)
+			return restore(cmd.Context(), io, c, in, adopt, yes)
 		},
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "", "the broker's configuration file")
 	cmd.Flags().StringVar(&in, "in", "", "the backup")
+	cmd.Flags().BoolVar(&adopt, "adopt", false, "no broker has run on the store since the backup: no quarantine")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do it without asking")
 	_, _ = cmd.MarkFlagRequired("config"), cmd.MarkFlagRequired("in") // both are there
 	return cmd
 }
 
-func restore(ctx context.Context, io streams, c *config.Config, in string, yes bool) error {
+func restore(ctx context.Context, io streams, c *config.Config, in string, adopt, yes bool) error {
 	place, err := storeOf(c, io)
 	if err != nil {
 		return err
@@ -115,12 +123,16 @@ func restore(ctx context.Context, io streams, c *config.Config, in string, yes b
 		return usageError{fmt.Errorf("opening the backup: %w", err)}
 	}
 	defer func() { _ = f.Close() }() // only read from
-	_, _ = fmt.Fprintf(io.err, "this makes the store of environment %s in %s from %s; every grant of it starts quarantined, "+
-		"and the broker that the backup is of must never run again\n", c.Environment, place.Dir, in) // confirm asks either way
+	fate := "every grant of it starts quarantined"
+	if adopt {
+		fate = "its grants go on as they were, so no broker may have run on the store since the backup"
+	}
+	_, _ = fmt.Fprintf(io.err, "this makes the store of environment %s in %s from %s; %s, "+
+		"and the broker that the backup is of must never run again\n", c.Environment, place.Dir, in, fate) // confirm asks either way
 	if err := confirm(io, yes); err != nil {
 		return err
 	}
-	sum, err := storage.Restore(ctx, place, bufio.NewReader(f))
+	sum, err := storage.Restore(ctx, place, bufio.NewReader(f), adopt)
 	if err != nil {
 		return err
 	}

@@ -40,11 +40,7 @@ func (n *Node) openBroker(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	place, err := StoreConfig(c, n.log)
-	if err != nil {
-		return err
-	}
-	store, err := storage.Open(ctx, place)
+	store, err := OpenStore(ctx, c, n.o)
 	if err != nil {
 		return err
 	}
@@ -80,6 +76,15 @@ func (n *Node) quarantine(ctx context.Context, store *storage.Store) error {
 	}
 	n.log.Warn("the store was restored from a backup: its grants are quarantined until an operator decides", "grants", count)
 	return nil
+}
+
+// OpenStore opens the store that c names. The caller closes it.
+func OpenStore(ctx context.Context, c *config.Config, o Options) (*storage.Store, error) {
+	place, err := StoreConfig(c, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	return storage.Open(ctx, place)
 }
 
 // StoreConfig is the store that c names, under its KEK.
