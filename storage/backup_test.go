@@ -62,7 +62,7 @@ func TestARestoredBackupHoldsEverythingAndIsQuarantined(t *testing.T) {
 	}
 	original := openStore(t, cfg)
 	cfg.Dir = filepath.Join(t.TempDir(), "deep", "restored")
-	sum, err := storage.Restore(t.Context(), cfg, bytes.NewReader(backup))
+	sum, err := storage.Restore(t.Context(), cfg, bytes.NewReader(backup), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,6 +116,17 @@ func TestARestoredBackupHoldsEverythingAndIsQuarantined(t *testing.T) {
 	}
 }
 
+func TestAnAdoptedStoreGoesOnAsItWas(t *testing.T) {
+	cfg, _, backup := backedUp(t)
+	cfg.Dir = filepath.Join(t.TempDir(), "moved")
+	if _, err := storage.Restore(t.Context(), cfg, bytes.NewReader(backup), true); err != nil {
+		t.Fatal(err)
+	}
+	if openStore(t, cfg).Restored() {
+		t.Error("the store says that it must be quarantined although an operator vouched for it")
+	}
+}
+
 func TestADamagedBackupIsRefusedAndLeavesNothing(t *testing.T) {
 	cfg, _, backup := backedUp(t)
 	parent := t.TempDir()
@@ -124,7 +135,7 @@ func TestADamagedBackupIsRefusedAndLeavesNothing(t *testing.T) {
 	cfg.Backend = func(string, []byte) (storage.Backend, error) { return memstore.New(), nil }
 	restore := func(what string, b []byte) {
 		t.Helper()
-		_, err := storage.Restore(t.Context(), cfg, bytes.NewReader(b))
+		_, err := storage.Restore(t.Context(), cfg, bytes.NewReader(b), false)
 		if err == nil {
 			t.Errorf("%s: restored", what)
 			_ = os.RemoveAll(cfg.Dir)
@@ -137,7 +148,7 @@ func TestADamagedBackupIsRefusedAndLeavesNothing(t *testing.T) {
 			t.Errorf("%s: left %v, error %v", what, left, err)
 		}
 	}
-	if _, err := storage.Restore(t.Context(), cfg, bytes.NewReader(backup)); err != nil {
+	if _, err := storage.Restore(t.Context(), cfg, bytes.NewReader(backup), false); err != nil {
 		t.Fatalf("the whole backup: %v", err)
 	}
 	if err := os.RemoveAll(cfg.Dir); err != nil {
@@ -158,7 +169,7 @@ func TestADamagedBackupIsRefusedAndLeavesNothing(t *testing.T) {
 func TestARestoreNeedsItsKEKAndAnEmptyDirectory(t *testing.T) {
 	cfg, _, backup := backedUp(t)
 	before := hashDir(t, cfg.Dir)
-	_, err := storage.Restore(t.Context(), cfg, bytes.NewReader(backup))
+	_, err := storage.Restore(t.Context(), cfg, bytes.NewReader(backup), false)
 	if err == nil || !strings.Contains(err.Error(), cfg.Dir+" is not empty: move it away or restore elsewhere") {
 		t.Errorf("into the store itself: %v", err)
 	}
@@ -169,7 +180,7 @@ func TestARestoreNeedsItsKEKAndAnEmptyDirectory(t *testing.T) {
 	if cfg.KEK, err = seal.CreateFile(filepath.Join(t.TempDir(), "other")); err != nil {
 		t.Fatal(err)
 	}
-	_, err = storage.Restore(t.Context(), cfg, bytes.NewReader(backup))
+	_, err = storage.Restore(t.Context(), cfg, bytes.NewReader(backup), false)
 	if err == nil || !strings.Contains(err.Error(), "wrong KEK") {
 		t.Errorf("with another KEK: %v", err)
 	}

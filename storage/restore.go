@@ -26,8 +26,9 @@ var errBadBackup = errors.New("the backup is damaged or incomplete: use another 
 // empty; the KEK must be the one of the store that was backed up. Either all of
 // the backup is there afterwards, or cfg.Dir is as it was. The restored store
 // says so (Restored) until its grants are quarantined: whatever was rotated
-// since the backup was made is unknown to it.
-func Restore(ctx context.Context, cfg Config, r io.Reader) (sum BackupSummary, err error) {
+// since the backup was made is unknown to it. With adopt it does not: an
+// operator vouches that no broker has run on the store since the backup.
+func Restore(ctx context.Context, cfg Config, r io.Reader, adopt bool) (sum BackupSummary, err error) {
 	if err := cfg.complete(); err != nil {
 		return sum, err
 	}
@@ -50,7 +51,7 @@ func Restore(ctx context.Context, cfg Config, r io.Reader) (sum BackupSummary, e
 	}
 	defer func() { _ = os.RemoveAll(tmp) }() // does nothing once it was renamed
 	cfg.Dir = tmp
-	if sum, err = in.restoreInto(ctx, cfg); err != nil {
+	if sum, err = in.restoreInto(ctx, cfg, adopt); err != nil {
 		return sum, fmt.Errorf("restoring: %w", err)
 	}
 	// A rename replaces an empty directory and no other.
@@ -129,9 +130,11 @@ func (c *chunkReader) next() (frames []byte, last bool, err error) {
 	return nil, false, errBadBackup
 }
 
-func (c *chunkReader) restoreInto(ctx context.Context, cfg Config) (sum BackupSummary, err error) {
+func (c *chunkReader) restoreInto(ctx context.Context, cfg Config, adopt bool) (sum BackupSummary, err error) {
 	sum.StoreID = c.header.StoreID
-	c.header.RestoredAt = cfg.Now().UTC().Truncate(time.Millisecond)
+	if !adopt {
+		c.header.RestoredAt = cfg.Now().UTC().Truncate(time.Millisecond)
+	}
 	b, err := c.header.encode(c.root)
 	if err != nil {
 		return sum, err
