@@ -45,7 +45,7 @@ func newApps(list []App) (map[string]*app, error) {
 	return apps, errors.Join(errs...)
 }
 
-// appFor returns the named app, or the one app of the product.
+// appFor returns the named app, or the one app of the product, or its default.
 func (b *Broker) appFor(id, product string) (*app, error) {
 	if id != "" {
 		a := b.apps[id]
@@ -68,6 +68,9 @@ func (b *Broker) appFor(id, product string) (*app, error) {
 		return nil, invalid("address.product", "no app is configured for product %q; add one to the configuration's apps section", product)
 	case 1:
 		return found[0], nil
+	}
+	if i := slices.IndexFunc(found, func(a *app) bool { return a.Default }); i >= 0 {
+		return found[i], nil
 	}
 	return nil, invalid("app", "several apps are configured for product %q: name one", product)
 }

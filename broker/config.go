@@ -25,6 +25,9 @@ const (
 type App struct {
 	ID       string
 	ClientID string
+	// Default makes it the app of a consent that names none, where several apps
+	// have the product.
+	Default bool
 	// Products: more than one makes it a shared app, whose consents may
 	// override one another at the provider.
 	Products []string

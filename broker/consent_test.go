@@ -284,6 +284,26 @@ func TestAScopeThatShrinksAtARefreshIsSeen(t *testing.T) {
 	}
 }
 
+func TestOfSeveralAppsTheDefaultIsTaken(t *testing.T) {
+	w := newWorld(t, func(w *world) {
+		second := w.cfg.Apps[0]
+		second.ID, second.ClientID, second.Default = "second", "client-second", true
+		w.cfg.Apps = append(w.cfg.Apps, second)
+	})
+	for asked, want := range map[string]string{"": "second", "jira": "jira"} {
+		l, err := w.StartConsent(ctx, op, broker.ConsentRequest{Address: jira, App: asked})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info, err := w.Consent(ctx, op, l.ID); err != nil || info.App != want {
+			t.Errorf("asked for %q: got %+v, %v", asked, info, err)
+		}
+	}
+	if _, err := w.StartConsent(ctx, op, broker.ConsentRequest{Address: jira, App: "confluence"}); broker.ReasonOf(err) != broker.ReasonInvalidRequest {
+		t.Errorf("another product's app: %v", err)
+	}
+}
+
 func TestLinksAreSignedAndExpire(t *testing.T) {
 	w := newWorld(t)
 	l := w.link(jira)

@@ -2,7 +2,9 @@ package main
 
 import (
 	"errors"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,7 +26,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "certs": certs, "await": await, "freeport": freeport, "listening": listening,
+			"exits": exits, "certs": certs, "await": await, "ports": ports, "taken": taken, "envsubst": envsubst, "fetch": fetch, "freeport": freeport, "listening": listening,
 		},
 	})
 }
@@ -98,6 +100,63 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	for {
 		err := ts.Exec(args[0], args[1:]...)
 		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("still not: %v", err)
+		}
+	}
+}
+
+// ports NAME... sets each to a port of loopback that is free now.
+func ports(ts *testscript.TestScript, neg bool, names []string) {
+	if neg || len(names) == 0 {
+		ts.Fatalf("usage: ports NAME...")
+	}
+	for _, name := range names {
+		lis := listen(ts, name)
+		defer func() { _ = lis.Close() }() // all stay taken until each has one
+	}
+}
+
+// taken NAME sets it to a port of loopback that is taken until the test ends.
+func taken(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: taken NAME")
+	}
+	lis := listen(ts, args[0])
+	ts.Defer(func() { _ = lis.Close() })
+}
+
+func listen(ts *testscript.TestScript, name string) net.Listener {
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	_, port, err := net.SplitHostPort(lis.Addr().String())
+	ts.Check(err)
+	ts.Setenv(name, port)
+	return lis
+}
+
+// envsubst FILE replaces $NAME in it by the script's variables.
+func envsubst(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: envsubst FILE")
+	}
+	text := os.Expand(ts.ReadFile(args[0]), ts.Getenv)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
+}
+
+// fetch URL asks until it is answered and makes the answer the script's stdout.
+func fetch(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: fetch URL")
+	}
+	deadline := time.Now().Add(time.Minute)
+	for {
+		answer, err := http.Get(args[0]) //nolint:noctx // the deadline is the loop's
+		if err == nil {
+			_, err = io.Copy(ts.Stdout(), answer.Body)
+			ts.Check(errors.Join(err, answer.Body.Close()))
 			return
 		}
 		if time.Now().After(deadline) {

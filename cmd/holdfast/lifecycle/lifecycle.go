@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 )
 
@@ -18,14 +17,18 @@ type Stack struct {
 	parts []part
 	// died takes the first death; later ones show up when their part is stopped.
 	died chan error
-	runs sync.WaitGroup
 }
 
 type part struct {
 	name  string
 	grace time.Duration
 	stop  func(ctx context.Context) error
+	// ended is closed when the part's goroutine has returned; nil without one.
+	ended chan struct{}
 }
+
+// slack is what a part gets beyond its grace to return after its context ended.
+const slack = 5 * time.Second
 
 // New returns an empty Stack.
 func New(log *slog.Logger) *Stack { return &Stack{log: log, died: make(chan error, 1)} }
@@ -33,14 +36,16 @@ func New(log *slog.Logger) *Stack { return &Stack{log: log, died: make(chan erro
 // Push notes how a part that was started is stopped. stop gets a context that
 // ends after grace and must return soon after it.
 func (s *Stack) Push(name string, grace time.Duration, stop func(ctx context.Context) error) {
-	s.parts = append(s.parts, part{name, grace, stop})
+	s.parts = append(s.parts, part{name: name, grace: grace, stop: stop})
 }
 
 // Serve runs serve on a goroutine of its own and notes how it is stopped. If
 // serve returns before Wait stops the stack, with an error or without, it has died.
 func (s *Stack) Serve(name string, grace time.Duration, serve func() error, stop func(ctx context.Context) error) {
-	s.Push(name, grace, stop)
-	s.runs.Go(func() {
+	ended := make(chan struct{})
+	s.parts = append(s.parts, part{name, grace, stop, ended})
+	go func() { // Stop waits for it
+		defer close(ended)
 		err := serve()
 		if err == nil {
 			err = errors.New("ended by itself")
@@ -49,7 +54,7 @@ func (s *Stack) Serve(name string, grace time.Duration, serve func() error, stop
 		case s.died <- fmt.Errorf("%s: %w", name, err):
 		default:
 		}
-	})
+	}()
 }
 
 // Wait blocks until ctx ends or a server dies, then stops everything. It
@@ -66,21 +71,42 @@ func (s *Stack) Wait(ctx context.Context) error {
 	return errors.Join(death, s.Stop())
 }
 
-// Stop stops the parts in reverse order and waits for every goroutine. It is
-// for a start that failed half-way; otherwise Wait calls it.
+// Stop stops the parts in reverse order. A part is stopped, and its goroutine
+// has returned, before the one below it goes: nothing is closed under its users.
+// A part that does not end within its grace is reported and left behind, since
+// a process that hangs is worse than one that ends with an error. It is for a
+// start that failed half-way; otherwise Wait calls it.
 func (s *Stack) Stop() error {
 	var errs []error
 	for i := len(s.parts) - 1; i >= 0; i-- {
 		p := s.parts[i]
-		ctx, cancel := context.WithTimeout(context.Background(), p.grace)
 		began := time.Now()
-		if err := p.stop(ctx); err != nil {
+		if err := p.end(); err != nil {
 			errs = append(errs, fmt.Errorf("stopping %s: %w", p.name, err))
 		}
-		cancel()
 		s.log.Debug("stopped", "part", p.name, "took", time.Since(began))
 	}
 	s.parts = nil
-	s.runs.Wait()
 	return errors.Join(errs...)
+}
+
+func (p part) end() error {
+	ctx, cancel := context.WithTimeout(context.Background(), p.grace)
+	defer cancel()
+	stopped := make(chan error, 1)
+	go func() { // ends with stop; not waited for if that hangs
+		err := p.stop(ctx)
+		if p.ended != nil {
+			<-p.ended
+		}
+		stopped <- err
+	}()
+	limit := time.NewTimer(p.grace + slack)
+	defer limit.Stop()
+	select {
+	case err := <-stopped:
+		return err
+	case <-limit.C:
+		return fmt.Errorf("it did not end within %v", p.grace+slack)
+	}
 }

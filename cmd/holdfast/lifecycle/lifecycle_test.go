@@ -72,3 +72,36 @@ func TestAPartThatHangsGetsItsGraceAndNoMore(t *testing.T) {
 		}
 	})
 }
+
+func TestAPartHasEndedBeforeTheOneBelowItGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(slog.New(slog.DiscardHandler))
+		open := true
+		s.Push("store", time.Second, func(context.Context) error { open = false; return nil })
+		told := make(chan struct{})
+		s.Serve("user of the store", 10*time.Second, func() error {
+			<-told
+			<-time.After(3 * time.Second)
+			if !open {
+				t.Error("the store was closed under its user")
+			}
+			return nil
+		}, func(context.Context) error { close(told); return nil })
+		if err := s.Stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestAPartThatNeverEndsIsLeftBehindWithAnError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, order, _ := fixture()
+		release := make(chan struct{})
+		s.Serve("deaf", 7*time.Second, func() error { <-release; return nil }, func(context.Context) error { return nil })
+		err := s.Stop()
+		if err == nil || !strings.Contains(err.Error(), "stopping deaf: it did not end within 12s") || len(*order) != 3 {
+			t.Fatalf("got %v, stopped %v", err, *order)
+		}
+		close(release)
+	})
+}

@@ -137,7 +137,7 @@ func (n *Node) apps() ([]broker.App, error) {
 			return nil, fmt.Errorf("client secrets of app %q: %w", a.ID, err)
 		}
 		apps[i] = broker.App{
-			ID: a.ID, ClientID: a.ClientID, Products: a.Products, Scopes: a.Scopes,
+			ID: a.ID, ClientID: a.ClientID, Default: a.Default, Products: a.Products, Scopes: a.Scopes,
 			Secrets: func() ([]secret.String, error) { return secrets.Get(), nil },
 		}
 	}

@@ -1,0 +1,43 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestTheExampleIsAWholeValidFile(t *testing.T) {
+	text, err := os.ReadFile("holdfast.example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Its files lie elsewhere; here they lie in one directory.
+	d := dir(t)
+	example := string(text)
+	for _, f := range []string{"kek", "server.crt", "server.key", "clients-ca.crt", "jira.secret", "confluence.secret"} {
+		path := filepath.Join(d, f)
+		if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		example = strings.ReplaceAll(example, "/etc/holdfast/"+f, path)
+	}
+	// With every default written out it must say the same.
+	spelt := strings.NewReplacer("  # listen:", "  listen:", "  # profile: atlassian ", "  profile: atlassian ", "  # http_timeout:", "  http_timeout:",
+		"  # lease:", "  lease:", "  # clock_margin:", "  clock_margin:", "  # level:", "  level:", "  # format:", "  format:").Replace(example)
+	var configs [2]*Config
+	for i, text := range []string{example, spelt} {
+		c, problems, err := Parse(filepath.Join(d, "holdfast.yaml"), []byte(text))
+		if err != nil || len(problems) > 0 {
+			t.Fatalf("problems %v, error %v", problems, err)
+		}
+		configs[i] = c
+	}
+	a, b := configs[0], configs[1]
+	if a.GRPC != b.GRPC || a.HTTP != b.HTTP || a.Metrics != b.Metrics || a.Log != b.Log || a.Provider.Timing != b.Provider.Timing || a.Provider.Profile != b.Provider.Profile {
+		t.Errorf("a default in a comment is not the default:\n%+v\n%+v", a, b)
+	}
+	if example == spelt {
+		t.Error("the comments' defaults were not found")
+	}
+}
