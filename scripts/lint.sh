@@ -17,7 +17,7 @@ tidy() {
   go mod tidy -diff || { echo 'go.mod or go.sum is not tidy: run `go mod tidy`'; return 1; }
 }
 
-golangci() { go tool -modfile=tools/lint/go.mod golangci-lint run ./...; }
+golangci() { go tool -modfile=tools/lint/go.mod golangci-lint run --allow-parallel-runners ./...; }
 
 step "generated code is up to date" scripts/generate.sh --check
 step "the contract (buf lint, buf breaking)" scripts/lint-proto.sh
