@@ -153,7 +153,7 @@ func fetch(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	deadline := time.Now().Add(time.Minute)
 	for {
-		answer, err := http.Get(args[0]) //nolint:noctx // the deadline is the loop's
+		answer, err := http.Get(args[0])
 		if err == nil {
 			_, err = io.Copy(ts.Stdout(), answer.Body)
 			ts.Check(errors.Join(err, answer.Body.Close()))
