@@ -58,10 +58,10 @@ func (s *Sim) api(endpoint string, inner func(r *http.Request, c caller) answer)
 // authenticate finds the caller, or the answer to who has no valid token.
 func (s *Sim) authenticate(now time.Time, endpoint, token string) (caller, answer) {
 	at := s.st.access[hash(token)]
-	if at == nil {
+	if at == nil && !s.forgottenAccess(token) {
 		return caller{}, apiAnswer(http.StatusUnauthorized, "Unauthorized")
 	}
-	if !now.Before(at.ExpiresAt) {
+	if at == nil || !now.Before(at.ExpiresAt) {
 		if endpoint != EndpointAPI {
 			return caller{}, apiAnswer(http.StatusUnauthorized, "Unauthorized")
 		}
@@ -75,9 +75,16 @@ func (s *Sim) authenticate(now time.Time, endpoint, token string) (caller, answe
 	return c, answer{}
 }
 
-// sites that the caller's token reaches: those of the whole grant for an
+// forgottenAccess reports whether a token that is not remembered was an access
+// token: it has expired then.
+func (s *Sim) forgottenAccess(token string) bool {
+	l, ok := s.st.recognize(token)
+	return ok && l.Use == "access"
+}
+
+// reach returns the sites that the caller's token is good for: those of the whole grant for an
 // account-level app, which grow with each consent.
-func (s *Sim) sites(c caller) []string {
+func (s *Sim) reach(c caller) []string {
 	app := s.app(c.fam.Client)
 	if app != nil && app.Level == AccountLevel && c.fam.GrantType == "authorization_code" {
 		return s.st.grantOf(c.fam.Client, c.fam.Account).Sites
@@ -103,7 +110,7 @@ func (s *Sim) resources(_ *http.Request, c caller) answer {
 	case "error":
 		return jsonAnswer(http.StatusOK, apiError{http.StatusInternalServerError, "Internal server error"})
 	}
-	for _, id := range s.sites(c) {
+	for _, id := range s.reach(c) {
 		site := s.site(id)
 		if site == nil {
 			continue
@@ -146,7 +153,7 @@ func (s *Sim) product(p string, inner func(c caller, site *Site) answer) func(*h
 			return scopeMismatch()
 		}
 		site := s.site(r.PathValue("cloudid"))
-		if site == nil || !slices.Contains(s.sites(c), site.CloudID) || !slices.Contains(site.Products, p) {
+		if site == nil || !slices.Contains(s.reach(c), site.CloudID) || !slices.Contains(site.Products, p) {
 			return apiAnswer(http.StatusNotFound, "Not found")
 		}
 		return inner(c, site)

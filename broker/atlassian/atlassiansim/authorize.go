@@ -78,10 +78,13 @@ func products(scopes []string) (list []string) {
 
 // sitesOf returns the cloud ids that an account may use.
 func (s *Sim) sitesOf(a *Account) (ids []string) {
+	if len(a.Sites) > 0 {
+		ids = slices.Clone(a.Sites)
+		slices.SortFunc(ids, func(a, b string) int { return s.sites[a].at - s.sites[b].at })
+		return slices.Compact(ids)
+	}
 	for _, x := range s.cfg.Sites {
-		if len(a.Sites) == 0 || slices.Contains(a.Sites, x.CloudID) {
-			ids = append(ids, x.CloudID)
-		}
+		ids = append(ids, x.CloudID)
 	}
 	return ids
 }
@@ -133,10 +136,14 @@ func (s *Sim) handleAuthorize(w http.ResponseWriter, r *http.Request) {
 // automatic accepts as sim_account on sim_site; what is not given is the first that fits.
 func (s *Sim) automatic(w http.ResponseWriter, r *http.Request, a authorization) {
 	account, site := a.query.Get("sim_account"), a.query.Get("sim_site")
-	for _, acc := range s.cfg.Accounts {
-		if account != "" && account != acc.ID {
-			continue
+	accounts := s.cfg.Accounts
+	if account != "" {
+		accounts = nil
+		if acc := s.account(account); acc != nil {
+			accounts = []Account{*acc}
 		}
+	}
+	for _, acc := range accounts {
 		for _, x := range s.choices(&acc, a.scopes) {
 			if site == "" || site == x.CloudID {
 				s.accept(w, r, a, acc.ID, x.CloudID)
@@ -212,7 +219,8 @@ func (s *Sim) grantCode(a authorization, account, site string) (text string, err
 			RedirectURI: a.app.CallbackURL, ExpiresAt: now.Add(seconds(s.behaviour.CodeTTLSeconds)),
 			Challenge: a.query.Get("code_challenge"), Method: a.query.Get("code_challenge_method"),
 		}
-		text = mint(c.ID, "code", s.behaviour.CodeBytes)
+		text = s.st.mint(label{ID: c.ID, Use: "code"}, s.behaviour.CodeBytes)
+		s.forgetCodes(now)
 		c.Hash = hash(text)
 		s.st.Codes, s.st.codes[c.Hash] = append(s.st.Codes, c), c
 		return nil

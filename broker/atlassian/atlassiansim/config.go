@@ -34,6 +34,14 @@ type Config struct {
 	// Seed of everything left to chance (faults by percentage, the order of
 	// accessible-resources); 0 is as good a seed as any other.
 	Seed uint64
+	// KeepExchanges is how many exchanges of each family the ledger keeps, and
+	// how many strays: the newest so many, and whatever Ledger.LateReuses and
+	// OldReuses return, which with Posts, LostFamilies and all Counts stay exact. Tokens
+	// that have expired, or are spent for longer than the leeway, are forgotten too and
+	// answered as before; raising the leeway at run time brings none of them back.
+	// 0: all are kept, and memory grows with each exchange. Set it for
+	// simulations of a million exchanges.
+	KeepExchanges int
 	// StateFile keeps families, tokens and the clock's offset over restarts.
 	// It is replaced atomically and synced before each answer leaves, so that it survives
 	// SIGKILL; tokens stand in it as hashes only. Its directory must exist, and
@@ -157,6 +165,9 @@ func (c Config) validate() error {
 			bad("apps[%d] (%s): client id given twice", i, a.ClientID)
 		}
 		apps[a.ClientID] = true
+	}
+	if c.KeepExchanges < 0 {
+		bad("keep exchanges %d: want no negative number", c.KeepExchanges)
 	}
 	errs = append(errs, c.dataProblems()...)
 	if err := c.Behaviour.validate(); err != nil {

@@ -20,6 +20,8 @@ func (s *Sim) controlRoutes(mux *http.ServeMux) {
 	}
 	get("clock", s.clockInfo)
 	get("ledger", func() any { return s.Ledger() })
+	get("counts", func() any { return s.Counts() })
+	mux.HandleFunc("GET /_sim/families/{family}", control(s.controlFamily))
 	get("faults", func() any { return s.Faults() })
 	get("behaviour", func() any { return s.Behaviour() })
 	get("apps", s.appInfos)
@@ -145,6 +147,15 @@ func (s *Sim) controlBehaviour(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return s.Behaviour(), nil
+}
+
+func (s *Sim) controlFamily(r *http.Request) (any, error) {
+	id := r.PathValue("family")
+	e, ok := s.Family(id)
+	if !ok {
+		return nil, fmt.Errorf("family %q: %w", id, errNotFound)
+	}
+	return e, nil
 }
 
 func (s *Sim) appInfos() any {

@@ -72,6 +72,7 @@ func (x *exchanging) newFamily(grantType, client, account string, sites, scopes 
 		Sites: slices.Clone(sites), Scopes: slices.Clone(scopes), ConsentedAt: x.now, LastExchange: x.now,
 	}
 	x.sim.st.Families = append(x.sim.st.Families, f)
+	x.sim.st.enter(f)
 	return f
 }
 
@@ -86,7 +87,7 @@ func (x *exchanging) issue(parent *refreshToken, offline bool) answer {
 	life := s.behaviour.AccessTTLSeconds
 	life, ans.ExpiresIn = x.fault.expiresIn(life)
 	at := &accessToken{ID: s.st.number("access"), IssuedAt: x.now, ExpiresAt: x.now.Add(seconds(life)), family: x.fam}
-	ans.AccessToken = mint(at.ID, "access", size)
+	ans.AccessToken = s.st.mint(label{at.ID, "access", x.fam.ID}, size)
 	at.Hash = hash(ans.AccessToken)
 	x.fam.Access, s.st.access[at.Hash] = append(x.fam.Access, at), at
 	x.fam.LastExchange = x.now
@@ -106,6 +107,7 @@ func (x *exchanging) issue(parent *refreshToken, offline bool) answer {
 		x.rec.Outcome = OutcomeRotated
 		ans.RefreshToken = x.successor(parent, at, size)
 	}
+	s.forget(x.fam, x.now)
 	return jsonAnswer(http.StatusOK, ans)
 }
 

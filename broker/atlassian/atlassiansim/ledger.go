@@ -69,9 +69,12 @@ type FamilyEntry struct {
 	Scopes      []string  `json:"scopes"`
 	ConsentedAt time.Time `json:"consented_at"`
 	// EndedAt is zero and EndedWhy empty while the family lives.
-	EndedAt   time.Time  `json:"ended_at,omitzero"`
-	EndedWhy  string     `json:"ended_why,omitempty"`
+	EndedAt  time.Time `json:"ended_at,omitzero"`
+	EndedWhy string    `json:"ended_why,omitempty"`
+	// Exchanges, oldest first; see Config.KeepExchanges.
 	Exchanges []Exchange `json:"exchanges"`
+	// Counts of all exchanges of the family.
+	Counts Counts `json:"counts"`
 	// LiveRefresh are the ids of the unspent refresh tokens, oldest first.
 	LiveRefresh []string `json:"live_refresh"`
 	// LiveAccess are the ids of the access tokens that are accepted now.
@@ -86,38 +89,72 @@ type FamilyEntry struct {
 type Ledger struct {
 	At time.Time `json:"at"`
 	// TokenPosts counts all POSTs to the token endpoint since the state began.
-	TokenPosts int           `json:"token_posts"`
-	Families   []FamilyEntry `json:"families"`
+	TokenPosts int `json:"token_posts"`
+	// Counts of all exchanges of all families, and of the strays.
+	Counts   Counts        `json:"counts"`
+	Families []FamilyEntry `json:"families"`
 	// Strays are the exchanges that no family can be named for.
 	Strays []Exchange `json:"strays"`
 }
 
-// Ledger returns the ground truth as it stands now.
+// Ledger returns the ground truth as it stands now. It copies all of it; for
+// single questions to a large simulation there are Family, Posts and Counts.
 func (s *Sim) Ledger() Ledger {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.now()
-	l := Ledger{At: now, TokenPosts: s.st.Posts, Families: []FamilyEntry{}, Strays: append([]Exchange{}, s.st.Strays...)}
+	now, strays := s.now(), newest(append([]Exchange{}, s.st.Strays...), s.cfg.KeepExchanges)
+	l := Ledger{At: now, TokenPosts: s.st.Posts, Counts: s.st.Counts, Families: make([]FamilyEntry, 0, len(s.st.Families)), Strays: strays}
 	for _, f := range s.st.Families {
-		f.lapse(now, &s.behaviour)
-		e := FamilyEntry{
-			ID: f.ID, GrantType: f.GrantType, ClientID: f.Client, AccountID: f.Account, Sites: slices.Clone(f.Sites),
-			Scopes: slices.Clone(f.Scopes), ConsentedAt: f.ConsentedAt, EndedAt: f.EndedAt, EndedWhy: f.EndedWhy,
-			Exchanges: slices.Clone(f.Exchanges), LiveRefresh: []string{}, LiveAccess: []string{}, Stranded: s.stranded(now, f),
-		}
-		for _, t := range f.Refresh {
-			if t.live() {
-				e.LiveRefresh = append(e.LiveRefresh, t.ID)
-			}
-		}
-		for _, t := range f.Access {
-			if now.Before(t.ExpiresAt) {
-				e.LiveAccess = append(e.LiveAccess, t.ID)
-			}
-		}
-		l.Families = append(l.Families, e)
+		l.Families = append(l.Families, s.entry(now, f))
 	}
 	return l
+}
+
+// Family returns the ledger's entry with that id.
+func (s *Sim) Family(id string) (e FamilyEntry, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.st.families[id]
+	if f == nil {
+		return e, false
+	}
+	return s.entry(s.now(), f), true
+}
+
+// Posts returns the number of POSTs to the token endpoint.
+func (s *Sim) Posts() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.st.Posts
+}
+
+// Counts returns those of all exchanges.
+func (s *Sim) Counts() Counts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.st.Counts
+}
+
+// entry copies what is known of a family.
+func (s *Sim) entry(now time.Time, f *family) FamilyEntry {
+	f.lapse(now, &s.behaviour)
+	e := FamilyEntry{
+		ID: f.ID, GrantType: f.GrantType, ClientID: f.Client, AccountID: f.Account, Sites: slices.Clone(f.Sites),
+		Scopes: slices.Clone(f.Scopes), ConsentedAt: f.ConsentedAt, EndedAt: f.EndedAt, EndedWhy: f.EndedWhy,
+		Exchanges: newest(slices.Clone(f.Exchanges), s.cfg.KeepExchanges), Counts: f.Counts,
+		LiveRefresh: []string{}, LiveAccess: []string{}, Stranded: s.stranded(now, f),
+	}
+	for _, t := range f.unspent {
+		if t.live() {
+			e.LiveRefresh = append(e.LiveRefresh, t.ID)
+		}
+	}
+	for _, t := range f.Access {
+		if now.Before(t.ExpiresAt) {
+			e.LiveAccess = append(e.LiveAccess, t.ID)
+		}
+	}
+	return e
 }
 
 // stranded: see FamilyEntry.Stranded.
@@ -127,7 +164,7 @@ func (s *Sim) stranded(now time.Time, f *family) bool {
 	}
 	return !slices.ContainsFunc(f.Refresh, func(t *refreshToken) bool {
 		forgiven := !t.SpentAt.IsZero() && now.Sub(t.SpentAt) < seconds(s.behaviour.LeewaySeconds) &&
-			(s.behaviour.Reuse == "any" || !t.superseded())
+			(s.behaviour.Reuse == "any" || !t.superseded)
 		return t.Delivered && (t.live() || forgiven)
 	})
 }

@@ -28,7 +28,7 @@ func load(path string) (*state, error) {
 	if st.Version != stateVersion {
 		return nil, fmt.Errorf("the simulator's state file %s has format %d, this program reads format %d: use the program that wrote it, or delete the file", path, st.Version, stateVersion)
 	}
-	st.index()
+	st.rebuild()
 	return st, nil
 }
 

@@ -73,5 +73,8 @@ func (s *Sim) familyOf(token string) *family {
 	if t := s.st.access[h]; t != nil {
 		return t.family
 	}
+	if l, ok := s.st.recognize(token); ok {
+		return s.st.families[l.Family]
+	}
 	return nil
 }

@@ -15,10 +15,14 @@ import (
 // Sim is the simulated provider: an http.Handler for all of its hosts' paths
 // on one origin. It is safe for concurrent use.
 type Sim struct {
-	cfg    Config // apps (their secrets) change under mu
-	mux    http.Handler
-	closed chan struct{}
-	once   sync.Once
+	cfg  Config // apps (their secrets) change under mu
+	apps map[string]*App
+	// accounts and sites do not change.
+	accounts map[string]*Account
+	sites    map[string]place
+	mux      http.Handler
+	closed   chan struct{}
+	once     sync.Once
 
 	mu        sync.Mutex // guards all below, and cfg.Apps
 	st        *state
@@ -42,6 +46,16 @@ func New(cfg Config) (*Sim, error) {
 	s := &Sim{
 		cfg: cfg, st: st, behaviour: *cfg.Behaviour, closed: make(chan struct{}),
 		rng: rand.New(rand.NewPCG(cfg.Seed, cfg.Seed)), //nolint:gosec // reproducible chance is wanted; tokens come from crypto/rand
+	}
+	s.apps, s.accounts, s.sites = map[string]*App{}, map[string]*Account{}, map[string]place{}
+	for i := range cfg.Apps {
+		s.apps[cfg.Apps[i].ClientID] = &cfg.Apps[i]
+	}
+	for i := range cfg.Accounts {
+		s.accounts[cfg.Accounts[i].ID] = &cfg.Accounts[i]
+	}
+	for i := range cfg.Sites {
+		s.sites[cfg.Sites[i].CloudID] = place{&cfg.Sites[i], i}
 	}
 	for _, f := range cfg.Faults {
 		s.arm(f)
@@ -171,7 +185,7 @@ func (s *Sim) RevokeAccess(accountID, clientID string) (ended int, err error) {
 		for _, c := range s.st.Codes {
 			c.Used = c.Used || meant(c.Account, c.Client)
 		}
-		s.st.Grants = slices.DeleteFunc(s.st.Grants, func(g *grant) bool { return meant(g.Account, g.Client) })
+		s.st.dropGrants(func(g *grant) bool { return meant(g.Account, g.Client) })
 		return nil
 	})
 	return ended, err
@@ -201,24 +215,15 @@ func (s *Sim) endFamilies(now time.Time, why string, match func(*family) bool) (
 	return n
 }
 
+// place is a site and its position in the configuration.
+type place struct {
+	*Site
+	at int
+}
+
 // app, account and site find configured data; nil if there is none.
-func (s *Sim) app(clientID string) *App {
-	return find(s.cfg.Apps, func(a *App) bool { return a.ClientID == clientID })
-}
+func (s *Sim) app(clientID string) *App { return s.apps[clientID] }
 
-func (s *Sim) account(id string) *Account {
-	return find(s.cfg.Accounts, func(a *Account) bool { return a.ID == id })
-}
+func (s *Sim) account(id string) *Account { return s.accounts[id] }
 
-func (s *Sim) site(cloudID string) *Site {
-	return find(s.cfg.Sites, func(x *Site) bool { return x.CloudID == cloudID })
-}
-
-func find[T any](list []T, match func(*T) bool) *T {
-	for i := range list {
-		if match(&list[i]) {
-			return &list[i]
-		}
-	}
-	return nil
-}
+func (s *Sim) site(cloudID string) *Site { return s.sites[cloudID].Site }

@@ -2,7 +2,6 @@ package atlassiansim
 
 import (
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -16,15 +15,17 @@ type state struct {
 	// Numbers counts the ids given out; ids are never used twice.
 	Numbers  int        `json:"numbers"`
 	Posts    int        `json:"posts"`
+	Counts   Counts     `json:"counts"`
 	Families []*family  `json:"families"`
 	Codes    []*code    `json:"codes"`
 	Grants   []*grant   `json:"grants"`
 	Strays   []Exchange `json:"strays"`
+	// Key marks the tokens made here, so that forgotten ones are recognized.
+	Key []byte `json:"key"`
 
-	// Indexes over the above, by hash; rebuilt when a file is read.
-	refresh map[string]*refreshToken
-	access  map[string]*accessToken
-	codes   map[string]*code
+	index      // rebuilt when a file is read
+	straysTrim int
+	codesTrim  int
 }
 
 // grant is what an account has granted to an app: the sites of an account-level app.
@@ -64,6 +65,12 @@ type family struct {
 	Refresh      []*refreshToken `json:"refresh"`
 	Access       []*accessToken  `json:"access"`
 	Exchanges    []Exchange      `json:"exchanges"`
+	Counts       Counts          `json:"counts"`
+
+	// unspent are the refresh tokens neither spent nor dead, oldest first.
+	unspent []*refreshToken
+	// Lengths at which the lists are trimmed next; see forget.go.
+	exchangesTrim, refreshTrim, accessTrim int
 }
 
 type refreshToken struct {
@@ -79,7 +86,11 @@ type refreshToken struct {
 	Companion string `json:"companion"`
 	Delivered bool   `json:"delivered"`
 
-	family *family
+	family    *family
+	parent    *refreshToken // nil: none, or forgotten
+	companion *accessToken
+	// superseded: a successor of this one has been spent itself.
+	superseded bool
 }
 
 type accessToken struct {
@@ -93,39 +104,13 @@ type accessToken struct {
 
 func newState() *state {
 	s := &state{Version: stateVersion}
-	s.index()
+	s.rebuild()
 	return s
-}
-
-// index rebuilds the lookups and the back references.
-func (s *state) index() {
-	s.refresh, s.access, s.codes = map[string]*refreshToken{}, map[string]*accessToken{}, map[string]*code{}
-	for _, c := range s.Codes {
-		s.codes[c.Hash] = c
-	}
-	for _, f := range s.Families {
-		for _, t := range f.Refresh {
-			t.family, s.refresh[t.Hash] = f, t
-		}
-		for _, t := range f.Access {
-			t.family, s.access[t.Hash] = f, t
-		}
-	}
 }
 
 func (s *state) number(prefix string) string {
 	s.Numbers++
 	return fmt.Sprintf("%s-%d", prefix, s.Numbers)
-}
-
-// grantOf returns the account's grant to the app, made if there is none.
-func (s *state) grantOf(client, account string) *grant {
-	i := slices.IndexFunc(s.Grants, func(g *grant) bool { return g.Client == client && g.Account == account })
-	if i < 0 {
-		i = len(s.Grants)
-		s.Grants = append(s.Grants, &grant{Client: client, Account: account})
-	}
-	return s.Grants[i]
 }
 
 // end ends a family and its refresh tokens; an end that came before stays.
@@ -157,21 +142,6 @@ func (f *family) lapse(now time.Time, b *Behaviour) {
 	if d := seconds(b.IdleSeconds); d > 0 && !now.Before(f.LastExchange.Add(d)) {
 		f.end(f.LastExchange.Add(d), EndIdle)
 	}
-}
-
-func (f *family) accessByID(id string) *accessToken {
-	i := slices.IndexFunc(f.Access, func(t *accessToken) bool { return t.ID == id })
-	if i < 0 {
-		return nil
-	}
-	return f.Access[i]
-}
-
-// superseded reports whether a successor of t has been spent itself.
-func (t *refreshToken) superseded() bool {
-	return slices.ContainsFunc(t.family.Refresh, func(o *refreshToken) bool {
-		return o.Parent == t.ID && !o.SpentAt.IsZero()
-	})
 }
 
 // live reports whether t is the unspent, current token of a family that has not ended.

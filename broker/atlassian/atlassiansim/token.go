@@ -21,14 +21,16 @@ const maxBody = 512 << 10
 type tokenRequest struct {
 	values  map[string]string
 	problem *answer
+	// refreshHash is that of the refresh token, made once since it is long.
+	refreshHash string
 }
 
 // outcome of one token request, before it is sent.
 type outcome struct {
 	ans answer
-	// log is where the exchange was recorded; its last element is it.
-	log *[]Exchange
-	at  int
+	// request and fam tell where the exchange is recorded; nil: among the strays.
+	request int
+	fam     *family
 	// refresh is the newly made refresh token, if any.
 	refresh *refreshToken
 }
@@ -55,7 +57,7 @@ func (s *Sim) arrive(req tokenRequest) (number int, f *Fault) {
 	defer s.mu.Unlock()
 	s.st.Posts++
 	t := target{endpoint: EndpointToken, grantType: req.values["grant_type"], client: req.values["client_id"]}
-	if rt := s.st.refresh[hash(req.values["refresh_token"])]; rt != nil {
+	if rt := s.st.refresh[req.refreshHash]; rt != nil {
 		t.account, t.family, t.token = rt.family.Account, rt.family.ID, rt.ID
 	} else if c := s.st.codes[hash(req.values["code"])]; c != nil {
 		t.account, t.token = c.Account, c.ID
@@ -79,25 +81,11 @@ func (s *Sim) exchange(req tokenRequest, number int, f *Fault) outcome {
 	if ans.status >= 400 && json.Unmarshal(ans.body, &e) == nil {
 		x.rec.Error = e.Error
 	}
-	log := &s.st.Strays
-	if x.fam != nil {
-		log = &x.fam.Exchanges
-	}
-	*log = append(*log, x.rec)
+	s.record(x.fam, x.rec)
 	if err := s.save(); err != nil {
-		return outcome{ans: textAnswer(http.StatusInternalServerError, "simulator: "+err.Error()+"\n"), log: log, at: len(*log) - 1, refresh: x.made}
+		ans = textAnswer(http.StatusInternalServerError, "simulator: "+err.Error()+"\n")
 	}
-	return outcome{ans: ans, log: log, at: len(*log) - 1, refresh: x.made}
-}
-
-// undelivered records that the client was gone before the answer.
-func (s *Sim) undelivered(o outcome) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	(*o.log)[o.at].Delivered = false
-	if o.refresh != nil {
-		o.refresh.Delivered = false
-	}
+	return outcome{ans: ans, request: number, fam: x.fam, refresh: x.made}
 }
 
 // exchanging is one token request being decided, under the mutex.
@@ -108,15 +96,15 @@ type exchanging struct {
 	fault *Fault
 	rec   Exchange
 	fam   *family
+	sent  *refreshToken // nil: none, unknown, or forgotten
 	made  *refreshToken
 }
 
 // decide processes the request, unless its fault forbids it.
 func (x *exchanging) decide() answer {
 	s := x.sim
-	if t := s.st.refresh[hash(x.req.values["refresh_token"])]; t != nil && x.rec.GrantType == "refresh_token" {
-		x.fam, x.rec.Token = t.family, t.ID
-		x.noteReuse(t)
+	if x.rec.GrantType == "refresh_token" {
+		x.identify()
 	}
 	if !x.fault.processes() {
 		x.rec.Outcome = OutcomeUntouched
@@ -193,7 +181,7 @@ func readTokenRequest(w http.ResponseWriter, r *http.Request) tokenRequest {
 	if err != nil {
 		return problem("Request body is malformed")
 	}
-	return tokenRequest{values: values}
+	return tokenRequest{values: values, refreshHash: hash(values["refresh_token"])}
 }
 
 func formValues(raw string) (map[string]string, error) {
