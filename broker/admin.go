@@ -87,7 +87,7 @@ func (b *Broker) revoke(ctx context.Context, c *call, id, by string) (*RevokeRes
 	}
 	c.about(&e.grant)
 	result := &RevokeResult{Grant: *b.info(&e.grant), LastTokenExpiresAt: e.grant.State.Access.ExpiresAt}
-	if e.grant.State.Attempt != nil {
+	if family.Normalize(e.grant.State, b.cfg.Timing, b.now()).Attempt != nil {
 		// The newest token is the one to revoke, and it is on its way: the
 		// attempt in flight settles into the revoked record and sends that.
 		result.ProviderRevocation = string(atlassian.RevocationUnverified)
@@ -103,7 +103,7 @@ func (b *Broker) revokeAtProvider(ctx context.Context, g *storage.Grant) atlassi
 	if a == nil {
 		return atlassian.RevocationUnverified
 	}
-	credentials, err := a.credentials(b.now())
+	credentials, err := a.credentials(b.now(), b.cfg.Timing.Lease)
 	if err != nil {
 		return atlassian.RevocationUnverified
 	}

@@ -17,9 +17,9 @@ func (b *Broker) answer(ctx context.Context, sl *slot, e *entry, req *TokenReque
 	if err != nil {
 		return nil, err
 	}
-	st := &e.grant.State
 	t := &b.cfg.Timing
 	now := b.now()
+	st := family.Normalize(e.grant.State, *t, now) // what Plan decided on
 	// Anybody may cause a rotation at any moment, which leaves this token the
 	// access grace and no more.
 	guaranteed := minTime(st.ServableUntil(*t), now.Add(t.AccessGrace))
@@ -63,9 +63,13 @@ func (b *Broker) chooseSite(ctx context.Context, sl *slot, e *entry, want string
 	now := b.now().UnixNano()
 	last := sl.siteLookup.Load()
 	if now-last >= int64(time.Minute) && sl.siteLookup.CompareAndSwap(last, now) {
-		if fresh, err := b.lookUpSites(ctx, e); err != nil {
-			b.log.Warn("looking up sites failed", "grant", e.grant.Address.String(), "error", err)
-		} else if found, err := pickSite(&fresh.grant, want); found != nil || err != nil {
+		fresh, err := b.lookUpSites(ctx, e)
+		if err != nil {
+			sl.siteLookup.Store(last)
+			return nil, &Error{Reason: ReasonProviderUnavailable, RetryAfter: retrySoon, cause: err,
+				Message: fmt.Sprintf("%s is not known to reach site %q, and the provider could not be asked", e.grant.Address, want)}
+		}
+		if found, err := pickSite(&fresh.grant, want); found != nil || err != nil {
 			return found, err
 		}
 	}
@@ -108,14 +112,17 @@ func siteList(sites []storage.Site) string {
 
 // lookUpSites asks the provider which sites the grant reaches now and stores them.
 func (b *Broker) lookUpSites(ctx context.Context, e *entry) (*entry, error) {
-	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timing.HTTPTimeout)
+	// Detached: others profit from the answer even if this caller leaves.
+	ctx, cancel := detach(ctx, b.cfg.Timing.HTTPTimeout)
 	defer cancel()
 	sites, err := b.sites(ctx, e.grant.Address.Product, e.grant.State.Access.Token)
 	if err != nil {
 		return nil, err
 	}
 	return b.change(ctx, e.grant.ID, e.grant.ID, func(g *storage.Grant) ([]family.Event, error) {
-		if sameSites(g.Sites, sites) {
+		// Nothing at all is no news worth taking sites away for, and of a family
+		// that was replaced meanwhile the old one's sites are none.
+		if len(sites) == 0 || sameSites(g.Sites, sites) || g.State.FamilyFirst != e.grant.State.FamilyFirst {
 			return nil, nil
 		}
 		g.Sites = sites

@@ -12,6 +12,7 @@ import (
 
 	"github.com/holdfast-io/holdfast/broker/atlassian"
 	"github.com/holdfast-io/holdfast/broker/family"
+	"github.com/holdfast-io/holdfast/secret"
 	"github.com/holdfast-io/holdfast/storage"
 )
 
@@ -19,14 +20,24 @@ import (
 type app struct {
 	App
 	mu sync.Mutex // guards all below
-	// secret is the index of the client secret in use.
-	secret int
-	// misconfigured counts such answers in a row; see learn.
-	misconfigured int
-	pausedUntil   time.Time
-	pausedFor     string
-	// settledAt is when a spend of this app last settled.
-	settledAt time.Time
+	// secrets as last read, and the index of the one in use.
+	secrets []secret.String
+	inUse   int
+	// refused counts the secrets in a row that the provider did not take.
+	refused int
+	// paused says why nothing is spent; empty: it is not paused. Until then
+	// nobody asks; afterwards one attempt does, and the others wait for it.
+	paused      string
+	pausedUntil time.Time
+	probing     bool
+	pauses      int // in a row, for the backoff
+	// settled are the two grants that settled last, for lastTryAllowed.
+	settled [2]settlement
+}
+
+type settlement struct {
+	grant string
+	at    time.Time
 }
 
 func newApps(list []App) (map[string]*app, error) {
@@ -80,7 +91,7 @@ func (b *Broker) appNames() string { return strings.Join(b.appIDs(), ", ") }
 func (b *Broker) appIDs() []string { return slices.Sorted(maps.Keys(b.apps)) }
 
 // credentials returns the client id with the secret in use, or APP_PAUSED.
-func (a *app) credentials(now time.Time) (atlassian.Credentials, error) {
+func (a *app) credentials(now time.Time, probe time.Duration) (atlassian.Credentials, error) {
 	secrets, err := a.Secrets()
 	if err != nil || len(secrets) == 0 {
 		return atlassian.Credentials{}, &Error{Reason: ReasonAppPaused, RetryAfter: retrySoon, cause: err,
@@ -88,49 +99,62 @@ func (a *app) credentials(now time.Time) (atlassian.Credentials, error) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if now.Before(a.pausedUntil) {
-		return atlassian.Credentials{}, &Error{Reason: ReasonAppPaused, RetryAfter: a.pausedUntil.Sub(now),
-			Message: fmt.Sprintf("app %q is paused: %s; it is tried again by itself", a.ID, a.pausedFor)}
+	if !slices.EqualFunc(a.secrets, secrets, secret.String.Equal) {
+		// An operator has changed the files: nothing that was said about the old ones counts.
+		a.secrets, a.inUse, a.refused, a.pauses, a.paused = secrets, 0, 0, 0, ""
 	}
-	return atlassian.Credentials{ClientID: a.ClientID, Secret: secrets[a.secret%len(secrets)]}, nil
+	if a.paused != "" {
+		if now.Before(a.pausedUntil) {
+			return atlassian.Credentials{}, &Error{Reason: ReasonAppPaused, RetryAfter: a.pausedUntil.Sub(now),
+				Message: fmt.Sprintf("app %q is paused: %s; it is tried again by itself", a.ID, a.paused)}
+		}
+		a.probing, a.pausedUntil = true, now.Add(probe) // for this attempt's answer
+	}
+	return atlassian.Credentials{ClientID: a.ClientID, Secret: a.secrets[a.inUse]}, nil
 }
 
-// learn takes an outcome's news about the app: a misconfigured answer turns to
-// the other secret, and pauses the app once each was refused.
-func (a *app) learn(now time.Time, o family.Outcome) {
+// otherClient is the code of the refusal that is about one grant's client id,
+// not about the app as a whole.
+const otherClient = "other_client"
+
+// learn takes what an outcome says about the app: a misconfigured answer turns
+// to the other secret, and pauses the app once each was refused. Answers about a
+// secret that is not in use any more say nothing.
+func (a *app) learn(now time.Time, grant string, with atlassian.Credentials, o family.Outcome) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	switch o.Class {
-	case family.Settled, family.Refused:
+	switch {
+	case o.Class == family.Settled || o.Class == family.Refused:
 		// The provider recognised the client.
+		a.refused, a.pauses, a.paused, a.probing = 0, 0, "", false
 		if o.Class == family.Settled {
-			a.settledAt = now
+			if a.settled[0].grant != grant {
+				a.settled[1] = a.settled[0]
+			}
+			a.settled[0] = settlement{grant, now}
 		}
-		a.misconfigured, a.pausedUntil, a.pausedFor = 0, time.Time{}, ""
-	case family.Misconfigured:
-		secrets, err := a.Secrets()
-		count := len(secrets)
-		if err != nil || count == 0 {
-			count = 1
+	case a.paused != "" && !a.probing: // of an attempt begun before the pause
+	case o.Class == family.Misconfigured && o.Code != otherClient && a.secrets[a.inUse].Equal(with.Secret):
+		a.probing = false
+		a.inUse = (a.inUse + 1) % len(a.secrets)
+		if a.refused++; a.refused < len(a.secrets) {
+			a.pausedUntil = now // the other secret is asked at once
+			return
 		}
-		a.secret++
-		a.misconfigured++
-		if a.misconfigured >= count {
-			a.pausedFor = fmt.Sprintf("the provider refuses its client (%s): check client id and secret", o.Code)
-			// Probed again after 5 s, doubling to 5 min: an operator who mends the
-			// secret file should not have to wait or to call anything.
-			a.pausedUntil = now.Add(min(5*time.Second<<min(a.misconfigured-count, 6), 5*time.Minute))
-		}
+		a.refused = 0
+		a.paused = fmt.Sprintf("the provider refuses its client (%s): check client id and secret", o.Code)
+		// Asked again after 5 s, doubling to 5 min: an operator who mends the app
+		// at the provider should not have to call anything.
+		a.pausedUntil = now.Add(min(5*time.Second<<min(a.pauses, 6), 5*time.Minute))
+		a.pauses++
 	}
 }
 
-func (a *app) status(now time.Time) AppStatus {
+func (a *app) status() AppStatus {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := AppStatus{ID: a.ID, Products: a.Products, Shared: a.Shared()}
-	if now.Before(a.pausedUntil) {
-		s.Paused = a.pausedFor
-	}
+	s.Paused = a.paused
 	return s
 }
 
@@ -138,15 +162,15 @@ func (a *app) status(now time.Time) AppStatus {
 // more: the provider is healthy (another grant of the app settled just now),
 // and no other live family shares account and client, since nobody knows how
 // far the provider's kill would reach.
-func (b *Broker) lastTryAllowed(ctx context.Context, g *storage.Grant) bool {
-	a := b.apps[g.App]
-	if a == nil {
+// It is asked once in 30 s per grant: the answer takes a listing.
+func (b *Broker) lastTryAllowed(ctx context.Context, sl *slot, now time.Time) bool {
+	g := &sl.entry.Load().grant
+	a, doubt := b.apps[g.App], family.Normalize(g.State, b.cfg.Timing, now).Doubt
+	if a == nil || doubt == nil || g.State.NotBefore.After(now) || !a.otherSettled(g.ID, now.Add(-2*time.Minute), doubt.FirstAnnounced) {
 		return false
 	}
-	a.mu.Lock()
-	healthy := !a.settledAt.IsZero() && b.now().Sub(a.settledAt) < 2*time.Minute
-	a.mu.Unlock()
-	if !healthy {
+	last := sl.lastTryAsked.Load()
+	if now.UnixNano()-last < int64(30*time.Second) || !sl.lastTryAsked.CompareAndSwap(last, now.UnixNano()) {
 		return false
 	}
 	others, err := b.liveFamilies(ctx, storage.Filter{App: g.App, Account: g.Account})
@@ -159,6 +183,15 @@ func (b *Broker) lastTryAllowed(ctx context.Context, g *storage.Grant) bool {
 		}
 	}
 	return true
+}
+
+// otherSettled reports whether another grant settled after both times.
+func (a *app) otherSettled(grant string, after, and time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.ContainsFunc(a.settled[:], func(s settlement) bool {
+		return s.grant != "" && s.grant != grant && s.at.After(after) && s.at.After(and)
+	})
 }
 
 // liveFamilies lists the grants of a filter whose family may be spent.

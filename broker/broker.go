@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -59,13 +60,11 @@ func New(cfg Config) (*Broker, error) {
 	}
 	b := &Broker{
 		cfg: cfg, store: cfg.Store, log: cfg.Log, apps: apps,
-		// Wall time without a monotonic reading: the leeway goes on while the
-		// machine is suspended, a monotonic clock does not.
-		now: func() time.Time { return cfg.Now().Round(0) },
+		now: steady(cfg.Now),
 	}
 	b.started = b.now()
 	b.ctx, b.cancel = context.WithCancel(context.Background())
-	b.work.Go(b.sweepCache)
+	b.work.Go(b.sweep)
 	return b, nil
 }
 
@@ -89,6 +88,34 @@ func (b *Broker) Close(ctx context.Context) error {
 	}
 }
 
+// steady returns a wall clock that does not go back while the process lives.
+// The leeway goes on while the machine is suspended, when a monotonic clock
+// stands still; and a wall clock that is set back must not make a spent token
+// look fresh. So the later of both counts.
+func steady(wall func() time.Time) func() time.Time {
+	base, started := wall().Round(0), time.Now()
+	return func() time.Time {
+		now := wall().Round(0)
+		if least := base.Add(time.Since(started)); least.After(now) {
+			return least
+		}
+		return now
+	}
+}
+
+// survive turns a panic of detached work into an error: one grant's fault must
+// not take the process, and with it all other grants' settlements, down.
+func (b *Broker) survive(doing string, err *error) {
+	if p := recover(); p != nil {
+		b.log.Error("a panic was caught", "doing", doing, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		*err = internal(doing, fmt.Errorf("panic: %v", p))
+	}
+}
+
+// Patience is how long Close may need: an exchange under way and the retries of
+// its settlement.
+func (b *Broker) Patience() time.Duration { return b.cfg.Timing.Lease + settlePatience }
+
 // begin counts one piece of detached work; false: the broker is closing. The
 // caller must call b.work.Done after true.
 func (b *Broker) begin() bool {
@@ -107,8 +134,13 @@ func detach(ctx context.Context, bound time.Duration) (context.Context, context.
 	return context.WithTimeout(context.WithoutCancel(ctx), bound)
 }
 
-// sweepCache drops cache entries that can serve nothing any more.
-func (b *Broker) sweepCache() {
+// consentsKept is how long GetConsent answers for a consent after it expired.
+const consentsKept = 24 * time.Hour
+
+// sweep drops cache entries that can serve nothing any more, and records of old
+// consents, which may hold a family that nobody confirmed.
+func (b *Broker) sweep() {
+	var purged time.Time
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
 	for {
@@ -117,6 +149,12 @@ func (b *Broker) sweepCache() {
 			return
 		case <-tick.C:
 			b.hot.sweep(b.now(), b.cfg.Timing)
+			if now := b.now(); now.Sub(purged) >= time.Hour {
+				purged = now
+				if _, err := b.store.PurgeConsents(b.ctx, now.Add(-consentsKept)); err != nil {
+					b.log.Warn("removing old consents failed; it is tried again in an hour", "error", err)
+				}
+			}
 		}
 	}
 }

@@ -132,11 +132,11 @@ func (b *Broker) Consent(ctx context.Context, caller Caller, id string) (*Consen
 	consent, lookup := b.store.Consent(ctx, id)
 	c, err := b.enter(caller, "GetConsent", policy.Consent, consent.Address)
 	switch {
+	case lookup != nil && !errors.Is(lookup, storage.ErrNotFound) && ReasonOf(err) != ReasonCallerUnauthenticated:
+		err = storeError("reading consent", id, lookup)
 	case err != nil && ReasonOf(err) == ReasonCallerNotAllowed, err == nil && errors.Is(lookup, storage.ErrNotFound):
 		// The same answer for one that may not be seen.
 		err = &Error{Reason: ReasonGrantNotFound, Message: fmt.Sprintf("there is no consent %s, or the caller may not know of it", id)}
-	case err == nil && lookup != nil:
-		err = storeError("reading consent", id, lookup)
 	}
 	if err = c.done(err); err != nil {
 		return nil, err

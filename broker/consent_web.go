@@ -26,6 +26,9 @@ func (b *Broker) ConnectPage(ctx context.Context, text string) (*ConnectView, er
 	if err != nil {
 		return nil, err
 	}
+	if l.Scopes, err = b.sharedScopes(ctx, a, l.Address, l.Scopes); err != nil {
+		return nil, err
+	}
 	view := &ConnectView{
 		ConsentID: l.ID, Product: l.Address.Product, ProductName: productName(l.Address.Product),
 		Tenant: l.Address.Tenant, Subject: l.Address.Subject, Name: l.Address.Name, App: a.ID,
@@ -71,23 +74,41 @@ func (b *Broker) BeginConsent(ctx context.Context, text string) (*ConsentStart, 
 	if err := b.consentAllowed(ctx, l.Address); err != nil {
 		return nil, err
 	}
+	if l.Scopes, err = b.sharedScopes(ctx, a, l.Address, l.Scopes); err != nil {
+		return nil, err
+	}
+	for range 4 { // a double click is two of these at once
+		start, err := b.sendToProvider(ctx, a, l)
+		if !errors.Is(err, storage.ErrConflict) {
+			return start, err
+		}
+	}
+	return nil, storeError("storing consent", l.ID, storage.ErrConflict)
+}
+
+// sendToProvider gives the consent a new state and a new cookie.
+func (b *Broker) sendToProvider(ctx context.Context, a *app, l link) (*ConsentStart, error) {
 	consent, err := b.store.Consent(ctx, l.ID)
-	switch {
-	case errors.Is(err, storage.ErrNotFound): // a link out of an error: its record begins here
-		consent = storage.Consent{ID: l.ID, Address: l.Address, App: l.App, CreatedAt: b.now(), StartedBy: l.By, ReturnURL: l.Return}
-	case err != nil:
+	if errors.Is(err, storage.ErrNotFound) { // a link out of an error: its record begins here
+		consent = storage.Consent{ID: l.ID, Address: l.Address, App: l.App, Status: storage.ConsentPending,
+			CreatedAt: time.UnixMilli(l.Made).UTC(), ExpiresAt: time.Unix(l.Expires, 0), StartedBy: l.By, ReturnURL: l.Return}
+	} else if err != nil {
 		return nil, storeError("reading consent", l.ID, err)
-	case consent.Status != storage.ConsentPending && consent.Status != storage.ConsentAtProvider:
+	}
+	switch b.statusNow(&consent) {
+	case storage.ConsentPending, storage.ConsentAtProvider:
+	case storage.ConsentExpired:
+		return nil, invalid("link", "this consent has expired: ask for a new link")
+	default:
 		return nil, invalid("link", "this link was used already: ask for a new one")
 	}
-	cookie, nonce := secret.New(rand.Text()), rand.Text()
-	state := l.ID + "." + nonce
+	cookie, state := secret.New(rand.Text()), l.ID+"."+rand.Text()
 	consent.Scopes, consent.Status = l.Scopes, storage.ConsentAtProvider
 	consent.Verifier = atlassian.NewVerifier()
 	consent.StateHash, consent.CookieHash = hash(state), hash(cookie.Reveal())
 	consent.ExpiresAt = b.now().Add(b.cfg.ConsentTTL)
 	if err := b.store.Swap(ctx, storage.Update{Consent: &consent}); err != nil {
-		return nil, storeError("storing consent", l.ID, err)
+		return nil, err
 	}
 	return &ConsentStart{
 		ConsentID: l.ID, Cookie: cookie, ExpiresAt: consent.ExpiresAt,
@@ -170,6 +191,13 @@ func (b *Broker) ConfirmConsent(ctx context.Context, id string, cookie secret.St
 	if !accept {
 		return b.end(ctx, consent, storage.ConsentDiscarded, "")
 	}
+	if !b.begin() {
+		return nil, &Error{Reason: ReasonProviderUnavailable, RetryAfter: retrySoon, Message: "this broker is shutting down: try again in a moment"}
+	}
+	defer b.work.Done()
+	// Detached: a closed tab must not leave the swap undone.
+	ctx, cancel := detach(ctx, settlePatience)
+	defer cancel()
 	return b.adopt(ctx, consent, consent.Pending, true)
 }
 
@@ -187,7 +215,7 @@ func (b *Broker) end(ctx context.Context, c storage.Consent, status storage.Cons
 	if err != nil {
 		return nil, storeError("storing consent", c.ID, err)
 	}
-	b.log.Info("consent ended", "consent", c.ID, "grant", c.Address.String(), "status", string(status))
+	b.consentEnded(&c, 0)
 	return b.outcome(&c), nil
 }
 

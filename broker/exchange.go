@@ -10,13 +10,16 @@ import (
 	"time"
 
 	"github.com/holdfast-io/holdfast/broker/atlassian"
+	"github.com/holdfast-io/holdfast/broker/audit"
 	"github.com/holdfast-io/holdfast/broker/family"
+	"github.com/holdfast-io/holdfast/broker/policy"
 	"github.com/holdfast-io/holdfast/secret"
 	"github.com/holdfast-io/holdfast/storage"
 )
 
-// exchange spends the authorization code: announced durably first, once,
-// detached from the browser's patience.
+// exchange spends the authorization code: announced durably first, detached
+// from the browser's patience, and sent once, or once more for each client
+// secret that the provider did not take.
 func (b *Broker) exchange(ctx context.Context, c storage.Consent, code secret.String) (*ConsentOutcome, error) {
 	if !b.begin() {
 		return nil, &Error{Reason: ReasonProviderUnavailable, RetryAfter: retrySoon, Message: "this broker is shutting down: try again in a moment"}
@@ -26,41 +29,69 @@ func (b *Broker) exchange(ctx context.Context, c storage.Consent, code secret.St
 	if a == nil {
 		return b.end(ctx, c, storage.ConsentMisconfigured, "")
 	}
-	credentials, err := a.credentials(b.now())
-	if err != nil {
-		return nil, err
-	}
-	c.Status, c.AttemptID = storage.ConsentExchanging, rand.Text()
-	c.ExpiresAt = b.now().Add(b.cfg.Timing.Lease + settlePatience)
 	// Detached: a closed tab must not leave the exchange half done.
-	ctx, cancel := detach(ctx, b.cfg.Timing.Lease+settlePatience)
+	ctx, cancel := detach(ctx, b.Patience())
 	defer cancel()
-	if err := b.store.Swap(ctx, storage.Update{Consent: &c}); err != nil {
-		if errors.Is(err, storage.ErrConflict) { // the same callback twice at once: the other one exchanges
-			fresh, rerr := b.store.Consent(ctx, c.ID)
-			if rerr == nil {
-				return b.outcome(&fresh), nil
+	for {
+		credentials, err := a.credentials(b.now(), b.cfg.Timing.Lease)
+		if err != nil {
+			if c.Status == storage.ConsentExchanging { // every secret was refused, and the app is paused for it
+				return b.end(ctx, c, storage.ConsentMisconfigured, exchangeMisconfigured)
 			}
+			return nil, err
 		}
-		return nil, storeError("announcing the exchange of consent", c.ID, err)
+		mine, err := b.announceExchange(ctx, &c)
+		if err != nil {
+			return nil, err
+		}
+		if !mine {
+			return b.outcome(&c), nil
+		}
+		announced := b.now()
+		o := b.cfg.Provider.Exchange(ctx, credentials, atlassian.Code{Code: code, Verifier: c.Verifier, RedirectURI: b.callbackURL()}, nil)
+		a.learn(b.now(), c.Address.GrantID(), credentials, o)
+		b.log.Info("code exchanged", "consent", c.ID, "grant", c.Address.String(), "class", o.Class.String(), "code", o.Code)
+		switch {
+		case o.Class == family.Settled:
+			return b.examine(ctx, c, announced, o.Pair)
+		case o.Class != family.Misconfigured || o.Code == otherClient:
+			status, detail := exchangeFailure(o)
+			return b.end(ctx, c, status, detail)
+		}
 	}
-	announced := b.now()
-	o := b.cfg.Provider.Exchange(ctx, credentials, atlassian.Code{Code: code, Verifier: c.Verifier, RedirectURI: b.callbackURL()}, nil)
-	a.learn(b.now(), o)
-	b.log.Info("code exchanged", "consent", c.ID, "grant", c.Address.String(), "class", o.Class.String(), "code", o.Code)
-	if o.Class != family.Settled {
-		status, detail := exchangeFailure(o)
-		return b.end(ctx, c, status, detail)
-	}
-	return b.examine(ctx, c, announced, o.Pair)
 }
+
+// announceExchange makes the exchange durable. False: the same callback came
+// twice at once and the other one exchanges; c is what that stored.
+func (b *Broker) announceExchange(ctx context.Context, c *storage.Consent) (mine bool, err error) {
+	next := *c
+	next.Status, next.AttemptID = storage.ConsentExchanging, rand.Text()
+	next.ExpiresAt = b.now().Add(b.Patience())
+	err = b.store.Swap(ctx, storage.Update{Consent: &next})
+	if err == nil {
+		*c = next
+		return true, nil
+	}
+	fresh, rerr := b.store.Consent(ctx, c.ID)
+	switch {
+	case rerr == nil && errors.Is(err, storage.ErrUnknown) && fresh.AttemptID == next.AttemptID:
+		*c = fresh
+		return true, nil
+	case rerr == nil && errors.Is(err, storage.ErrConflict):
+		*c = fresh
+		return false, nil
+	}
+	return false, storeError("announcing the exchange of consent", c.ID, err)
+}
+
+const exchangeMisconfigured = "The provider refuses this app's client: an operator must check client id and secret."
 
 func exchangeFailure(o family.Outcome) (storage.ConsentStatus, string) {
 	switch o.Class {
 	case family.Refused:
 		return storage.ConsentCodeRefused, "The provider did not accept its own authorization code: it was late or used already."
 	case family.Misconfigured:
-		return storage.ConsentMisconfigured, "The provider refuses this app's client: an operator must check client id and secret."
+		return storage.ConsentMisconfigured, exchangeMisconfigured
 	case family.InDoubt:
 		return storage.ConsentExchangeInDoubt, "The provider's answer was lost, so the new tokens are not known."
 	}
@@ -117,49 +148,66 @@ func (b *Broker) sites(ctx context.Context, product string, access secret.String
 }
 
 // adopt swaps the new family in, in one transaction with the consent's end:
-// there is no moment with half of it.
+// there is no moment with half of it. The pair is in memory only until then, so
+// that a store that cannot take it is tried again until ctx ends.
 func (b *Broker) adopt(ctx context.Context, c storage.Consent, p *storage.PendingFamily, confirmed bool) (*ConsentOutcome, error) {
-	for range 16 {
-		now := b.now()
+	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		g, err := b.store.Grant(ctx, c.Address.GrantID())
 		isNew := errors.Is(err, storage.ErrNotFound)
-		if err != nil && !isNew {
-			return nil, storeError("reading a grant", c.Address.String(), err)
-		}
 		if isNew {
-			g = storage.Grant{ID: c.Address.GrantID(), Address: c.Address, Account: p.Account, CreatedAt: now}
+			g, err = storage.Grant{ID: c.Address.GrantID(), Address: c.Address, Account: p.Account, CreatedAt: b.now()}, nil
 		}
-		switch {
-		case g.Account != p.Account:
-			return b.end(ctx, c, storage.ConsentWrongAccount, "Another account consented before: sign in at the provider with that one.")
-		case g.State.Phase == family.Revoked && !g.ReauthAllowed:
-			return b.end(ctx, c, storage.ConsentSuperseded, "The grant was revoked while the consent was under way.")
-		}
-		if p.LostScopes, p.LostSites = lost(&g, p); !confirmed && len(p.LostScopes)+len(p.LostSites) > 0 {
-			return b.askToConfirm(ctx, c, p)
-		}
-		var events []family.Event
-		g.State, events = family.Replace(g.State, p.ReceivedAt, now, p.Pair)
-		g.App, g.Sites, g.ReauthAllowed = c.App, p.Sites, false
-		g.Due = g.State.Due(b.cfg.Timing)
-		done := c
-		done.Status, done.Detail, done.Verifier, done.Pending = storage.ConsentDone, "", secret.String{}, nil
-		err = b.store.Swap(ctx, storage.Update{Grant: &g, Consent: &done, Events: events})
-		switch {
-		case err == nil:
-			b.hot.publish(g, b.now())
-			b.log.Info("consent ended", "consent", c.ID, "grant", c.Address.String(), "status", string(done.Status), "generation", g.State.Generation)
-			return b.outcome(&done), nil
-		case !errors.Is(err, storage.ErrConflict) && !errors.Is(err, storage.ErrUnknown):
-			return nil, storeError("storing the new family of", c.Address.String(), err)
+		if err == nil {
+			var outcome *ConsentOutcome
+			if outcome, err = b.adoptOnce(ctx, g, c, p, confirmed); err == nil {
+				return outcome, nil
+			}
 		}
 		fresh, rerr := b.store.Consent(ctx, c.ID)
 		if rerr == nil && fresh.Version != c.Version { // ours was committed, or another tab was first
 			b.reload(ctx, c.Address)
 			return b.outcome(&fresh), nil
 		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil, storeError("storing the new family of", c.Address.String(), err)
+		}
 	}
-	return nil, &Error{Reason: ReasonStoreUnavailable, RetryAfter: retrySoon, Message: "the grant kept changing; try again"}
+}
+
+// adoptOnce decides by the grant as it is now, and stores what it decided.
+func (b *Broker) adoptOnce(ctx context.Context, g storage.Grant, c storage.Consent, p *storage.PendingFamily, confirmed bool) (*ConsentOutcome, error) {
+	now := b.now()
+	switch {
+	case g.Account != p.Account:
+		return b.end(ctx, c, storage.ConsentWrongAccount, "Another account consented before: sign in at the provider with that one.")
+	case g.State.Phase == family.Revoked && !g.ReauthAllowed:
+		return b.end(ctx, c, storage.ConsentSuperseded, "The grant was revoked while the consent was under way.")
+	case g.State.Phase == family.Revoked && c.CreatedAt.Before(g.State.EndedAt):
+		return b.end(ctx, c, storage.ConsentSuperseded, "The grant was revoked after this consent had begun: use the link that was made since.")
+	case g.State.FamilyStarted.After(p.ReceivedAt):
+		return b.end(ctx, c, storage.ConsentSuperseded, "A newer consent was given meanwhile.")
+	}
+	scopes, sites := lost(&g, p)
+	shown := confirmed && len(without(scopes, p.LostScopes)) == 0 && !slices.ContainsFunc(sites, func(s storage.Site) bool {
+		return !slices.ContainsFunc(p.LostSites, func(l storage.Site) bool { return l.CloudID == s.CloudID })
+	})
+	if len(scopes)+len(sites) > 0 && !shown {
+		p.LostScopes, p.LostSites = scopes, sites
+		return b.askToConfirm(ctx, c, p)
+	}
+	var events []family.Event
+	g.State, events = family.Replace(g.State, p.ReceivedAt, now, p.Pair)
+	g.App, g.Sites, g.ReauthAllowed = c.App, p.Sites, false
+	g.Due = g.State.Due(b.cfg.Timing)
+	c.Status, c.Detail, c.Verifier, c.Pending = storage.ConsentDone, "", secret.String{}, nil
+	if err := b.store.Swap(ctx, storage.Update{Grant: &g, Consent: &c, Events: events}); err != nil {
+		return nil, err
+	}
+	b.hot.publish(g, b.now())
+	b.consentEnded(&c, g.State.Generation)
+	return b.outcome(&c), nil
 }
 
 // reload brings what was committed unseen into the cache.
@@ -173,7 +221,21 @@ func (b *Broker) askToConfirm(ctx context.Context, c storage.Consent, p *storage
 	c.Status, c.Pending, c.Verifier = storage.ConsentConfirm, p, secret.String{}
 	c.ExpiresAt = b.now().Add(b.cfg.ConsentTTL)
 	if err := b.store.Swap(ctx, storage.Update{Consent: &c}); err != nil {
-		return nil, storeError("storing consent", c.ID, err)
+		return nil, err
 	}
 	return b.outcome(&c), nil
+}
+
+// consentEnded logs and audits how a consent ended. The call that started it
+// was decided and audited then; here a person decided, so that there is nobody
+// to refuse if the record can not be written.
+func (b *Broker) consentEnded(c *storage.Consent, generation uint64) {
+	b.log.Info("consent ended", "consent", c.ID, "grant", c.Address.String(), "status", string(c.Status))
+	err := b.cfg.Audit.Write(&audit.Record{
+		Time: b.now(), Caller: c.StartedBy, Method: "consent page", Action: string(policy.Consent), Grant: c.Address.String(),
+		GrantID: c.Address.GrantID(), Generation: generation, Outcome: string(c.Status), Detail: "consent " + c.ID + " account " + c.Account,
+	})
+	if err != nil {
+		b.log.Error("auditing the end of a consent failed", "consent", c.ID, "error", err)
+	}
 }

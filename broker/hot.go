@@ -25,6 +25,12 @@ type slot struct {
 	// siteLookup is when accessible-resources was last asked for an unknown
 	// site, in Unix nanoseconds.
 	siteLookup atomic.Int64
+	// failed is why the newest attempt did not settle; nil: it did.
+	failed atomic.Pointer[family.Outcome]
+	// restUntil holds back background refreshes after one that failed, and
+	// lastTryAsked limits how often the conditions of a last try are looked at;
+	// both in Unix nanoseconds.
+	restUntil, lastTryAsked atomic.Int64
 	// probed is when a rejected token was last checked, in Unix nanoseconds.
 	probed atomic.Int64
 }
@@ -62,8 +68,8 @@ func (c *cache) publish(g storage.Grant, now time.Time) (*slot, *entry) {
 	if s == nil {
 		fresh, _ := c.byAddress.LoadOrStore(g.Address, &slot{})
 		s = fresh.(*slot)
-		c.byID.Store(g.ID, s)
 	}
+	defer c.byID.LoadOrStore(g.ID, s) // once there is an entry: who finds it by id reads that
 	next := &entry{grant: g, changed: make(chan struct{}), at: now}
 	for {
 		old := s.entry.Load()

@@ -20,6 +20,7 @@ type link struct {
 	App     string          `json:"p"`
 	Scopes  []string        `json:"s"`
 	Expires int64           `json:"e"` // Unix seconds
+	Made    int64           `json:"m"` // Unix milliseconds
 	By      string          `json:"b,omitempty"`
 	Return  string          `json:"r,omitempty"`
 }
@@ -70,6 +71,7 @@ func (b *Broker) openLink(text string) (link, error) {
 }
 
 func (b *Broker) linkURL(l link) (string, error) {
+	l.Made = b.now().UnixMilli()
 	text, err := b.signLink(l)
 	if err != nil {
 		return "", internal("signing a connect link", err)
@@ -77,8 +79,11 @@ func (b *Broker) linkURL(l link) (string, error) {
 	return b.cfg.PublicURL.JoinPath("connect", text).String(), nil
 }
 
-// linkFor makes a link for a new consent of an existing grant, for an error;
-// empty if its app is not configured any more.
+// linkFor makes a link for a new consent of an existing grant, for an error. It
+// asks for what the grant has and what the app is configured for, never for
+// what a caller wishes. Empty if the app is not configured any more. The union
+// that a shared app needs is added when the link is opened: an error must not
+// cost a listing.
 func (b *Broker) linkFor(g *storage.Grant, by string) string {
 	a := b.apps[g.App]
 	if a == nil {

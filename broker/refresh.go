@@ -15,7 +15,8 @@ import (
 // waits for it, or for ctx. The refresh itself depends on neither.
 func (b *Broker) refresh(ctx context.Context, sl *slot, need family.Need) error {
 	e := sl.entry.Load()
-	ended := b.flights.DoChan("refresh "+e.grant.ID, func() (any, error) {
+	ended := b.flights.DoChan("refresh "+e.grant.ID, func() (_ any, err error) {
+		defer b.survive("refreshing", &err)
 		if !b.begin() {
 			return nil, &Error{Reason: ReasonProviderUnavailable, RetryAfter: retrySoon, Message: "this broker is shutting down"}
 		}
@@ -33,9 +34,13 @@ func (b *Broker) refresh(ctx context.Context, sl *slot, need family.Need) error 
 	}
 }
 
+// backgroundRest is the least time between two background refreshes of a grant
+// if the first one failed.
+const backgroundRest = 10 * time.Second
+
 // refreshAhead refreshes in the background while the present token is served.
 func (b *Broker) refreshAhead(ctx context.Context, sl *slot) {
-	if !sl.background.CompareAndSwap(false, true) {
+	if b.now().UnixNano() < sl.restUntil.Load() || !sl.background.CompareAndSwap(false, true) {
 		return
 	}
 	if !b.begin() {
@@ -49,6 +54,8 @@ func (b *Broker) refreshAhead(ctx context.Context, sl *slot) {
 		defer cancel()
 		defer sl.background.Store(false)
 		if err := b.refresh(ctx, sl, family.Need{}); err != nil {
+			// The family's own state may not hold it back: a paused app, a sick store.
+			sl.restUntil.Store(b.now().Add(backgroundRest).UnixNano())
 			b.log.Warn("refreshing ahead of expiry failed; the present token is served on",
 				"grant", sl.entry.Load().grant.Address.String(), "error", err)
 		}
@@ -72,6 +79,9 @@ func (b *Broker) attempt(ctx context.Context, id string, need family.Need) error
 			return nil
 		}
 		class, err := b.attemptOnce(ctx, g, need)
+		if errors.Is(err, storage.ErrConflict) {
+			continue // somebody else changed the grant; nothing was sent
+		}
 		if err != nil || class != family.Misconfigured {
 			return err
 		}
@@ -86,7 +96,7 @@ func (b *Broker) attemptOnce(ctx context.Context, g storage.Grant, need family.N
 	if a == nil {
 		return 0, &Error{Reason: ReasonAppPaused, Message: fmt.Sprintf("app %q of %s is not configured any more: put it back into the configuration", g.App, g.Address)}
 	}
-	credentials, err := a.credentials(b.now())
+	credentials, err := a.credentials(b.now(), b.cfg.Timing.Lease)
 	if err != nil {
 		return 0, err
 	}
@@ -96,6 +106,9 @@ func (b *Broker) attemptOnce(ctx context.Context, g storage.Grant, need family.N
 		return 0, &Error{Reason: ReasonStoreUnavailable, RetryAfter: retrySoon, Message: "the store cannot be written, so nothing is spent", cause: err}
 	}
 	g, sp, err := b.announce(ctx, g, need)
+	if errors.Is(err, family.ErrNotNow) {
+		return 0, nil // time went on since the plan: the caller plans again
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -106,17 +119,25 @@ func (b *Broker) attemptOnce(ctx context.Context, g storage.Grant, need family.N
 		}
 		return nil
 	})
-	b.cfg.Observe.Attempt(a.ID, sp.Kind, outcome.Class, time.Since(started))
-	a.learn(b.now(), outcome)
+	if outcome.Code == otherClient {
+		outcome.RetryAfter = time.Minute // this grant's alone: the app is not paused for it
+	}
+	took := time.Since(started)
+	// Nothing stands between the answer and its settlement: until then the only
+	// live token of the family is in this function's hands.
+	err = b.settle(ctx, g, sp, outcome)
+	b.noteOutcome(&g, outcome)
+	a.learn(b.now(), g.ID, credentials, outcome)
+	b.cfg.Observe.Attempt(a.ID, sp.Kind, outcome.Class, took)
 	b.logOutcome(&g, sp, outcome)
-	return outcome.Class, b.settle(ctx, g, sp, outcome)
+	return outcome.Class, err
 }
 
 // announce makes the attempt durable. Nothing was sent if it fails.
 func (b *Broker) announce(ctx context.Context, g storage.Grant, need family.Need) (storage.Grant, family.Spend, error) {
 	st, sp, events, err := family.Begin(g.State, b.cfg.Timing, b.now(), rand.Text(), need)
 	if err != nil {
-		return g, sp, internal("beginning an attempt", err)
+		return g, sp, fmt.Errorf("beginning an attempt: %w", err)
 	}
 	g.State = st
 	next, err := b.swap(ctx, g, events)
@@ -159,6 +180,7 @@ func (b *Broker) settle(ctx context.Context, g storage.Grant, sp family.Spend, o
 			g = fresh
 			b.hot.publish(fresh, b.now())
 			if settled(&g.State, sp, o) {
+				b.revokeSettled(ctx, &g)
 				return nil
 			}
 		}
@@ -223,7 +245,8 @@ func (b *Broker) change(ctx context.Context, id, named string, edit func(*storag
 		g, err = b.swap(ctx, g, events)
 		switch {
 		case err == nil:
-			return b.hot.findID(id).entry.Load(), nil
+			_, e := b.hot.publish(g, b.now())
+			return e, nil
 		case errors.Is(err, storage.ErrConflict), errors.Is(err, storage.ErrUnknown):
 			continue
 		}
@@ -240,6 +263,19 @@ func (b *Broker) swap(ctx context.Context, g storage.Grant, events []family.Even
 	}
 	b.hot.publish(g, b.now())
 	return g, nil
+}
+
+// noteOutcome keeps why the grant's newest attempt did not settle, for callers
+// that are held back.
+func (b *Broker) noteOutcome(g *storage.Grant, o family.Outcome) {
+	sl := b.hot.find(g.Address)
+	switch {
+	case sl == nil:
+	case o.Class == family.Settled:
+		sl.failed.Store(nil)
+	default:
+		sl.failed.Store(&family.Outcome{Class: o.Class, Code: o.Code})
+	}
 }
 
 func swapError(a storage.Address, err error) *Error {

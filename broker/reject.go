@@ -35,6 +35,9 @@ func (b *Broker) ReportRejected(ctx context.Context, caller Caller, r RejectionR
 func (b *Broker) reportRejected(ctx context.Context, sl *slot, generation uint64) (RejectionVerdict, error) {
 	e := sl.entry.Load()
 	st := &e.grant.State
+	if d := family.Plan(*st, b.cfg.Timing, b.now(), family.Need{}); d.Verb == family.Deny {
+		return "", b.denied(&e.grant, d.Deny)
+	}
 	switch {
 	case generation > st.Generation:
 		return "", invalid("generation", "generation %d was never handed out; the newest is %d", generation, st.Generation)

@@ -34,6 +34,7 @@ func (b *Broker) AccessTokens(ctx context.Context, caller Caller, reqs []TokenRe
 	for i := range reqs {
 		go func() {
 			defer func() { done <- struct{}{} }()
+			defer b.survive("drawing a token", &results[i].Err)
 			results[i].Answer, results[i].Err = b.drawOne(ctx, caller, "BatchGetAccessTokens", &reqs[i])
 		}()
 	}
@@ -82,6 +83,9 @@ func (b *Broker) enterGrant(ctx context.Context, caller Caller, method, id strin
 	}
 	c, err := b.enter(caller, method, policy.Draw, a)
 	c.rec.GrantID = id
+	if lookup != nil && ReasonOf(lookup) != ReasonGrantNotFound && ReasonOf(err) != ReasonCallerUnauthenticated {
+		return c, nil, lookup // nobody knows whose grant it is; that says nothing about it either
+	}
 	if err != nil && ReasonOf(err) == ReasonCallerNotAllowed {
 		return c, nil, notFound(id)
 	}
@@ -130,7 +134,7 @@ func (b *Broker) draw(ctx context.Context, c *call, sl *slot, req *TokenRequest)
 	if gone := without(req.RequiredScopes, e.grant.State.Access.Scopes); len(gone) > 0 {
 		missing := strings.Join(gone, " ")
 		return nil, &Error{Reason: ReasonScopeNotGranted, Metadata: map[string]string{"missing": missing, "link": b.linkFor(&e.grant, c.rec.Caller)},
-			Message: fmt.Sprintf("%s was not granted: %s; a person must consent again", e.grant.Address, missing)}
+			Message: fmt.Sprintf("%s was not granted: %s; a person must consent again, for an app that is configured with that scope", e.grant.Address, missing)}
 	}
 	return b.answer(ctx, sl, e, req)
 }
@@ -141,6 +145,11 @@ func (b *Broker) draw(ctx context.Context, c *call, sl *slot, req *TokenRequest)
 func (b *Broker) obtain(ctx context.Context, sl *slot, need family.Need) (*entry, error) {
 	const rounds = 8
 	for round := range rounds {
+		if round > 0 { // the sweep may have dropped the slot while this call waited
+			if s := b.hot.find(sl.entry.Load().grant.Address); s != nil {
+				sl = s
+			}
+		}
 		e := sl.entry.Load()
 		now := b.now()
 		d := family.Plan(e.grant.State, b.cfg.Timing, now, need)
@@ -156,11 +165,11 @@ func (b *Broker) obtain(ctx context.Context, sl *slot, need family.Need) (*entry
 		case family.Deny:
 			return nil, b.denied(&e.grant, d.Deny)
 		case family.Hold:
-			if !need.LastTryAllowed && e.grant.State.Doubt != nil && b.lastTryAllowed(ctx, &e.grant) {
+			if !need.LastTryAllowed && b.lastTryAllowed(ctx, sl, now) {
 				need.LastTryAllowed = true
 				continue
 			}
-			return nil, held(&e.grant, d.Until.Sub(now))
+			return nil, held(sl, d.Until.Sub(now))
 		case family.Wait:
 			if err := b.wait(ctx, e, d.Until.Sub(now)); err != nil {
 				return nil, err
@@ -214,7 +223,12 @@ func (b *Broker) denied(g *storage.Grant, why family.DenyReason) *Error {
 }
 
 // held maps the time after a failed attempt.
-func held(g *storage.Grant, left time.Duration) *Error {
+func held(sl *slot, left time.Duration) *Error {
+	g := &sl.entry.Load().grant
+	if o := sl.failed.Load(); o != nil && o.Class == family.Transient {
+		return &Error{Reason: ReasonProviderRateLimited, RetryAfter: max(left, time.Second),
+			Message: fmt.Sprintf("the provider asked to wait before %s is refreshed, and its access token has ended; it is tried again in %v", g.Address, left.Round(time.Second))}
+	}
 	return &Error{Reason: ReasonProviderUnavailable, RetryAfter: max(left, time.Second),
 		Message: fmt.Sprintf("%s could not be refreshed and its access token has ended; it is tried again in %v", g.Address, left.Round(time.Second))}
 }
@@ -228,6 +242,8 @@ func storeError(doing, what string, err error) *Error {
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return notFound(what)
+	case errors.Is(err, storage.ErrConflict):
+		return &Error{Reason: ReasonStoreUnavailable, RetryAfter: retrySoon, Message: what + " was changed by somebody else at the same moment; try again", cause: err}
 	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, storage.ErrUnknown), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return &Error{Reason: ReasonStoreUnavailable, RetryAfter: retrySoon, Message: "the store cannot be reached or written now", cause: fmt.Errorf("%s %s: %w", doing, what, err)}
 	}

@@ -35,7 +35,7 @@ func Begin(s State, t Timing, now time.Time, id string, n Need) (State, Spend, [
 		return s, Spend{}, nil, ErrNotNow
 	}
 	before := s
-	s = normalize(s, t, now)
+	s = Normalize(s, t, now)
 	var events []Event
 	if before.Attempt != nil {
 		events = append(events, before.event(EventInDoubt, now, "lease_ended"))
@@ -94,6 +94,9 @@ func Settle(s State, t Timing, now time.Time, sp Spend, o Outcome) (State, []Eve
 	case Misconfigured:
 		// The app's fault and cured there: the family is not held back.
 		s = s.unspent(sp)
+		if o.RetryAfter > 0 { // unless the caller says that it is this grant's alone
+			s.NotBefore = now.Add(o.RetryAfter)
+		}
 		return s, []Event{s.eventOf(sp, EventMisconfigured, now, o.Code)}
 	case Refused:
 		return settleRefusal(s, t, now, sp, o)
@@ -118,6 +121,9 @@ func (s State) unspent(sp Spend) State {
 
 func settlePair(s State, now time.Time, sp Spend, o Outcome) (State, []Event) {
 	var events []Event
+	if len(o.Pair.Scopes) == 0 { // absent: unchanged (RFC 6749, sections 5.1 and 6)
+		o.Pair.Scopes = s.Access.Scopes
+	}
 	if lost := missing(s.Access.Scopes, o.Pair.Scopes); len(lost) > 0 {
 		events = append(events, s.eventOf(sp, EventScopesChanged, now, fmt.Sprint("lost ", lost)))
 	}
@@ -178,6 +184,9 @@ func settleLate(s State, now time.Time, sp Spend, o Outcome) (State, []Event) {
 	generation := sp.Generation + 1
 	if o.Class != Settled || o.Pair.Refresh.Empty() || sp.FamilyFirst != s.FamilyFirst || generation < s.Generation {
 		return s, nil
+	}
+	if len(o.Pair.Scopes) == 0 {
+		o.Pair.Scopes = s.Access.Scopes
 	}
 	kept := append(slices.Clone(s.Alternates), Alternate{
 		Generation: generation, Refresh: o.Pair.Refresh, Access: accessOf(sp.Announced, o.Pair), At: now,

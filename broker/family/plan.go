@@ -65,9 +65,9 @@ type Decision struct {
 
 // Plan decides what to do for a need, now. It changes nothing.
 func Plan(s State, t Timing, now time.Time, n Need) Decision {
-	s = normalize(s, t, now)
+	s = Normalize(s, t, now)
 	until := s.ServableUntil(t)
-	usable := until.After(now) && until.Sub(now) >= n.MinTTL
+	usable := until.After(now) && until.Sub(now) >= s.reachable(n.MinTTL)
 	switch {
 	case s.Phase == Revoked:
 		return Decision{Verb: Deny, Deny: DenyRevoked}
@@ -84,7 +84,9 @@ func Plan(s State, t Timing, now time.Time, n Need) Decision {
 	if usable && !n.Force {
 		// A token that a running attempt may cut short is still good until
 		// then, and waiting for that attempt is nobody's duty.
-		ahead := s.Attempt == nil && next.Verb == Refresh && !s.Access.ExpiresAt.After(now.Add(t.RefreshAhead))
+		// A doubt is resolved while it can be: the leeway ends, the token's own
+		// life says nothing about that.
+		ahead := next.Verb == Refresh && (s.Doubt != nil || !s.Access.ExpiresAt.After(now.Add(t.RefreshAhead)))
 		d := Decision{Verb: Serve, Until: until, Ahead: ahead}
 		if ahead {
 			d.Kind = next.Kind
@@ -94,7 +96,7 @@ func Plan(s State, t Timing, now time.Time, n Need) Decision {
 	return next
 }
 
-// next says which attempt may be begun now, if any. s is normalized.
+// next says which attempt may be begun now, if any, for a normalized s.
 func (s State) next(t Timing, now time.Time, n Need) Decision {
 	if s.Attempt != nil {
 		return Decision{Verb: Wait, Until: s.Attempt.LeaseUntil}
@@ -139,10 +141,17 @@ func (s State) leewayEnd(t Timing) time.Time {
 	return from.Add(t.Leeway)
 }
 
-// normalize turns what only time has changed into its consequence: an attempt
+// reachable is the least life that a rotation is worth for the sake of minTTL:
+// where the provider's tokens live shorter than asked for, rotating at every
+// call would not make them longer.
+func (s State) reachable(minTTL time.Duration) time.Duration {
+	return min(minTTL, s.Access.ExpiresAt.Sub(s.LastExchange)/2)
+}
+
+// Normalize turns what only time has changed into its consequence: an attempt
 // whose lease ended is in doubt, and a doubt that no repeat can cure any more
 // gives way to an alternate.
-func normalize(s State, t Timing, now time.Time) State {
+func Normalize(s State, t Timing, now time.Time) State {
 	if a := s.Attempt; a != nil && !now.Before(a.LeaseUntil) {
 		s = s.doubted()
 	}

@@ -57,6 +57,6 @@ func Reject(s State, now time.Time, generation uint64) (State, []Event, bool) {
 
 // Lapse ends an in-doubt family when Plan says so.
 func Lapse(s State, t Timing, now time.Time) (State, []Event) {
-	s = normalize(s, t, now)
+	s = Normalize(s, t, now)
 	return lapse(s, now, LapseLostInDoubt, nil)
 }

@@ -58,7 +58,7 @@ func (n *Node) openBroker(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("making the broker: %w", err)
 	}
-	n.stack.Push("broker", c.Provider.Lease+smallGrace, n.broker.Close)
+	n.stack.Push("broker", n.broker.Patience()+smallGrace, n.broker.Close)
 	n.readiness = newReadiness(n.broker.NotReady)
 	return nil
 }
