@@ -243,6 +243,9 @@ func TestListingIsPagedAndFiltered(t *testing.T) {
 			t.Errorf("%+v: %d grants, want %d", row.filter, got, row.want)
 		}
 	}
+	if _, _, err := w.Grants(ctx, op, broker.GrantFilter{PageToken: "junk"}); broker.ReasonOf(err) != broker.ReasonInvalidRequest {
+		t.Errorf("a foreign page token: %v", err)
+	}
 	mine, _, err := w.MyGrants(ctx, svc, 0, "")
 	if err != nil || len(mine) != 3 { // patterns of three segments cover the default name; zeta is another tenant
 		t.Fatalf("%d grants, %v", len(mine), err)

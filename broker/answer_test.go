@@ -109,3 +109,29 @@ func TestABatchAnswersEachOnItsOwn(t *testing.T) {
 		t.Fatalf("got %v, %v", got[1].Err, got[3].Err)
 	}
 }
+
+func TestTheLinkOfAMissingScopeIsThereOnlyIfItCures(t *testing.T) {
+	w := newWorld(t)
+	l, err := w.StartConsent(ctx, op, broker.ConsentRequest{Address: jira, Scopes: []string{"read:jira-work"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.visit(l.URL, "").finish()
+	ask := func(scope string) (*broker.TokenAnswer, *broker.Error) {
+		answer, err := w.AccessToken(ctx, svc, broker.TokenRequest{Address: jira, RequiredScopes: []string{scope}})
+		var e *broker.Error
+		errors.As(err, &e)
+		return answer, e
+	}
+	if _, e := ask("manage:jira-project"); e == nil || e.Metadata["link"] != "" || !strings.Contains(e.Message, "not configured to ask for manage:jira-project") {
+		t.Fatalf("a scope of no app: %v", e)
+	}
+	_, e := ask("write:jira-work")
+	if e == nil || e.Reason != broker.ReasonScopeNotGranted {
+		t.Fatalf("got %v", e)
+	}
+	w.visit(e.Metadata["link"], "").finish()
+	if answer, e := ask("write:jira-work"); e != nil || !w.works(answer) {
+		t.Fatalf("the link did not cure it: %v", e)
+	}
+}

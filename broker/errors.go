@@ -9,7 +9,8 @@ import (
 // Reason is the machine-readable reason of a refusal, as google.rpc.ErrorInfo carries it.
 type Reason string
 
-// The reasons of design section 4. What a client should do stands in the proto beside each.
+// The reasons of the contract. What a client should do stands beside each in
+// proto/holdfast/v1/error_reason.proto.
 const (
 	ReasonGrantNotFound         Reason = "GRANT_NOT_FOUND"
 	ReasonCallerUnauthenticated Reason = "CALLER_UNAUTHENTICATED"

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"regexp"
 	"time"
 
 	"github.com/holdfast-io/holdfast/broker/family"
@@ -58,6 +59,9 @@ func (b *Broker) enterListing(caller Caller) (call, error) {
 	return c, err
 }
 
+// pageToken is the id of the last row that was read.
+var pageToken = regexp.MustCompile(`^grt_[a-z2-7]{26}$`)
+
 // page reads on until it has a page of grants that see allows.
 func (b *Broker) page(ctx context.Context, f GrantFilter, see func(storage.Address) bool) ([]GrantInfo, string, error) {
 	size := f.PageSize
@@ -66,6 +70,9 @@ func (b *Broker) page(ctx context.Context, f GrantFilter, see func(storage.Addre
 	}
 	if size < 0 || size > mostPage {
 		return nil, "", invalid("page_size", "page_size must be from 1 to %d", mostPage)
+	}
+	if f.PageToken != "" && !pageToken.MatchString(f.PageToken) {
+		return nil, "", invalid("page_token", "page_token is not one that this broker gave: leave it out for the first page, then pass next_page_token on as it is")
 	}
 	out := []GrantInfo{}
 	filter := storage.Filter{Tenant: f.Tenant, Product: f.Product, Phase: f.Phase, After: f.PageToken, Limit: mostPage}

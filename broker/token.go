@@ -132,11 +132,27 @@ func (b *Broker) draw(ctx context.Context, c *call, sl *slot, req *TokenRequest)
 	}
 	c.about(&e.grant)
 	if gone := without(req.RequiredScopes, e.grant.State.Access.Scopes); len(gone) > 0 {
-		missing := strings.Join(gone, " ")
-		return nil, &Error{Reason: ReasonScopeNotGranted, Metadata: map[string]string{"missing": missing, "link": b.linkFor(&e.grant, c.rec.Caller)},
-			Message: fmt.Sprintf("%s was not granted: %s; a person must consent again, for an app that is configured with that scope", e.grant.Address, missing)}
+		return nil, b.scopesMissing(&e.grant, c.rec.Caller, gone)
 	}
 	return b.answer(ctx, sl, e, req)
+}
+
+// scopesMissing gives a link only if a consent by it would cure the refusal.
+func (b *Broker) scopesMissing(g *storage.Grant, by string, gone []string) *Error {
+	e := &Error{Reason: ReasonScopeNotGranted, Metadata: map[string]string{"missing": strings.Join(gone, " ")},
+		Message: fmt.Sprintf("%s was not granted: %s", g.Address, strings.Join(gone, " "))}
+	var configured []string
+	if a := b.apps[g.App]; a != nil {
+		configured = a.Scopes[g.Address.Product]
+	}
+	if foreign := without(gone, configured); len(foreign) > 0 {
+		e.Message += fmt.Sprintf("; app %q is not configured to ask for %s: add it to the app's scopes, at the provider too, then a person must consent again",
+			g.App, strings.Join(foreign, " "))
+		return e
+	}
+	e.Message += "; a person must consent again, by the link"
+	e.Metadata["link"] = b.linkFor(g, by)
+	return e
 }
 
 // obtain returns an entry whose access token satisfies need, refreshing or

@@ -10,8 +10,8 @@ echo "lint-proto.sh: the contract keeps the rules STANDARD and COMMENTS"
 
 has_contract() { git cat-file -e "$1:proto/holdfast/v1" 2>/dev/null; }
 
-# The newest tag behind this commit, or else the main branch unless we stand on
-# its tip, where a comparison could say nothing.
+# The newest tag behind this commit, or else the main branch, or, on its tip, the
+# commit before this one.
 base=${1-}
 if [[ -n "$base" ]]; then
   has_contract "$base" || { echo "lint-proto.sh: $base has no proto/holdfast/v1" >&2; exit 2; }
@@ -26,9 +26,10 @@ else
     [[ "$(git rev-parse "$ref^{commit}")" == "$head" ]] && continue
     if has_contract "$ref"; then base=$ref; break; fi
   done
+  if [[ -z "$base" ]] && git rev-parse --verify --quiet 'HEAD^' >/dev/null && has_contract 'HEAD^'; then base='HEAD^'; fi
 fi
 if [[ -z "$base" ]]; then
-  echo "lint-proto.sh: there is no earlier contract (no tag, and no main branch other than this commit): nothing to break"
+  echo "lint-proto.sh: there is no earlier contract: nothing to break"
   exit 0
 fi
 

@@ -14,7 +14,7 @@ import (
 
 // DefaultHTTPTimeout bounds a whole exchange with the provider, from the name
 // look-up to the last byte of the body. With Atlassian's leeway of 600 s it
-// leaves room for the three attempts of invariant 3.
+// leaves room for three attempts, which family.Timing demands.
 const DefaultHTTPTimeout = 20 * time.Second
 
 // Options of a Provider. The zero value is usable.
