@@ -11,6 +11,7 @@ import (
 type caller struct {
 	fam     *family
 	account *Account
+	scopes  []string // of the token
 }
 
 // apiError is an error of the API gateway.
@@ -68,8 +69,9 @@ func (s *Sim) authenticate(now time.Time, endpoint, token string) (caller, answe
 		status := s.behaviour.ExpiredAccess
 		return caller{}, apiAnswer(status, http.StatusText(status))
 	}
-	c := caller{fam: at.family, account: s.account(at.family.Account)}
-	if c.account == nil { // the state file outlived the configured account
+	c := caller{fam: at.family, account: s.account(at.family.Account), scopes: at.scopesNow()}
+	// An account is not known if the state file outlived the configured one.
+	if c.account == nil || s.st.person(c.account.ID).Deactivated || now.Before(at.KnownAt) {
 		return caller{}, apiAnswer(http.StatusUnauthorized, "Unauthorized")
 	}
 	return c, answer{}
@@ -85,11 +87,16 @@ func (s *Sim) forgottenAccess(token string) bool {
 // reach returns the sites that the caller's token is good for: those of the whole grant for an
 // account-level app, which grow with each consent.
 func (s *Sim) reach(c caller) []string {
-	app := s.app(c.fam.Client)
-	if app != nil && app.Level == AccountLevel && c.fam.GrantType == "authorization_code" {
-		return s.st.grantOf(c.fam.Client, c.fam.Account).Sites
+	return s.st.withoutRemoved(c.fam.Account, s.granted(c.fam))
+}
+
+// granted returns the sites that a family was granted and that still have the app.
+func (s *Sim) granted(f *family) []string {
+	app := s.app(f.Client)
+	if app != nil && app.Level == AccountLevel && f.GrantType == "authorization_code" {
+		return s.st.grantOf(f.Client, f.Account).Sites
 	}
-	return c.fam.Sites
+	return f.Sites
 }
 
 // resource is an element of accessible-resources.
@@ -116,7 +123,7 @@ func (s *Sim) resources(_ *http.Request, c caller) answer {
 			continue
 		}
 		for _, p := range site.Products {
-			scopes := slices.DeleteFunc(slices.Clone(c.fam.Scopes), func(sc string) bool { return !slices.Contains(products([]string{sc}), p) })
+			scopes := slices.DeleteFunc(slices.Clone(c.scopes), func(sc string) bool { return !slices.Contains(products([]string{sc}), p) })
 			if len(scopes) > 0 {
 				list = append(list, resource{site.CloudID, site.URL, site.Name, scopes, site.URL + "/avatars/240/site.png"})
 			}
@@ -131,7 +138,7 @@ func (s *Sim) resources(_ *http.Request, c caller) answer {
 
 // me describes the account.
 func (s *Sim) me(_ *http.Request, c caller) answer {
-	if !slices.Contains(c.fam.Scopes, "read:me") {
+	if !slices.Contains(c.scopes, "read:me") {
 		return scopeMismatch()
 	}
 	return jsonAnswer(http.StatusOK, map[string]any{
@@ -149,7 +156,7 @@ func scopeMismatch() answer {
 // product wraps a stub of a product's API: scope and site must fit.
 func (s *Sim) product(p string, inner func(c caller, site *Site) answer) func(*http.Request, caller) answer {
 	return func(r *http.Request, c caller) answer {
-		if !slices.Contains(products(c.fam.Scopes), p) {
+		if !slices.Contains(products(c.scopes), p) {
 			return scopeMismatch()
 		}
 		site := s.site(r.PathValue("cloudid"))

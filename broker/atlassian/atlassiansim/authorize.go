@@ -76,21 +76,27 @@ func products(scopes []string) (list []string) {
 	return slices.Compact(list)
 }
 
-// sitesOf returns the cloud ids that an account may use.
+// sitesOf returns the cloud ids that an account may use. The caller holds the mutex.
 func (s *Sim) sitesOf(a *Account) (ids []string) {
 	if len(a.Sites) > 0 {
 		ids = slices.Clone(a.Sites)
 		slices.SortFunc(ids, func(a, b string) int { return s.sites[a].at - s.sites[b].at })
-		return slices.Compact(ids)
+		return s.st.withoutRemoved(a.ID, slices.Compact(ids))
 	}
 	for _, x := range s.cfg.Sites {
 		ids = append(ids, x.CloudID)
 	}
-	return ids
+	return s.st.withoutRemoved(a.ID, ids)
 }
 
-// choices are the account's sites that have every product the scopes mean.
+// choices are the account's sites that have every product the scopes mean;
+// none if it is deactivated.
 func (s *Sim) choices(a *Account, scopes []string) (sites []Site) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.st.person(a.ID).Deactivated {
+		return nil
+	}
 	for _, id := range s.sitesOf(a) {
 		x := s.site(id)
 		if !slices.ContainsFunc(products(scopes), func(p string) bool { return !slices.Contains(x.Products, p) }) {
@@ -213,9 +219,9 @@ func (s *Sim) accept(w http.ResponseWriter, r *http.Request, a authorization, ac
 func (s *Sim) grantCode(a authorization, account, site string) (text string, err error) {
 	err = s.change(func() error {
 		now, client := s.now(), a.app.ClientID
-		s.consented(client, account, site)
+		scopes := s.consented(&a.app, account, site, a.scopes)
 		c := &code{
-			ID: s.st.number("code"), Client: client, Account: account, Site: site, Scopes: a.scopes,
+			ID: s.st.number("code"), Client: client, Account: account, Site: site, Scopes: scopes,
 			RedirectURI: a.app.CallbackURL, ExpiresAt: now.Add(seconds(s.behaviour.CodeTTLSeconds)),
 			Challenge: a.query.Get("code_challenge"), Method: a.query.Get("code_challenge_method"),
 		}
@@ -226,15 +232,6 @@ func (s *Sim) grantCode(a authorization, account, site string) (text string, err
 		return nil
 	})
 	return text, err
-}
-
-// consented updates the account's one grant to the app. Other models of a
-// second consent belong here; the present one leaves earlier families alone.
-func (s *Sim) consented(client, account, site string) {
-	g := s.st.grantOf(client, account)
-	if !slices.Contains(g.Sites, site) {
-		g.Sites = append(g.Sites, site)
-	}
 }
 
 // errorPage sends the browser to the provider's own error page.

@@ -52,9 +52,29 @@ type Behaviour struct {
 	TokenBytes int `json:"token_bytes"`
 	// CodeBytes is the exact length of authorization codes, 256 to 8192.
 	CodeBytes int `json:"code_bytes"`
-	// SecondConsent of the same client and account: "independent" (the families
-	// do not touch each other).
+	// SecondConsent of the same account and client (and site, for a
+	// resource-level app): "independent" (the families do not touch each other),
+	// "ends_first" (the consent ends the earlier families) or "refresh_ends_other"
+	// (each exchange of one family ends the others).
 	SecondConsent string `json:"second_consent"`
+	// ConsentScopes says what the scopes of a second consent do to the earlier
+	// families: "leave" (nothing), "override" (they get the new scopes and lose
+	// their own) or "unite" (all get the union, the new family too). It shows from the
+	// next exchange on; access tokens keep the scopes they were made with.
+	ConsentScopes string `json:"consent_scopes"`
+	// Uninstall of an app on a site "ends" every family that reaches the site,
+	// or "removes_site": a family ends with its last one.
+	Uninstall string `json:"uninstall"`
+	// PasswordChange makes refresh tokens refused "until_back" (until the
+	// password is changed back) or ends the families "for_good".
+	PasswordChange string `json:"password_change"`
+	// Deactivated is the answer to the refresh tokens of a deactivated account:
+	// "refusal" (that of Refusal), "access_denied" (a 403 that says so) or "bare" (a
+	// 403 that is not JSON).
+	Deactivated string `json:"deactivated"`
+	// RefreshTokenCap is how many live refresh tokens an account has, over all
+	// apps; one more silently drops the oldest. 0: no cap. Auth0's is 200.
+	RefreshTokenCap int `json:"refresh_token_cap"`
 }
 
 // DefaultBehaviour returns Atlassian Cloud as documented in 2026, and where
@@ -79,6 +99,11 @@ func DefaultBehaviour() Behaviour {
 		TokenBytes:         2048,
 		CodeBytes:          1024,
 		SecondConsent:      "independent",
+		ConsentScopes:      "leave",
+		Uninstall:          "ends",
+		PasswordChange:     "until_back",
+		Deactivated:        "refusal",
+		RefreshTokenCap:    0,
 	}
 }
 
@@ -116,6 +141,11 @@ func (b Behaviour) validate() error {
 	oneOf("resources", b.Resources, "shuffled", "duplicated", "empty", "error")
 	within("token_bytes", b.TokenBytes, minTokenBytes, maxTokenBytes)
 	within("code_bytes", b.CodeBytes, minTokenBytes, 8192)
-	oneOf("second_consent", b.SecondConsent, "independent")
+	oneOf("second_consent", b.SecondConsent, "independent", "ends_first", "refresh_ends_other")
+	oneOf("consent_scopes", b.ConsentScopes, "leave", "override", "unite")
+	oneOf("uninstall", b.Uninstall, "ends", "removes_site")
+	oneOf("password_change", b.PasswordChange, "until_back", "for_good")
+	oneOf("deactivated", b.Deactivated, "refusal", "access_denied", "bare")
+	within("refresh_token_cap", b.RefreshTokenCap, 0, 1_000_000)
 	return errors.Join(errs...)
 }

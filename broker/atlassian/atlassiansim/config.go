@@ -192,13 +192,8 @@ func (c Config) appProblems(a App) (errs []error) {
 	if u, err := url.Parse(a.CallbackURL); err != nil || !u.IsAbs() || u.Host == "" || u.Fragment != "" {
 		bad("callback URL %q: want an absolute URL without a fragment", a.CallbackURL)
 	}
-	if len(a.Scopes) == 0 {
-		bad("scopes: none given")
-	}
-	for _, sc := range a.Scopes {
-		if sc == "" || strings.ContainsAny(sc, " \t\n") {
-			bad("scope %q: want one scope without spaces", sc)
-		}
+	if err := checkScopes(a.Scopes); err != nil {
+		bad("%w", err)
 	}
 	if a.Level != AccountLevel && a.Level != ResourceLevel {
 		bad("level %q: want %q or %q", a.Level, AccountLevel, ResourceLevel)
@@ -214,6 +209,19 @@ func checkSecrets(secrets []secret.String) error {
 		return errors.New("secrets: want at least one, and none of them empty")
 	}
 	return nil
+}
+
+func checkScopes(scopes []string) error {
+	if len(scopes) == 0 {
+		return errors.New("scopes: none given")
+	}
+	var errs []error
+	for _, sc := range scopes {
+		if sc == "" || strings.ContainsAny(sc, " \t\n") {
+			errs = append(errs, fmt.Errorf("scope %q: want one scope without spaces", sc))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (c Config) dataProblems() (errs []error) {

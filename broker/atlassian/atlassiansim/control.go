@@ -35,7 +35,7 @@ func (s *Sim) controlRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("DELETE /_sim/faults/{id}", control(s.controlRemoveFault))
 	mux.HandleFunc("PATCH /_sim/behaviour", control(s.controlBehaviour))
 	mux.HandleFunc("PUT /_sim/apps/{client}/secrets", control(s.controlSecrets))
-	mux.HandleFunc("POST /_sim/accounts/{account}/revoke", control(s.controlRevoke))
+	s.peopleRoutes(mux)
 }
 
 // control turns a function into a handler. An error is the caller's mistake.
@@ -192,20 +192,4 @@ func (s *Sim) controlSecrets(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return s.appInfos(), nil
-}
-
-func (s *Sim) controlRevoke(r *http.Request) (any, error) {
-	var in struct {
-		ClientID string `json:"client_id"`
-	}
-	if r.ContentLength != 0 {
-		if err := readJSON(r, &in); err != nil {
-			return nil, err
-		}
-	}
-	n, err := s.RevokeAccess(r.PathValue("account"), in.ClientID)
-	if err != nil {
-		return nil, err
-	}
-	return map[string]int{"ended": n}, nil
 }

@@ -12,6 +12,13 @@ const (
 	EndAbsolute    = "absolute"     // too long after the consent
 	EndRevoked     = "revoked"      // by the app, at /oauth/revoke
 	EndUserRevoked = "user_revoked" // by the person, on "Connected apps"
+
+	EndSecondConsent = "second_consent" // a later consent of that account and app
+	EndOtherRefresh  = "other_refresh"  // an exchange of another family of that account and app
+	EndUninstalled   = "uninstalled"    // an admin uninstalled the app on a site
+	EndPassword      = "password"       // the person's password was changed
+	EndDeactivated   = "deactivated"    // the account was deactivated
+	EndCap           = "cap"            // its refresh token was the oldest above the account's cap
 )
 
 // What came of an exchange.
@@ -71,6 +78,8 @@ type FamilyEntry struct {
 	// EndedAt is zero and EndedWhy empty while the family lives.
 	EndedAt  time.Time `json:"ended_at,omitzero"`
 	EndedWhy string    `json:"ended_why,omitempty"`
+	// PasswordChanged: every refresh is refused until the password is changed back.
+	PasswordChanged bool `json:"password_changed,omitempty"`
 	// Exchanges, oldest first; see Config.KeepExchanges.
 	Exchanges []Exchange `json:"exchanges"`
 	// Counts of all exchanges of the family.
@@ -141,7 +150,8 @@ func (s *Sim) entry(now time.Time, f *family) FamilyEntry {
 	e := FamilyEntry{
 		ID: f.ID, GrantType: f.GrantType, ClientID: f.Client, AccountID: f.Account, Sites: slices.Clone(f.Sites),
 		Scopes: slices.Clone(f.Scopes), ConsentedAt: f.ConsentedAt, EndedAt: f.EndedAt, EndedWhy: f.EndedWhy,
-		Exchanges: newest(slices.Clone(f.Exchanges), s.cfg.KeepExchanges), Counts: f.Counts,
+		PasswordChanged: f.PasswordChanged,
+		Exchanges:       newest(slices.Clone(f.Exchanges), s.cfg.KeepExchanges), Counts: f.Counts,
 		LiveRefresh: []string{}, LiveAccess: []string{}, Stranded: s.stranded(now, f),
 	}
 	for _, t := range f.unspent {
@@ -192,8 +202,9 @@ func (l Ledger) OldReuses() []Exchange {
 	return l.exchanges(func(e Exchange) bool { return e.Superseded })
 }
 
-// LostFamilies returns the families that no person and no app ended: ended by a
-// reuse or a lifetime limit, or stranded.
+// LostFamilies returns the families that a client lost: ended by a reuse or a
+// lifetime limit, or stranded. Those that a person, an app or the provider's own rules
+// for consents and caps ended are not lost.
 func (l Ledger) LostFamilies() (lost []FamilyEntry) {
 	for _, f := range l.Families {
 		if f.Stranded || slices.Contains([]string{EndReuse, EndIdle, EndAbsolute}, f.EndedWhy) {

@@ -36,8 +36,9 @@ func (x *exchanging) byRefreshToken(app *App) answer {
 	x.fam.lapse(x.now, &s.behaviour)
 	if !x.accepts() {
 		x.rec.Outcome = OutcomeRefused
-		return refusal(&s.behaviour)
+		return familyRefusal(&s.behaviour, x.fam)
 	}
+	x.endOthers()
 	return x.issue(x.sent, true)
 }
 
@@ -56,7 +57,10 @@ func (x *exchanging) noteReuse(t *refreshToken) {
 // on a reuse that the provider takes for a theft.
 func (x *exchanging) accepts() bool {
 	s, f := x.sim, x.fam
-	if !f.EndedAt.IsZero() || x.sent != nil && x.sent.DeadWhy != "" {
+	if !f.EndedAt.IsZero() || f.PasswordChanged {
+		return false
+	}
+	if x.sent != nil && (x.sent.DeadWhy != "" || x.now.Before(x.sent.KnownAt)) {
 		return false
 	}
 	if x.rec.Reuse == "" {
@@ -97,6 +101,7 @@ func (x *exchanging) successor(parent *refreshToken, at *accessToken, size int) 
 	x.fam.Refresh, s.st.refresh[t.Hash] = append(x.fam.Refresh, t), t
 	x.fam.unspent = append(x.fam.unspent, t)
 	x.rec.NewRefresh, x.made = t.ID, t
+	x.enforceCap()
 	return text
 }
 

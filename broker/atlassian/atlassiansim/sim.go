@@ -164,33 +164,6 @@ func (s *Sim) SetSecrets(clientID string, secrets ...secret.String) error {
 	return nil
 }
 
-// RevokeAccess is what a person does on the "Connected apps" page: it ends
-// every family of that account and client, their access tokens and the codes
-// not redeemed yet. An empty client id means every app. It returns how many families it ended.
-func (s *Sim) RevokeAccess(accountID, clientID string) (ended int, err error) {
-	err = s.change(func() error {
-		if s.account(accountID) == nil {
-			return fmt.Errorf("account %q: %w", accountID, errNotFound)
-		}
-		now := s.now()
-		meant := func(account, client string) bool {
-			return account == accountID && (clientID == "" || client == clientID)
-		}
-		ended = s.endFamilies(now, EndUserRevoked, func(f *family) bool { return meant(f.Account, f.Client) })
-		for _, f := range s.st.Families {
-			if meant(f.Account, f.Client) {
-				f.endAccess(now)
-			}
-		}
-		for _, c := range s.st.Codes {
-			c.Used = c.Used || meant(c.Account, c.Client)
-		}
-		s.st.dropGrants(func(g *grant) bool { return meant(g.Account, g.Client) })
-		return nil
-	})
-	return ended, err
-}
-
 var errNotFound = errors.New("not found")
 
 // change runs do under the mutex and saves the state if it succeeds.

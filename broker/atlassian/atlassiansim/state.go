@@ -22,6 +22,8 @@ type state struct {
 	Strays   []Exchange `json:"strays"`
 	// Key marks the tokens made here, so that forgotten ones are recognized.
 	Key []byte `json:"key"`
+	// People are the accounts that something was done to.
+	People map[string]*person `json:"people,omitempty"`
 
 	index      // rebuilt when a file is read
 	straysTrim int
@@ -65,7 +67,9 @@ type family struct {
 	Refresh      []*refreshToken `json:"refresh"`
 	Access       []*accessToken  `json:"access"`
 	Exchanges    []Exchange      `json:"exchanges"`
-	Counts       Counts          `json:"counts"`
+	// PasswordChanged: refused until it is changed back.
+	PasswordChanged bool   `json:"password_changed,omitempty"`
+	Counts          Counts `json:"counts"`
 
 	// unspent are the refresh tokens neither spent nor dead, oldest first.
 	unspent []*refreshToken
@@ -80,8 +84,10 @@ type refreshToken struct {
 	IssuedAt time.Time `json:"issued_at"`
 	// SpentAt is the first exchange: from it the leeway counts.
 	SpentAt time.Time `json:"spent_at,omitzero"`
-	// DeadWhy is set on a token that was overtaken by a newer sibling.
+	// DeadWhy is set on a token that was overtaken by a newer sibling or dropped by the cap.
 	DeadWhy string `json:"dead_why,omitempty"`
+	// KnownAt is when the provider's servers begin to know the token; zero: at once.
+	KnownAt time.Time `json:"known_at,omitzero"`
 	// Companion is the id of the newest access token that came with this one.
 	Companion string `json:"companion"`
 	Delivered bool   `json:"delivered"`
@@ -98,6 +104,10 @@ type accessToken struct {
 	Hash      string    `json:"hash"`
 	IssuedAt  time.Time `json:"issued_at"`
 	ExpiresAt time.Time `json:"expires_at"`
+	// KnownAt as in refreshToken.
+	KnownAt time.Time `json:"known_at,omitzero"`
+	// Scopes are nil while they are the family's.
+	Scopes []string `json:"scopes,omitempty"`
 
 	family *family
 }

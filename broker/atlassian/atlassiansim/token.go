@@ -142,6 +142,20 @@ func refusal(b *Behaviour) answer {
 	return oauthAnswer(http.StatusForbidden, "unauthorized_client", "refresh_token is invalid")
 }
 
+// familyRefusal is the answer to a refresh token of a family that refuses it.
+func familyRefusal(b *Behaviour, f *family) answer {
+	switch {
+	case f.EndedWhy == EndPassword || f.EndedWhy == "" && f.PasswordChanged:
+		return oauthAnswer(http.StatusForbidden, "invalid_grant", "Unknown or invalid refresh token.")
+	case f.EndedWhy == EndDeactivated && b.Deactivated == "access_denied":
+		return oauthAnswer(http.StatusForbidden, "access_denied", "User account is deactivated")
+	case f.EndedWhy == EndDeactivated && b.Deactivated == "bare":
+		return textAnswer(http.StatusForbidden, "Forbidden\n")
+	default:
+		return refusal(b)
+	}
+}
+
 // badClient is the answer to a wrong client id or secret.
 func badClient(b *Behaviour) answer {
 	switch b.BadClient {
