@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // tokenAnswer is the body of a successful exchange. A nil ExpiresIn is left out.
@@ -90,6 +91,7 @@ func (x *exchanging) issue(parent *refreshToken, offline bool) answer {
 	ans.AccessToken = s.st.mint(label{at.ID, "access", x.fam.ID}, size)
 	at.Hash = hash(ans.AccessToken)
 	x.fam.Access, s.st.access[at.Hash] = append(x.fam.Access, at), at
+	at.KnownAt = x.fault.knownAt(x.now)
 	x.fam.LastExchange = x.now
 	x.rec.NewAccess = at.ID
 
@@ -109,6 +111,14 @@ func (x *exchanging) issue(parent *refreshToken, offline bool) answer {
 	}
 	s.forget(x.fam, x.now)
 	return jsonAnswer(http.StatusOK, ans)
+}
+
+// knownAt is when tokens made now begin to be known; zero: at once.
+func (f *Fault) knownAt(now time.Time) time.Time {
+	if f.kind() != FaultUnknownAtFirst {
+		return time.Time{}
+	}
+	return now.Add(time.Duration(f.UnknownMillis) * time.Millisecond)
 }
 
 // expiresIn returns the true life in seconds of the access token and what the

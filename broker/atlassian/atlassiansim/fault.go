@@ -54,6 +54,10 @@ const (
 	FaultTokenBytes FaultKind = "token_bytes"
 	// FaultExpiresIn changes expires_in as ExpiresIn says.
 	FaultExpiresIn FaultKind = "expires_in"
+	// FaultUnknownAtFirst makes the new tokens unknown for UnknownMillis of the
+	// simulator's clock: the refresh token is refused and ends nothing, the access
+	// token answers 401.
+	FaultUnknownAtFirst FaultKind = "unknown_at_first"
 )
 
 // The endpoints that a fault can be for.
@@ -82,9 +86,25 @@ type Fault struct {
 	// Family and Token are the ledger's ids, of the family and of the refresh token sent.
 	Family string `json:"family,omitempty"`
 	Token  string `json:"token,omitempty"`
+	// FamilyPercent of the families are matched, 1 to 99, chosen by the
+	// configured seed and the fault's id; 0 and 100: all, and requests of no family too.
+	FamilyPercent int `json:"family_percent,omitempty"`
+	// AfterSeconds of the simulator's clock after arming the fault begins, and
+	// ForSeconds later (0: never) it disarms itself.
+	AfterSeconds int `json:"after_seconds,omitempty"`
+	ForSeconds   int `json:"for_seconds,omitempty"`
 	// Percent of the matching requests that are hit, 1 to 99, by the
 	// configured seed; 0 and 100: each one.
 	Percent int `json:"percent,omitempty"`
+	// RateSlope makes a brown-out: of the matching requests so many percent are
+	// hit for each request per second above RateOver, up to Percent. The rate is that
+	// of the matching requests, hit or not, in the last second of the simulator's clock
+	// (by tenths). 0: no brown-out.
+	RateSlope float64 `json:"rate_slope,omitempty"`
+	RateOver  int     `json:"rate_over,omitempty"`
+	// PerFamily is how often one family is hit at most; 0: no limit. Requests
+	// of no family count as one family.
+	PerFamily int `json:"per_family,omitempty"`
 	// Skip lets so many matching requests pass first.
 	Skip int `json:"skip,omitempty"`
 	// Count of requests that are hit before the fault disarms itself; 0: no end.
@@ -110,6 +130,8 @@ type Fault struct {
 	// ExpiresIn of expires_in: "missing", "string" (the true value in quotes),
 	// "negative" (-1), or a number of seconds, which the token then really lives.
 	ExpiresIn string `json:"expires_in,omitempty"`
+	// UnknownMillis of unknown_at_first, 1 to 15 minutes.
+	UnknownMillis int `json:"unknown_ms,omitempty"`
 	// Fired counts the requests hit so far; ignored when arming.
 	Fired int `json:"fired"`
 }
@@ -118,7 +140,7 @@ const maxDelay = 15 * time.Minute
 
 var (
 	// tokenKinds change what a token answer says.
-	tokenKinds = []FaultKind{FaultNoRefreshToken, FaultSameRefreshToken, FaultTokenBytes, FaultExpiresIn}
+	tokenKinds = []FaultKind{FaultNoRefreshToken, FaultSameRefreshToken, FaultTokenBytes, FaultExpiresIn, FaultUnknownAtFirst}
 	kinds      = append([]FaultKind{
 		FaultDropBeforeAnswer, FaultDropAfterHeaders, FaultDropMidBody, FaultDelayAnswer, FaultDelayRequest,
 		FaultHang, FaultGzipUnlabelled, FaultGzipMislabelled, FaultTruncatedJSON, FaultHTML, FaultStatus,
@@ -139,9 +161,7 @@ func (f Fault) validate() error {
 	if f.endpoint() != EndpointToken && slices.Contains(tokenKinds, f.Kind) {
 		bad("kind %q is for the token endpoint only", f.Kind)
 	}
-	if f.Percent < 0 || f.Percent > 100 || f.Skip < 0 || f.Count < 0 {
-		bad("percent, skip and count: want 0 to 100, and no negative number")
-	}
+	errs = append(errs, f.matchProblems()...)
 	if d := time.Duration(f.DelayMillis) * time.Millisecond; d < 0 || d > maxDelay {
 		bad("delay_ms %d: want 0 to %d", f.DelayMillis, maxDelay.Milliseconds())
 	}
@@ -158,6 +178,21 @@ func (f Fault) validate() error {
 	return errors.Join(errs...)
 }
 
+// matchProblems are those of what the fault hits.
+func (f Fault) matchProblems() (errs []error) {
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if f.Percent < 0 || f.Percent > 100 || f.FamilyPercent < 0 || f.FamilyPercent > 100 {
+		bad("percent %d, family_percent %d: want 0 to 100", f.Percent, f.FamilyPercent)
+	}
+	if f.Skip < 0 || f.Count < 0 || f.PerFamily < 0 || f.AfterSeconds < 0 || f.ForSeconds < 0 {
+		bad("skip, count, per_family, after_seconds and for_seconds: want no negative number")
+	}
+	if f.RateSlope < 0 || f.RateOver < 0 || f.RateOver > 0 && f.RateSlope == 0 {
+		bad("rate_over %d, rate_slope %v: want no negative number, and a slope if there is a rate", f.RateOver, f.RateSlope)
+	}
+	return errs
+}
+
 func (f Fault) parameterProblems() (errs []error) {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if f.Kind == FaultOAuthError && f.Error == "" {
@@ -168,6 +203,9 @@ func (f Fault) parameterProblems() (errs []error) {
 	}
 	if f.Kind == FaultTokenBytes && (f.TokenBytes < minTokenBytes || f.TokenBytes > maxTokenBytes) {
 		bad("token_bytes %d: want %d to %d", f.TokenBytes, minTokenBytes, maxTokenBytes)
+	}
+	if n := int(maxDelay.Milliseconds()); f.Kind == FaultUnknownAtFirst && (f.UnknownMillis < 1 || f.UnknownMillis > n) {
+		bad("unknown_ms %d: want 1 to %d", f.UnknownMillis, n)
 	}
 	if n, err := strconv.Atoi(f.ExpiresIn); f.Kind == FaultExpiresIn && (err != nil || n < 0) &&
 		!slices.Contains([]string{"missing", "string", "negative"}, f.ExpiresIn) {

@@ -84,7 +84,7 @@ func (x *exchanging) accepts() bool {
 // first) and spends parent. A reuse inside the leeway makes a sibling.
 func (x *exchanging) successor(parent *refreshToken, at *accessToken, size int) string {
 	s := x.sim
-	t := &refreshToken{ID: s.st.number("refresh"), IssuedAt: x.now, Companion: at.ID, Delivered: x.fault.delivers(), family: x.fam, companion: at}
+	t := &refreshToken{ID: s.st.number("refresh"), IssuedAt: x.now, KnownAt: at.KnownAt, Companion: at.ID, Delivered: x.fault.delivers(), family: x.fam, companion: at}
 	if parent != nil {
 		t.Parent, t.parent = parent.ID, parent
 		parent.spend(x.now)
