@@ -37,7 +37,7 @@ copy spends the same refresh tokens again, which ends their families.`,
 			}
 			sum, err := backup(cmd.Context(), place, out)
 			if err != nil {
-				return err
+				return node.Input(err)
 			}
 			_, err = fmt.Fprintf(io.out, "%s: store %s, %d records, %d journal entries\n", out, sum.StoreID, sum.Records, sum.Entries)
 			return err
@@ -54,7 +54,8 @@ func storeOf(c *config.Config, io streams) (storage.Config, error) {
 	if err != nil {
 		return storage.Config{}, err
 	}
-	return node.StoreConfig(c, log)
+	place, err := node.StoreConfig(c, log)
+	return place, node.Input(err)
 }
 
 // backup writes beside the new file and gives it its name once all is durable:
@@ -62,6 +63,9 @@ func storeOf(c *config.Config, io streams) (storage.Config, error) {
 func backup(ctx context.Context, place storage.Config, out string) (sum storage.BackupSummary, err error) {
 	if _, err := os.Lstat(out); err == nil {
 		return sum, usagef("%s exists, and a backup never replaces anything; give another --out", out)
+	}
+	if err := directory(filepath.Dir(out), "--out"); err != nil {
+		return sum, err
 	}
 	f, err := os.CreateTemp(filepath.Dir(out), filepath.Base(out)+".writing-*") // mode 0600
 	if err != nil {
@@ -133,8 +137,11 @@ func restore(ctx context.Context, io streams, c *config.Config, in string, adopt
 		return err
 	}
 	sum, err := storage.Restore(ctx, place, bufio.NewReader(f), adopt)
+	if errors.Is(err, storage.ErrCorrupt) {
+		return usageError{err} // it speaks of the backup: there is no store yet
+	}
 	if err != nil {
-		return err
+		return node.Input(err)
 	}
 	_, err = fmt.Fprintf(io.out, "%s: store %s, %d records, %d journal entries\n", place.Dir, sum.StoreID, sum.Records, sum.Entries)
 	return err

@@ -26,10 +26,11 @@ A grant is named by its address, tenant/subject/product[/name], or its id.
 
 Exit codes:
   0  done
-  1  something broke that should not have: an internal error
-  2  wrong use: command line, configuration file or request
+  1  something broke that should not have: an internal error, a damaged store
+  2  wrong use: command line, configuration, request, or a file that they name
   3  refused: not allowed, not found, revoked, a consent is required, not confirmed
-  4  unavailable: nothing is wrong with the request, try again later`
+  4  unavailable: nothing is wrong with the request; a broker or provider does not
+     answer, or a port or store is in use: try again later`
 
 // streams are where a verb reads and writes.
 type streams struct {
@@ -37,18 +38,7 @@ type streams struct {
 	out, err io.Writer
 }
 
-// usageError is wrong use that was found while a verb ran.
-type usageError struct{ error }
-
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
-
-// exitError ends the program with a code; its message may be empty.
-type exitError struct {
-	code    int
-	message string
-}
-
-func (e exitError) Error() string { return e.message }
 
 // ranError marks an error that came out of a verb, so that all others are
 // known to come from cobra: wrong use.
@@ -74,14 +64,7 @@ func report(cmd *cobra.Command, err error, w io.Writer) int {
 		_, _ = fmt.Fprintf(w, "holdfast: %v\n  see: %s --help\n", err, cmd.CommandPath()) // nobody is left to tell
 		return client.ExitUsage
 	}
-	code, message := client.ExitInternal, ran.Error()
-	if exit, ok := errors.AsType[exitError](err); ok {
-		code, message = exit.code, exit.message
-	} else if _, ok := errors.AsType[usageError](err); ok {
-		code = client.ExitUsage
-	} else if failure, ok := client.Explain(ran.error); ok {
-		code, message = failure.ExitCode(), failure.String()
-	}
+	code, message := outcome(ran.error)
 	if message != "" {
 		_, _ = fmt.Fprintf(w, "holdfast: %s\n", message) // nobody is left to tell
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/holdfast-io/holdfast/broker/atlassian/atlassiansim"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/devmode"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/node"
 	"github.com/holdfast-io/holdfast/secret"
 )
 
@@ -56,9 +57,9 @@ func newSim(io streams) *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			lis, err := new(net.ListenConfig).Listen(cmd.Context(), "tcp", listen)
+			lis, err := node.Listen(cmd.Context(), "the simulator", "--listen", listen)
 			if err != nil {
-				return fmt.Errorf("listening on %s: %w; choose another --listen", listen, err)
+				return err
 			}
 			if tcp, ok := lis.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
 				log.Warn("the control API is open to whoever reaches this address", "listen", lis.Addr().String())

@@ -79,8 +79,11 @@ func Run(ctx context.Context, o Options) error {
 func start(ctx context.Context, o Options, stack *lifecycle.Stack) error {
 	ctx, cancel := context.WithTimeout(ctx, startBound)
 	defer cancel()
+	if err := o.ports(); err != nil {
+		return node.Input(err)
+	}
 	if err := prepare(o.Dir, o); err != nil {
-		return err
+		return node.Input(err)
 	}
 	a, err := choose(o)
 	if err != nil {
@@ -91,7 +94,7 @@ func start(ctx context.Context, o Options, stack *lifecycle.Stack) error {
 	}
 	text, c, err := makeConfig(o.Dir, a)
 	if err != nil {
-		return err
+		return node.Input(err)
 	}
 	n, err := node.Start(ctx, node.Options{Config: c, Version: o.Version, Log: o.Log})
 	if err != nil {
@@ -119,6 +122,19 @@ func start(ctx context.Context, o Options, stack *lifecycle.Stack) error {
 		return err
 	}
 	return banner(o, a, found)
+}
+
+// ports reports the first port that is none.
+func (o Options) ports() error {
+	for _, p := range []struct {
+		flag string
+		port int
+	}{{"--grpc-port", o.GRPCPort}, {"--http-port", o.HTTPPort}, {"--metrics-port", o.MetricsPort}, {"--sim-port", o.SimPort}} {
+		if p.port < 0 || p.port > 65535 {
+			return fmt.Errorf("%s %d: want a port from 1 to 65535, or 0 for any free one", p.flag, p.port)
+		}
+	}
+	return nil
 }
 
 // choose fixes all addresses but the simulator's.
@@ -164,9 +180,9 @@ func serveSim(ctx context.Context, o Options, a *addresses, stack *lifecycle.Sta
 		return fmt.Errorf("making the simulator: %w", err)
 	}
 	addr := net.JoinHostPort(host, strconv.Itoa(o.SimPort))
-	lis, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	lis, err := node.Listen(ctx, "the simulator", "--sim-port", addr)
 	if err != nil {
-		return fmt.Errorf("listening for the simulator on %s: %w; end what uses the port, or choose another with --sim-port", addr, err)
+		return err
 	}
 	a.Sim = "http://" + lis.Addr().String()
 	run, end := context.WithCancel(context.Background())
@@ -178,7 +194,7 @@ func serveSim(ctx context.Context, o Options, a *addresses, stack *lifecycle.Sta
 // hint says which flag of dev mode sets an address that is taken.
 func hint(err error) error {
 	flags := map[string]string{"grpc.listen": "--grpc-port", "http.listen": "--http-port", "metrics.listen": "--metrics-port"}
-	if taken, ok := errors.AsType[*node.ListenError](err); ok {
+	if taken, ok := errors.AsType[*node.ListenError](err); ok && flags[taken.Key] != "" {
 		return fmt.Errorf("%w, here by %s", err, flags[taken.Key])
 	}
 	return err

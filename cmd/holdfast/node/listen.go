@@ -22,9 +22,9 @@ func (n *Node) listen(ctx context.Context) error {
 		{"the connect page", "http.listen", c.HTTP.Listen, &n.listens.http},
 		{"metrics", "metrics.listen", c.Metrics.Listen, &n.listens.metrics},
 	} {
-		lis, err := new(net.ListenConfig).Listen(ctx, "tcp", l.addr)
+		lis, err := Listen(ctx, l.name, l.key, l.addr)
 		if err != nil {
-			return &ListenError{Key: l.key, Addr: l.addr, what: l.name, cause: err}
+			return err
 		}
 		*l.into = lis
 		n.stack.Push(l.name+" listener", smallGrace, func(context.Context) error {
@@ -36,6 +36,16 @@ func (n *Node) listen(ctx context.Context) error {
 		})
 	}
 	return plainOnLoopbackOnly(c.PublicURL, n.listens.http.Addr())
+}
+
+// Listen opens a TCP listener. what is said to people; key is the key of the
+// configuration, or the flag, that sets addr. An error is a *ListenError.
+func Listen(ctx context.Context, what, key, addr string) (net.Listener, error) {
+	lis, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, &ListenError{Key: key, Addr: addr, what: what, cause: err}
+	}
+	return lis, nil
 }
 
 // plainOnLoopbackOnly is the last line against a connect page in the clear on
@@ -53,18 +63,21 @@ func plainOnLoopbackOnly(public string, at net.Addr) error {
 
 // ListenError is a listener that could not be opened.
 type ListenError struct {
-	// Key of the configuration, e.g. "grpc.listen", and its value.
+	// Key of the configuration, e.g. "grpc.listen", or flag, and its value.
 	Key, Addr string
 	what      string
 	cause     error
 }
 
 func (e *ListenError) Error() string {
-	if errors.Is(e.cause, syscall.EADDRINUSE) {
+	if e.Taken() {
 		return fmt.Sprintf("listening for %s: %s is taken by another program, perhaps another holdfast; end that one or choose another %s", e.what, e.Addr, e.Key)
 	}
 	return fmt.Sprintf("listening for %s on %s (%s): %v", e.what, e.Addr, e.Key, e.cause)
 }
+
+// Taken reports whether another program listens there.
+func (e *ListenError) Taken() bool { return errors.Is(e.cause, syscall.EADDRINUSE) }
 
 // Unwrap returns the system's error.
 func (e *ListenError) Unwrap() error { return e.cause }

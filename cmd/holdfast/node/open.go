@@ -25,24 +25,24 @@ func (n *Node) openBroker(ctx context.Context) error {
 	c := n.o.Config
 	log, err := audit.Open(c.Audit.File)
 	if err != nil {
-		return err
+		return Input(err)
 	}
 	n.stack.Push("audit log", smallGrace, func(context.Context) error { return log.Close() })
 	provider, err := NewProvider(&c.Provider)
 	if err != nil {
-		return err
+		return Input(err)
 	}
 	rules, err := policy.New(Rules(c.Callers))
 	if err != nil {
-		return err
+		return Input(err)
 	}
 	apps, err := n.apps()
 	if err != nil {
-		return err
+		return Input(err)
 	}
 	store, err := OpenStore(ctx, c, n.o)
 	if err != nil {
-		return err
+		return Input(err)
 	}
 	n.stack.Push("store", 30*time.Second, func(context.Context) error { return store.Close() })
 	if err := n.quarantine(ctx, store); err != nil {
