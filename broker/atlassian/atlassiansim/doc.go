@@ -38,8 +38,8 @@
 // Bodies are JSON and unknown fields are errors; an error is {"error": "..."}
 // with status 400 or 404.
 //
-// The clock. It runs with the real one; expiries, leeway and limits follow
-// it. Delays of faults follow the real clock only.
+// The clock. It runs with the real one; expiries, leeway, limits, the times
+// and rates of faults, and unknown_ms follow it. Delays of faults follow the real clock only.
 //
 //	curl -s $SIM/_sim/clock
 //	curl -s $SIM/_sim/clock/advance -d '{"by":"11m"}'
@@ -58,26 +58,80 @@
 //	curl -s $SIM/_sim/faults -d '{"kind":"oauth_error","error":"invalid_request","error_description":"Due to multiple concurrent requests, the token could not be refreshed; retry","count":1}'
 //	# rate limit, Retry-After as an HTTP date
 //	curl -s $SIM/_sim/faults -d '{"kind":"rate_limit","retry_after_seconds":30,"retry_after_form":"date","count":1}'
+//	# an answer that comes after 4 minutes, the token spent at once (0 s to 15 min)
+//	curl -s $SIM/_sim/faults -d '{"kind":"delay_answer","delay_ms":240000,"count":1}'
+//	# a wave: from a minute on 30% of the families are refused for 10 minutes, then all is well
+//	curl -s $SIM/_sim/faults -d '{"kind":"refuse","family_percent":30,"after_seconds":60,"for_seconds":600}'
+//	# every family is refused twice, then fine
+//	curl -s $SIM/_sim/faults -d '{"kind":"refuse","per_family":2}'
+//	# a brown-out: above 20 requests/s 2% more fail for each request/s, at most 80%; none rotates
+//	curl -s $SIM/_sim/faults -d '{"kind":"status","status":502,"keep_token":true,"rate_over":20,"rate_slope":2,"percent":80}'
+//	# the same, worse: what fails has rotated
+//	curl -s $SIM/_sim/faults -d '{"kind":"status","status":502,"rate_over":20,"rate_slope":2,"percent":80}'
+//	# a fifth of the new pairs is unknown for the first 1.5 s
+//	curl -s $SIM/_sim/faults -d '{"kind":"unknown_at_first","unknown_ms":1500,"percent":20}'
 //	curl -s $SIM/_sim/faults                       # list, with what fired how often
 //	curl -s -X DELETE $SIM/_sim/faults/fault-1     # disarm one
 //	curl -s -X DELETE $SIM/_sim/faults             # disarm all
 //
-// Switches. See Behaviour for all fields; those not named stay.
+// Switches. See Behaviour for all fields; those not named stay. The values are
+// listed here, the default one first.
 //
 //	curl -s $SIM/_sim/behaviour
-//	curl -s -X PATCH $SIM/_sim/behaviour -d '{"leeway_seconds":0,"refusal":"invalid_grant"}'
+//	S="curl -s -X PATCH $SIM/_sim/behaviour"
+//	$S -d '{"leeway_seconds":0}'                   # 600: how long a spent token may be sent again
+//	$S -d '{"reuse":"any"}'                        # previous, any: which spent tokens that forgives
+//	$S -d '{"siblings":"newest"}'                  # both, newest: who lives of two successors
+//	$S -d '{"late_reuse":"client"}'                # family, client: what a late reuse ends
+//	$S -d '{"access_grace_seconds":-1}'            # 600: life of the old access token after a rotation
+//	$S -d '{"access_ttl_seconds":60}'              # 3600
+//	$S -d '{"code_ttl_seconds":60}'                # 300
+//	$S -d '{"idle_seconds":0}'                     # 90 days
+//	$S -d '{"absolute_seconds":0}'                 # 365 days
+//	$S -d '{"refusal":"invalid_grant"}'            # unauthorized_client, invalid_grant: dialect of the 403
+//	$S -d '{"bad_client":"invalid_client"}'        # access_denied, invalid_client, incorrect_parameters
+//	$S -d '{"expired_access":404}'                 # 401, 403, 404: of the product APIs
+//	$S -d '{"revoke":"absent"}'                    # effective, no_effect, absent: /oauth/revoke
+//	$S -d '{"resources":"duplicated"}'             # shuffled, duplicated, empty, error
+//	$S -d '{"token_bytes":65536}'                  # 2048
+//	$S -d '{"code_bytes":4096}'                    # 1024
+//	$S -d '{"second_consent":"ends_first"}'        # independent, ends_first, refresh_ends_other
+//	$S -d '{"consent_scopes":"override"}'          # leave, override, unite: the earlier families' scopes
+//	$S -d '{"uninstall":"removes_site"}'           # ends, removes_site: families that reach the site
+//	$S -d '{"password_change":"for_good"}'         # until_back, for_good
+//	$S -d '{"deactivated":"bare"}'                 # refusal, access_denied, bare: body of the 403
+//	$S -d '{"refresh_token_cap":200}'              # 0, off: live refresh tokens of an account
+//
+// Whether an app is account-level or resource-level is part of its
+// registration (App.Level): a grant is one account's and app's, of a resource-level app also
+// one site's, and second consents are about one grant.
 //
 // The ledger: per family every exchange and the live tokens. It names tokens
-// by ids (also the jti in a token's payload) and never holds one. See Ledger.
+// by ids (also the jti in a token's payload) and never holds one. See Ledger. In a
+// large simulation set Config.KeepExchanges, and ask for one family or the counts:
 //
 //	curl -s $SIM/_sim/ledger
+//	curl -s $SIM/_sim/families/family-2
+//	curl -s $SIM/_sim/counts
 //
-// Data, rotation of a client secret (both listed ones are valid), and what a
-// person does on the page "Connected apps" (without a body: for all apps):
+// Data, and what a developer does in the console: rotation of a client secret
+// (both listed ones are valid), other scopes (families keep theirs until a new consent):
 //
 //	curl -s $SIM/_sim/apps; curl -s $SIM/_sim/accounts; curl -s $SIM/_sim/sites
 //	curl -s -X PUT $SIM/_sim/apps/$ID/secrets -d '{"secrets":["old","new"]}'
+//	curl -s -X PUT $SIM/_sim/apps/$ID/scopes -d '{"scopes":["read:jira-work","read:me"]}'
+//
+// What people do. Revoking is the page "Connected apps" (without a body: for
+// all apps) and answers {"ended": n}; the others answer {"families": n}, how many they hit:
+//
 //	curl -s $SIM/_sim/accounts/$ACCOUNT/revoke -d "{\"client_id\":\"$ID\"}"
+//	curl -s -X POST $SIM/_sim/accounts/$ACCOUNT/password/change
+//	curl -s -X POST $SIM/_sim/accounts/$ACCOUNT/password/restore
+//	curl -s -X POST $SIM/_sim/accounts/$ACCOUNT/deactivate
+//	curl -s -X POST $SIM/_sim/accounts/$ACCOUNT/reactivate
+//	curl -s $SIM/_sim/accounts/$ACCOUNT/sites/remove -d "{\"site\":\"$CLOUD_ID\"}"
+//	curl -s $SIM/_sim/accounts/$ACCOUNT/sites/add -d "{\"site\":\"$CLOUD_ID\"}"
+//	curl -s $SIM/_sim/apps/$ID/uninstall -d "{\"site\":\"$CLOUD_ID\"}"   # by an admin of the site, for all its users
 //
 // # The way of a refresh token
 //
@@ -100,7 +154,7 @@
 //
 // Under testing/synctest, serve on a Pipe and give its DialContext to the client.
 //
-// The state file keeps families, tokens (as hashes), codes, grants, the ledger and the
-// clock's offset. Faults, switches and secrets changed at run time are not
-// kept: a restart begins with the Config.
+// The state file keeps families, tokens (as hashes), codes, grants, the ledger,
+// what was done to accounts, and the clock's offset. Faults, switches, and an app's
+// secrets and scopes changed at run time are not kept: a restart begins with the Config.
 package atlassiansim

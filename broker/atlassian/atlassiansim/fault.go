@@ -99,7 +99,7 @@ type Fault struct {
 	// RateSlope makes a brown-out: of the matching requests so many percent are
 	// hit for each request per second above RateOver, up to Percent. The rate is that
 	// of the matching requests, hit or not, in the last second of the simulator's clock
-	// (by tenths). 0: no brown-out.
+	// (by tenths); those that an earlier fault took do not count. 0: no brown-out.
 	RateSlope float64 `json:"rate_slope,omitempty"`
 	RateOver  int     `json:"rate_over,omitempty"`
 	// PerFamily is how often one family is hit at most; 0: no limit. Requests
