@@ -94,7 +94,10 @@ func (s *Sim) reach(c caller) []string {
 func (s *Sim) granted(f *family) []string {
 	app := s.app(f.Client)
 	if app != nil && app.Level == AccountLevel && f.GrantType == "authorization_code" {
-		return s.st.grantOf(f.Client, f.Account).Sites
+		if g := s.st.grants[grantKey{f.Client, f.Account}]; g != nil {
+			return g.Sites
+		}
+		return nil // revoked
 	}
 	return f.Sites
 }

@@ -16,7 +16,7 @@ import (
 // BenchmarkMillionExchanges plays 1,000,000 exchanges of 10,000 families, each
 // of an account of its own that refreshes every 55 minutes of the simulator's
 // clock, in one process. Run it with -benchtime=1x; what it reports is per
-// exchange, and the memory held at the end.
+// exchange, the client's part included, and the memory held after half of it and at the end.
 func BenchmarkMillionExchanges(b *testing.B) {
 	const families, exchanges = 10_000, 1_000_000
 	for _, keep := range []int{8, 0} {
@@ -24,10 +24,15 @@ func BenchmarkMillionExchanges(b *testing.B) {
 			for b.Loop() {
 				p := newPlant(b, families, keep)
 				began := time.Now()
+				half := 0.0
 				for n := range exchanges {
+					if n == exchanges/2 {
+						half = p.heapMiB()
+					}
 					p.refresh(n % families)
 				}
 				took := time.Since(began)
+				b.ReportMetric(half, "MiB-at-half")
 				b.ReportMetric(float64(took.Nanoseconds())/exchanges, "ns/exchange")
 				b.ReportMetric(p.heapMiB(), "MiB-held")
 				began = time.Now()
