@@ -64,6 +64,9 @@ func (b *Broker) Revoke(ctx context.Context, caller Caller, id string, a storage
 	c.rec.Detail = reason
 	var result *RevokeResult
 	if err == nil {
+		err = c.intend()
+	}
+	if err == nil {
 		result, err = b.revoke(ctx, &c, id, caller.Name)
 	}
 	if err = c.done(err); err != nil {
@@ -124,6 +127,9 @@ func (b *Broker) Reauth(ctx context.Context, caller Caller, id string, a storage
 	c, id, err := b.enterAdmin(caller, "StartReauth", id, a)
 	var l *ConsentLink
 	if err == nil {
+		err = c.intend()
+	}
+	if err == nil {
 		l, err = b.reauth(ctx, &c, id, caller)
 	}
 	if err = c.done(err); err != nil {
@@ -153,6 +159,9 @@ func (b *Broker) reauth(ctx context.Context, c *call, id string, caller Caller) 
 func (b *Broker) ForceRefresh(ctx context.Context, caller Caller, id string, a storage.Address) (*GrantInfo, error) {
 	c, id, err := b.enterAdmin(caller, "ForceRefresh", id, a)
 	var info *GrantInfo
+	if err == nil {
+		err = c.intend()
+	}
 	if err == nil {
 		info, err = b.forceRefresh(ctx, &c, id)
 	}

@@ -34,7 +34,7 @@ type Broker struct {
 	cancel context.CancelFunc
 }
 
-// New returns a broker over cfg. It starts one goroutine, which Close ends.
+// New returns a broker over cfg. It starts goroutines that Close ends.
 func New(cfg Config) (*Broker, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -54,6 +54,9 @@ func New(cfg Config) (*Broker, error) {
 	if cfg.ConsentTTL == 0 {
 		cfg.ConsentTTL = 15 * time.Minute
 	}
+	if cfg.SweepEvery == 0 {
+		cfg.SweepEvery = defaultSweepEvery
+	}
 	apps, err := newApps(cfg.Apps)
 	if err != nil {
 		return nil, err
@@ -65,6 +68,9 @@ func New(cfg Config) (*Broker, error) {
 	b.started = b.now()
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.work.Go(b.sweep)
+	if cfg.SweepEvery > 0 {
+		b.work.Go(b.sweepDueEvery)
+	}
 	return b, nil
 }
 
@@ -132,6 +138,20 @@ func (b *Broker) begin() bool {
 // leave: bounded on its own, counted by begin, waited for by Close.
 func detach(ctx context.Context, bound time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), bound)
+}
+
+// sweepDueEvery sweeps at once, then every so often.
+func (b *Broker) sweepDueEvery() {
+	tick := time.NewTicker(b.cfg.SweepEvery)
+	defer tick.Stop()
+	for {
+		b.sweepDue(b.ctx)
+		select {
+		case <-b.ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // consentsKept is how long GetConsent answers for a consent after it expired.

@@ -67,6 +67,8 @@ type Config struct {
 	// ConsentTTL from "continue" to the callback; 0 means 15 minutes.
 	ConsentTTL time.Duration
 
+	// SweepEvery is how often due grants are looked for; 0 means 2 s, negative: never.
+	SweepEvery time.Duration
 	// Now is the wall clock; nil means time.Now.
 	Now func() time.Time
 	// Log; nil means slog.Default().

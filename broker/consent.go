@@ -19,6 +19,9 @@ func (b *Broker) StartConsent(ctx context.Context, caller Caller, req ConsentReq
 	c, err := b.enter(caller, "StartConsent", policy.Consent, req.Address)
 	var l *ConsentLink
 	if err == nil {
+		err = c.intend()
+	}
+	if err == nil {
 		l, err = b.startConsent(ctx, caller, req)
 	}
 	if err = c.done(err); err != nil {

@@ -41,9 +41,27 @@ func (b *Broker) enter(caller Caller, method string, action policy.Action, a sto
 	return c, nil
 }
 
+// intend records an act before it is done, so that none can be done unrecorded.
+// Reading and drawing have nothing to intend: they answer nothing unrecorded.
+func (c *call) intend() error {
+	intent := c.rec
+	intent.Outcome = "begun"
+	if err := c.b.cfg.Audit.Write(&intent); err != nil {
+		return auditUnavailable(err)
+	}
+	return nil
+}
+
+func auditUnavailable(cause error) *Error {
+	return &Error{Reason: ReasonAuditUnavailable, RetryAfter: retrySoon, cause: cause,
+		Message: "the audit record cannot be written, so nothing is done or handed out: free or repair the audit file's disk"}
+}
+
 func notAllowed(caller Caller, action policy.Action, a storage.Address) *Error {
 	what := "this"
 	switch {
+	case a == (storage.Address{}) && action != policy.Admin:
+		what = "do anything"
 	case action == policy.Draw:
 		what = fmt.Sprintf("draw tokens of %s", a)
 	case action == policy.Consent:
@@ -68,9 +86,7 @@ func (c *call) done(err error) error {
 		c.rec.Outcome = string(ReasonOf(err))
 	}
 	if werr := c.b.cfg.Audit.Write(&c.rec); werr != nil {
-		return &Error{Reason: ReasonAuditUnavailable, RetryAfter: retrySoon,
-			Message: "the audit record cannot be written, so nothing is handed out: free or repair the audit file's disk",
-			cause:   errors.Join(werr, err)}
+		return auditUnavailable(errors.Join(werr, err))
 	}
 	return err
 }

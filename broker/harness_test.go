@@ -116,6 +116,12 @@ func (w *watched) Health(ctx context.Context) error {
 	return w.Backend.Health(ctx)
 }
 
+func (w *watched) swapCount() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.swaps
+}
+
 func (w *watched) onSwap(f func([]storage.Change) error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -159,7 +165,7 @@ func newWorld(t *testing.T, settings ...setting) *world {
 	}
 	w.audit = filepath.Join(w.dir, "audit.jsonl")
 	w.cfg = broker.Config{
-		Version: "test", Environment: "test", Now: w.clock.Now, PublicURL: public,
+		Version: "test", Environment: "test", SweepEvery: -1, Now: w.clock.Now, PublicURL: public,
 		Log: slog.New(slog.DiscardHandler),
 		Apps: []broker.App{
 			{ID: "jira", ClientID: "client-jira", Products: []string{"jira"}, Scopes: map[string][]string{"jira": {"read:jira-work", "write:jira-work"}}, Secrets: w.secretsOf("jira")},

@@ -170,6 +170,9 @@ func (b *Broker) NotReady(ctx context.Context) []string {
 	if err := b.store.Health(ctx); err != nil {
 		reasons = append(reasons, "store: "+err.Error())
 	}
+	if err := b.cfg.Audit.Health(); err != nil {
+		reasons = append(reasons, "audit: "+err.Error())
+	}
 	for _, id := range b.appIDs() {
 		if secrets, err := b.apps[id].Secrets(); err != nil || len(secrets) == 0 {
 			reasons = append(reasons, "app "+id+": its client secret cannot be read")

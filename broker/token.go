@@ -185,7 +185,7 @@ func (b *Broker) obtain(ctx context.Context, sl *slot, need family.Need) (*entry
 				need.LastTryAllowed = true
 				continue
 			}
-			return nil, held(sl, d.Until.Sub(now))
+			return nil, held(sl, now, d.Until)
 		case family.Wait:
 			if err := b.wait(ctx, e, d.Until.Sub(now)); err != nil {
 				return nil, err
@@ -239,11 +239,17 @@ func (b *Broker) denied(g *storage.Grant, why family.DenyReason) *Error {
 }
 
 // held maps the time after a failed attempt.
-func held(sl *slot, left time.Duration) *Error {
+func held(sl *slot, now, until time.Time) *Error {
+	left := until.Sub(now)
 	g := &sl.entry.Load().grant
 	if o := sl.failed.Load(); o != nil && o.Class == family.Transient {
 		return &Error{Reason: ReasonProviderRateLimited, RetryAfter: max(left, time.Second),
 			Message: fmt.Sprintf("the provider asked to wait before %s is refreshed, and its access token has ended; it is tried again in %v", g.Address, left.Round(time.Second))}
+	}
+	if g.State.Doubt != nil && !g.State.NotBefore.After(now) { // only a last try is left, and not allowed now
+		return &Error{Reason: ReasonProviderUnavailable, RetryAfter: dueRest,
+			Message: fmt.Sprintf("the provider's last answer for %s was lost and its leeway is over: it is asked once more when the provider answers for another grant of the app; "+
+				"an operator can try now with `holdfast grants refresh %s`, or let a person consent again with `holdfast grants reauth %s`", g.Address, g.Address, g.Address)}
 	}
 	return &Error{Reason: ReasonProviderUnavailable, RetryAfter: max(left, time.Second),
 		Message: fmt.Sprintf("%s could not be refreshed and its access token has ended; it is tried again in %v", g.Address, left.Round(time.Second))}

@@ -39,6 +39,8 @@ type Log struct {
 	buf []byte
 	// torn is set after a partial write: the next line starts on a new one.
 	torn bool
+	// failed is why the newest write failed; nil: it did not.
+	failed error
 }
 
 // Open opens or creates the file at path, readable by its owner only, for appending.
@@ -67,10 +69,18 @@ func (l *Log) Write(r *Record) error {
 	n, err := l.f.Write(l.buf)
 	if err != nil {
 		l.torn = l.torn || n > 0
+		l.failed = err
 		return fmt.Errorf("writing audit record: %w", err)
 	}
-	l.torn = false
+	l.torn, l.failed = false, nil
 	return nil
+}
+
+// Health says why the newest record could not be written; nil: it was.
+func (l *Log) Health() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failed
 }
 
 // Close syncs and closes the file. Later writes fail.

@@ -216,10 +216,19 @@ func (s State) Due(t Timing) time.Time {
 		return time.Time{}
 	case s.Attempt != nil:
 		return s.Attempt.LeaseUntil
-	case s.Doubt != nil || s.Phase == Suspected:
-		return s.NotBefore
+	case s.Doubt != nil:
+		return latest(s.NotBefore, s.Doubt.FirstAnnounced)
+	case s.Phase == Suspected && s.Suspicion != nil:
+		return latest(s.NotBefore, s.Suspicion.Last)
 	case t.IdleLimit > 0:
 		return s.LastExchange.Add(t.IdleLimit / 2)
 	}
 	return time.Time{}
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }

@@ -55,6 +55,18 @@ func Reject(s State, now time.Time, generation uint64) (State, []Event, bool) {
 	return s, []Event{s.event(EventRejected, now, "")}, true
 }
 
+// Abandon closes an attempt whose owner is known to be gone, before its lease
+// ends: the token may have been sent, so it is in doubt and due at once.
+func Abandon(s State, now time.Time) (State, []Event) {
+	if s.Attempt == nil {
+		return s, nil
+	}
+	sp := Spend{AttemptID: s.Attempt.ID}
+	s = s.doubted()
+	s.NotBefore = now
+	return s, []Event{s.eventOf(sp, EventInDoubt, now, "owner_gone")}
+}
+
 // Lapse ends an in-doubt family when Plan says so.
 func Lapse(s State, t Timing, now time.Time) (State, []Event) {
 	s = Normalize(s, t, now)

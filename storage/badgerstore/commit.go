@@ -100,7 +100,9 @@ func (s *Store) commit(group []*member) {
 		answer(group, fmt.Errorf("%w: an earlier commit failed: %w", storage.ErrUnavailable, *err))
 		return
 	}
-	if err := s.checkSpace(); err != nil {
+	// Health keeps a reserve free before anything is spent; what was spent may
+	// use most of it, or the reserve would cost what it is for.
+	if err := s.checkSpace(s.opts.MinFree / 4); err != nil {
 		answer(group, err)
 		return
 	}

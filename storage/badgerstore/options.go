@@ -12,8 +12,9 @@ import (
 type Options struct {
 	// Log of Badger and of maintenance; nil means slog.Default().
 	Log *slog.Logger
-	// MinFree is the free space, in bytes, below which nothing is written;
-	// 0 means 64 MiB. Badger writes through memory maps, where a full disk
+	// MinFree is the free space, in bytes, below which Health refuses, so that
+	// nothing is spent; swaps may use all of it but a quarter. 0 means 64 MiB.
+	// Badger writes through memory maps, where a full disk
 	// kills the process instead of returning an error.
 	MinFree uint64
 	// GCInterval between two collections of the value log; 0 means an hour.

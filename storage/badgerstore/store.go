@@ -150,7 +150,7 @@ const provenFor = time.Second
 // Health commits a small value, unless a commit succeeded within the last
 // second; then it only looks at the free space.
 func (s *Store) Health(ctx context.Context) error {
-	if err := s.checkSpace(); err != nil {
+	if err := s.checkSpace(s.opts.MinFree); err != nil {
 		return err
 	}
 	if time.Since(time.Unix(0, s.proven.Load())) < provenFor {
@@ -164,14 +164,14 @@ func (s *Store) Health(ctx context.Context) error {
 }
 
 // checkSpace is where a full disk is an error and not yet a crash.
-func (s *Store) checkSpace() error {
+func (s *Store) checkSpace(least uint64) error {
 	free, err := freeBytes(s.dir)
 	if err != nil {
 		return fmt.Errorf("%w: asking for the free space of %s: %w", storage.ErrUnavailable, s.dir, err)
 	}
-	if free < s.opts.MinFree {
+	if free < least {
 		return fmt.Errorf("%w: %d MiB free in %s, want at least %d MiB: make room there; nothing was changed",
-			storage.ErrUnavailable, free>>20, s.dir, s.opts.MinFree>>20)
+			storage.ErrUnavailable, free>>20, s.dir, least>>20)
 	}
 	return nil
 }

@@ -65,7 +65,7 @@ func parseWitness(name string, b []byte) (uint64, error) {
 		return 0, nil // a new store
 	}
 	if len(b) != witnessLen || crc32.Checksum(b[:8], castagnoli) != binary.BigEndian.Uint32(b[8:]) {
-		return 0, fmt.Errorf("%w: %s is damaged: put it back from a copy; or, if no other file of the store was touched, delete it; nothing was changed",
+		return 0, fmt.Errorf("%w: %s is damaged: put it back from a copy; or, if no other file of the store was touched, empty it with truncate -s 0; nothing was changed",
 			storage.ErrCorrupt, name)
 	}
 	return binary.BigEndian.Uint64(b), nil

@@ -1,0 +1,122 @@
+package broker_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/holdfast-io/holdfast/broker"
+	"github.com/holdfast-io/holdfast/broker/atlassian/atlassiansim"
+	"github.com/holdfast-io/holdfast/storage"
+)
+
+func sweeping(w *world) { w.cfg.SweepEvery = 5 * time.Millisecond }
+
+func TestALostAnswerIsRepeatedThoughNobodyCalls(t *testing.T) {
+	w := newWorld(t, sweeping)
+	w.consent(jira)
+	w.clock.Advance(2 * time.Hour)
+	w.fault(atlassiansim.Fault{Kind: atlassiansim.FaultDropBeforeAnswer, Count: 1})
+	_, _ = w.AccessToken(ctx, svc, broker.TokenRequest{Address: jira})
+	waitFor(t, func() bool { return w.refreshes() == 1 })
+	w.clock.Advance(10 * time.Second)
+	waitFor(t, func() bool {
+		g, err := w.store.Grant(ctx, jira.GrantID())
+		return err == nil && g.State.Generation == 2 && g.State.Doubt == nil
+	})
+}
+
+func TestIdleFamiliesAreKeptAlive(t *testing.T) {
+	w := newWorld(t, sweeping)
+	w.consent(jira)
+	w.clock.Advance(44 * 24 * time.Hour)
+	if n := w.refreshes(); n != 0 {
+		t.Fatalf("%d refreshes before half of the idle limit", n)
+	}
+	w.clock.Advance(2 * 24 * time.Hour)
+	waitFor(t, func() bool { return w.refreshes() == 1 })
+	if w.token(jira).Generation != 2 {
+		t.Fatal("the family was not refreshed")
+	}
+}
+
+func TestARefusalIsConfirmedThoughNobodyCalls(t *testing.T) {
+	w := newWorld(t, sweeping)
+	w.consent(jira)
+	if _, err := w.sim.RevokeAccess(atlassiansim.DefaultAccounts()[0].ID, "client-jira"); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.Advance(2 * time.Hour)
+	_, _ = w.AccessToken(ctx, svc, broker.TokenRequest{Address: jira})
+	w.clock.Advance(31 * time.Second)
+	waitFor(t, func() bool {
+		_, err := w.AccessToken(ctx, svc, broker.TokenRequest{Address: jira})
+		return broker.ReasonOf(err) == broker.ReasonConsentRequired
+	})
+}
+
+func TestADueGrantThatCanNotBeHelpedIsLeftAloneForAWhile(t *testing.T) {
+	w := newWorld(t, sweeping)
+	w.consent(jira)
+	w.consent(wiki)
+	w.setSecrets("jira", "wrong")
+	w.clock.Advance(46 * 24 * time.Hour)
+	waitFor(t, func() bool { g, _, _ := w.Grant(ctx, op, "", wiki); return g != nil && g.Generation == 2 })
+	posts := w.sim.Ledger().TokenPosts
+	swaps := w.backend.swapCount()
+	waitFor(t, func() bool { w.clock.Advance(time.Second); return w.clock.Now().Unix()%20 == 0 })
+	if got := w.sim.Ledger().TokenPosts - posts; got > 2 {
+		t.Fatalf("%d POSTs of a paused app within 20 s", got)
+	}
+	if got := w.backend.swapCount() - swaps; got > 6 {
+		t.Fatalf("%d swaps within 20 s", got)
+	}
+}
+
+func TestAnAttemptOfAnEarlierProcessIsResolvedAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.consent(jira)
+	w.clock.Advance(2 * time.Hour)
+	// The process dies between the announcement and the spend.
+	w.backend.onSwap(func(c []storage.Change) error {
+		if err := w.backend.Backend.Swap(ctx, c, nil); err != nil {
+			t.Error(err)
+		}
+		return storage.ErrUnavailable
+	})
+	w.refused(jira, broker.ReasonStoreUnavailable)
+	w.backend.onSwap(nil)
+	if err := w.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	w.startBroker()
+	if n, err := w.TakeOver(ctx); n != 1 || err != nil {
+		t.Fatalf("took over %d, %v", n, err)
+	}
+	if answer := w.token(jira); answer.Generation != 2 || !w.works(answer) {
+		t.Fatalf("generation %d: the caller would have waited out a dead lease", answer.Generation)
+	}
+	if n, err := w.TakeOver(ctx); n != 0 || err != nil {
+		t.Fatalf("took over %d more, %v", n, err)
+	}
+}
+
+func TestNoAdminActIsDoneThatCanNotBeAudited(t *testing.T) {
+	w := newWorld(t)
+	w.consent(jira)
+	if err := w.cfg.Audit.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, refresh := w.ForceRefresh(ctx, op, "", jira)
+	_, revoke := w.Revoke(ctx, op, "", jira, "")
+	_, reauth := w.Reauth(ctx, op, "", jira)
+	_, consent := w.StartConsent(ctx, op, broker.ConsentRequest{Address: wiki})
+	for name, err := range map[string]error{"ForceRefresh": refresh, "Revoke": revoke, "Reauth": reauth, "StartConsent": consent} {
+		if broker.ReasonOf(err) != broker.ReasonAuditUnavailable {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	g, err := w.store.Grant(ctx, jira.GrantID())
+	if err != nil || g.State.Generation != 1 || g.ReauthAllowed || w.refreshes() != 0 {
+		t.Fatalf("an act was done all the same: %+v, %v", g.State, err)
+	}
+}
