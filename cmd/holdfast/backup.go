@@ -24,10 +24,12 @@ func newBackup(io streams) *cobra.Command {
 		Short: "Write a sealed backup of the store of a stopped broker",
 		Long: `Write a sealed backup of the store of a stopped broker into a new file. Only the
 same key-encryption key restores it. Never copy the store's directory instead: a
-copy spends the same refresh tokens again, which ends their families.`,
+copy spends the same refresh tokens again, which ends their families. Of the
+configuration it needs environment, store, keys and provider; that of "holdfast
+dev", .holdfast/holdfast.yaml, serves as well.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := loadConfig(io, file)
+			c, err := loadConfig(io, file, config.LoadStore)
 			if err != nil {
 				return err
 			}
@@ -102,7 +104,7 @@ ends their families.
 First it says what it would do; it does that with --yes, or after a "yes" at a terminal.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := loadConfig(io, file)
+			c, err := loadConfig(io, file, config.LoadStore)
 			if err != nil {
 				return err
 			}

@@ -11,6 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/holdfast-io/holdfast/broker/atlassian"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/devca"
+	"github.com/holdfast-io/holdfast/storage/seal"
 )
 
 // whole is a file that uses every key; rows of the tests below change it.
@@ -66,12 +68,35 @@ func dir(t *testing.T) string {
 	if err := os.Mkdir(filepath.Join(d, "files"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range []string{"kek", "tls.crt", "tls.key", "ca.crt", "secret"} {
-		if err := os.WriteFile(filepath.Join(d, "files", f), []byte("x"), 0o600); err != nil {
+	fill(t, filepath.Join(d, "files"), map[string]string{
+		"tls.crt": devca.ServerCert, "tls.key": devca.ServerKey, "ca.crt": devca.CACert,
+	})
+	write(t, filepath.Join(d, "files", "secret"), "hunter2\n")
+	return d
+}
+
+// fill makes a KEK and certificates in d, under the names that want gives them.
+func fill(t *testing.T, d string, want map[string]string) {
+	t.Helper()
+	_, err := seal.CreateFile(filepath.Join(d, "kek"))
+	made := t.TempDir()
+	if err = errors.Join(err, devca.Ensure(made, "someone", time.Now())); err != nil {
+		t.Fatal(err)
+	}
+	for name, from := range want {
+		b, err := os.ReadFile(filepath.Join(made, from))
+		if err != nil {
 			t.Fatal(err)
 		}
+		write(t, filepath.Join(d, name), string(b))
 	}
-	return d
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestAWholeFileDecodes(t *testing.T) {
@@ -173,6 +198,7 @@ func TestEachProblemIsReportedWithItsLine(t *testing.T) {
 		{"three secrets", "[files/secret]", "[files/secret, files/secret, files/secret]", "29: apps[0].client_secret_files: 3 files; want one, or two"},
 		{"a bad pattern", "acme/*/jira", "acme/jira", `34: callers[0].grants[0]: pattern "acme/jira": want tenant/subject/product`},
 		{"a caller twice", "name: operator", "name: spiffe://example.com/sync", `36: callers[1].name: "spiffe://example.com/sync" is listed twice (first in line 33); merge the two`},
+		{"a wildcard for a caller", "name: operator", "name: \"*\"", `36: callers[1].name: "*": a name has no wildcards`},
 		{"a proxy and a certificate", "behind_proxy: true", "behind_proxy: true\n  cert_file: a\n  key_file: b", "11: http.behind_proxy: contradicts http.cert_file and http.key_file"},
 		{"one port twice", "listen: \":7080\"", "listen: \":7443\"", `10: http.listen: ":7443" is the address of grpc.listen as well`},
 		{"no port", "127.0.0.1:7090", "127.0.0.1", `13: metrics.listen: "127.0.0.1": want host:port`},

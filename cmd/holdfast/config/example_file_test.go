@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/holdfast-io/holdfast/cmd/holdfast/devca"
 )
 
 func TestTheExampleIsAWholeValidFile(t *testing.T) {
@@ -15,13 +17,10 @@ func TestTheExampleIsAWholeValidFile(t *testing.T) {
 	// Its files lie elsewhere; here they lie in one directory.
 	d := dir(t)
 	example := string(text)
-	for _, f := range []string{"kek", "server.crt", "server.key", "clients-ca.crt", "jira.secret", "confluence.secret"} {
-		path := filepath.Join(d, f)
-		if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		example = strings.ReplaceAll(example, "/etc/holdfast/"+f, path)
-	}
+	fill(t, d, map[string]string{"server.crt": devca.ServerCert, "server.key": devca.ServerKey, "clients-ca.crt": devca.CACert})
+	write(t, filepath.Join(d, "jira.secret"), "a")
+	write(t, filepath.Join(d, "confluence.secret"), "b")
+	example = strings.NewReplacer("/etc/holdfast/", d+"/", "/var/lib/", d+"/", "/var/log/holdfast/", d+"/").Replace(example)
 	// With every default written out it must say the same.
 	spelt := strings.NewReplacer("  # listen:", "  listen:", "  # profile: atlassian ", "  profile: atlassian ", "  # http_timeout:", "  http_timeout:",
 		"  # lease:", "  lease:", "  # clock_margin:", "  clock_margin:", "  # level:", "  level:", "  # format:", "  format:").Replace(example)

@@ -31,7 +31,27 @@ func ParseDev(path string, text []byte) (*Config, Problems, error) {
 	return parse(r, text)
 }
 
+// LoadStore is Load for who needs the store alone: its place, environment, keys
+// and provider. Whatever else the file holds must be well-formed and nothing more,
+// and no other file is looked at. It takes the file of dev mode, too.
+func LoadStore(path string) (*Config, Problems, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading configuration: %w", err)
+	}
+	return parseWith(newReport(path), text, func(c *Config, r *report) {
+		c.validateStore(r)
+		r.kek(c.Keys.KEKFile)
+		c.validateProfile(r)
+		r.oneOf("log.format", c.Log.Format, "text", "json")
+	})
+}
+
 func parse(r *report, text []byte) (*Config, Problems, error) {
+	return parseWith(r, text, (*Config).validate)
+}
+
+func parseWith(r *report, text []byte, validate func(*Config, *report)) (*Config, Problems, error) {
 	c := new(Config)
 	decode(text, c, r)
 	if r.syntaxOnly() {
@@ -39,7 +59,7 @@ func parse(r *report, text []byte) (*Config, Problems, error) {
 	}
 	c.applyDefaults()
 	c.resolvePaths(filepath.Dir(r.file))
-	c.validate(r)
+	validate(c, r)
 	if err := r.err(); err != nil {
 		return nil, r.warnings, err
 	}

@@ -101,11 +101,13 @@ func (r *report) broken(path string) bool {
 	}
 }
 
-// err returns the problems in order of lines, or nil.
+// err returns the problems in order of lines, or nil; it sorts the warnings, too.
 func (r *report) err() error {
+	byLine := func(a, b Problem) int { return a.Line - b.Line }
+	slices.SortStableFunc(r.warnings, byLine)
 	if len(r.problems) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(r.problems, func(a, b Problem) int { return a.Line - b.Line })
+	slices.SortStableFunc(r.problems, byLine)
 	return r.problems
 }

@@ -13,13 +13,18 @@ import (
 
 var word = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
-// validate reports everything that is wrong with a decoded file.
-func (c *Config) validate(r *report) {
+// validateStore reports what is wrong with the keys that name the store.
+func (c *Config) validateStore(r *report) {
 	if r.required("environment", c.Environment, "name it, e.g. production; the store remembers it") && !word.MatchString(c.Environment) {
 		r.add("environment", "%q: want 1 to 64 of the characters A-Z a-z 0-9 . _ -", c.Environment)
 	}
 	r.required("store.dir", c.Store.Dir, "give the directory of the store, e.g. /var/lib/holdfast")
 	r.requiredFile("keys.kek_file", c.Keys.KEKFile, "make one with: holdfast keys create --out FILE")
+}
+
+// validate reports everything that is wrong with a decoded file.
+func (c *Config) validate(r *report) {
+	c.validateStore(r)
 	r.required("audit.file", c.Audit.File, "give a file; without a writable record nothing is handed out")
 	c.validatePublicURL(r)
 	c.validateListeners(r)
@@ -29,6 +34,7 @@ func (c *Config) validate(r *report) {
 	for i, origin := range c.ReturnURLs {
 		validateOrigin(r, "return_urls["+strconv.Itoa(i)+"]", origin)
 	}
+	c.validateFiles(r)
 	r.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	r.oneOf("log.format", c.Log.Format, "text", "json")
 }
@@ -139,6 +145,9 @@ func (c *Config) validateCallers(r *report) {
 				r.add(path+".name", "%q is listed twice (first in line %d); merge the two", caller.Name, first)
 			} else {
 				seen[caller.Name] = r.lineOf(path + ".name")
+			}
+			if strings.Contains(caller.Name, "*") {
+				r.add(path+".name", "%q: a name has no wildcards; list each certificate's own name", caller.Name)
 			}
 		}
 		validatePatterns(r, path+".grants", caller.Grants)

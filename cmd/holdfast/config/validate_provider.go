@@ -29,13 +29,28 @@ const confirmDelay = 30 * time.Second
 // validateProvider loads the profile, lays the overrides over it and checks the
 // arithmetic of the leeway.
 func (c *Config) validateProvider(r *report) {
+	c.Provider.validateProxy(r)
+	if file := c.Provider.CAFile; file != "" {
+		const path = "provider.ca_file"
+		r.readable(path, file, "give a PEM file, or delete the key to use the system's certificates")
+		if r.fine(path, file) {
+			r.certificates(path, file)
+		}
+	}
+	if c.validateProfile(r) {
+		c.validateTiming(r)
+	}
+}
+
+// validateProfile sets Resolved and reports whether there is such a profile.
+func (c *Config) validateProfile(r *report) bool {
 	p := &c.Provider
 	profile, err := atlassian.LoadProfile(p.Profile)
 	if err != nil {
 		if !r.broken("provider.profile") {
 			r.add("provider.profile", "%v", err)
 		}
-		return
+		return false
 	}
 	if p.Overrides.node != nil {
 		decoder{r}.value(p.Overrides.node, reflect.ValueOf(&profile).Elem(), "provider.overrides")
@@ -47,11 +62,7 @@ func (c *Config) validateProvider(r *report) {
 		}
 	}
 	p.Resolved = profile
-	c.validateTiming(r)
-	p.validateProxy(r)
-	if p.CAFile != "" {
-		r.readable("provider.ca_file", p.CAFile, "give a PEM file, or delete the key to use the system's certificates")
-	}
+	return true
 }
 
 func (p *Provider) validateProxy(r *report) {
@@ -61,6 +72,12 @@ func (p *Provider) validateProxy(r *report) {
 		r.add(path, "contradicts proxy_url_file; keep one")
 	case p.ProxyURLFile != "":
 		r.readable(path+"_file", p.ProxyURLFile, "write the proxy's URL into it")
+		if r.fine(path+"_file", p.ProxyURLFile) {
+			if _, err := p.Proxy(); err != nil {
+				r.add(path+"_file", "%s: %v", p.ProxyURLFile, err)
+			}
+			r.private(path+"_file", p.ProxyURLFile)
+		}
 	case p.ProxyURL != "":
 		u, err := parseProxy(p.ProxyURL)
 		if err != nil {
