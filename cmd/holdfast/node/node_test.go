@@ -124,7 +124,7 @@ func TestOnlyConfiguredCertificatesGetIn(t *testing.T) {
 		want        codes.Code
 	}{
 		{"the configured caller", dir, codes.OK},
-		{"no certificate", "", codes.Unauthenticated},
+		{"no certificate", "", codes.Unavailable}, // turned away in the handshake
 		{"the configured name of another CA", foreign, codes.Unavailable},
 	}
 	for _, row := range rows {
