@@ -124,3 +124,32 @@ func TestCodesAndStraysAreForgotten(t *testing.T) {
 		t.Fatalf("%d codes, %d strays, of which the ledger shows %+v", len(b.sim.st.codes), len(b.sim.st.Strays), l.Strays)
 	}
 }
+
+// TestATokenWithAnUnspentSuccessorIsNotForgotten: the ledger could not tell
+// any more that it was the previous one of its branch.
+func TestATokenWithAnUnspentSuccessorIsNotForgotten(t *testing.T) {
+	b := newBench(t, func(c *Config) { c.KeepExchanges = 1 })
+	first := b.consent()
+	p := b.refresh(first.Refresh).pair(t)
+	sibling := b.refresh(first.Refresh).pair(t)
+	b.refresh(sibling.Refresh).pair(t)
+	for range 20 {
+		b.advance(time.Hour)
+		p = b.refresh(p.Refresh).pair(t)
+	}
+	wantRefused(t, b.refresh(sibling.Refresh))
+	if e := last(b.onlyFamily()); e.Reuse != ReuseAfterLeeway || e.Superseded {
+		t.Fatalf("the ledger says %+v", e)
+	}
+}
+
+func TestATokenInsideItsLeewayIsNotForgotten(t *testing.T) {
+	b := newBench(t, func(c *Config) { c.KeepExchanges = 1 }, withBehaviour(func(x *Behaviour) { x.Reuse = "any" }))
+	first := b.consent()
+	p := first
+	for range 20 {
+		b.advance(time.Second)
+		p = b.refresh(p.Refresh).pair(t)
+	}
+	b.refresh(first.Refresh).pair(t)
+}
