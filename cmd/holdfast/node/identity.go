@@ -32,8 +32,8 @@ func callerNames(callers []config.Caller) func(*x509.Certificate) (string, bool)
 }
 
 // rpcTLS is mutual TLS with files that are read again when they change. A
-// client without a certificate may finish the handshake and is then refused by
-// every call with a sentence; a failed handshake would tell people nothing.
+// client without a certificate is turned away in the handshake ("certificate
+// required"): whoever shows none must not be able to hold connections and streams.
 func (n *Node) rpcTLS() (*tls.Config, error) {
 	files := n.o.Config.TLS
 	pair, err := reload.KeyPair(n.log, files.CertFile, files.KeyFile)
@@ -49,7 +49,7 @@ func (n *Node) rpcTLS() (*tls.Config, error) {
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			return &tls.Config{
 				MinVersion:   tls.VersionTLS13,
-				ClientAuth:   tls.VerifyClientCertIfGiven,
+				ClientAuth:   tls.RequireAndVerifyClientCert,
 				ClientCAs:    pool.Get(),
 				Certificates: []tls.Certificate{*pair.Get()},
 				// A resumed session would outlive the CA that vouched for it.

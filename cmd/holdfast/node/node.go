@@ -24,7 +24,7 @@ import (
 // Grace periods of the parts. Servers finish the calls under way; the broker's
 // is the lease, within which every attempt settles or is fenced anyway.
 const (
-	serverGrace = 15 * time.Second
+	serverGrace = 10 * time.Second
 	smallGrace  = 5 * time.Second
 )
 
@@ -88,7 +88,7 @@ func (n *Node) serveRPC(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("making the gRPC server: %w", err)
 	}
-	n.stack.Serve("gRPC server", serverGrace, func() error { return server.Serve(n.listens.grpc) }, server.Stop)
+	n.stack.Serve("gRPC server", n.o.Config.Provider.HTTPTimeout+serverGrace, func() error { return server.Serve(n.listens.grpc) }, server.Stop)
 	watch, cancel := context.WithCancel(context.Background())
 	n.stack.Serve("readiness watch", smallGrace, func() error {
 		n.readiness.watch(watch, server.SetServing)

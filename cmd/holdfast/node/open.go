@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -57,6 +58,12 @@ func (n *Node) openBroker(ctx context.Context) error {
 	})
 	if err != nil {
 		return fmt.Errorf("making the broker: %w", err)
+	}
+	// The store's lock says that no other process is at work on it.
+	if taken, err := n.broker.TakeOver(ctx); err != nil {
+		return errors.Join(err, n.broker.Close(ctx))
+	} else if taken > 0 {
+		n.log.Warn("attempts of an earlier process were left open and are resolved now", "grants", taken)
 	}
 	n.stack.Push("broker", n.broker.Patience()+smallGrace, n.broker.Close)
 	n.readiness = newReadiness(n.broker.NotReady)
