@@ -38,7 +38,8 @@ type Config struct {
 	// how many strays: the newest so many, and whatever Ledger.LateReuses and
 	// OldReuses return, which with Posts, LostFamilies and all Counts stay exact. Tokens
 	// that have expired, or are spent for longer than the leeway, are forgotten too and
-	// answered as before; neither a longer leeway nor a clock that is set back revives them.
+	// answered as before, and so are the families of the client credentials grant
+	// with their token; neither a longer leeway nor a clock that is set back revives them.
 	// 0: all are kept, and memory grows with each exchange. Set it for
 	// simulations of a million exchanges.
 	KeepExchanges int

@@ -62,6 +62,7 @@ func (x *exchanging) byClientCredentials(app *App) answer {
 	if app.ServiceAccount == "" {
 		return grantTypeRefused("client_credentials")
 	}
+	x.sim.forgetService(x.now)
 	sites := x.sim.sitesOf(x.sim.account(app.ServiceAccount))
 	x.fam = x.newFamily("client_credentials", app.ClientID, app.ServiceAccount, sites, app.Scopes)
 	return x.issue(nil, false)

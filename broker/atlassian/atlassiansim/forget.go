@@ -93,6 +93,25 @@ func (s *Sim) forget(f *family, now time.Time) {
 	}
 }
 
+// forgetService drops the families of the client credentials grant, one for
+// each request, whose only token has expired.
+func (s *Sim) forgetService(now time.Time) {
+	if s.cfg.KeepExchanges == 0 || len(s.st.Families) < s.st.familiesTrim {
+		return
+	}
+	s.st.Families = slices.DeleteFunc(s.st.Families, func(f *family) bool {
+		if f.GrantType != "client_credentials" || slices.ContainsFunc(f.Access, func(t *accessToken) bool { return now.Before(t.ExpiresAt) }) {
+			return false
+		}
+		delete(s.st.families, f.ID)
+		for _, t := range f.Access {
+			delete(s.st.access, t.Hash)
+		}
+		return true
+	})
+	s.st.familiesTrim = 2 * (len(s.st.Families) + 1)
+}
+
 // forgetCodes drops codes that are used or late.
 func (s *Sim) forgetCodes(now time.Time) {
 	if s.cfg.KeepExchanges == 0 || len(s.st.Codes) < s.st.codesTrim {

@@ -153,3 +153,26 @@ func TestATokenInsideItsLeewayIsNotForgotten(t *testing.T) {
 	}
 	b.refresh(first.Refresh).pair(t)
 }
+
+func TestFamiliesOfServiceAccountsAreForgotten(t *testing.T) {
+	b := newBench(t, func(c *Config) { c.KeepExchanges = 1 })
+	b.consent()
+	token := func() pair {
+		return b.post(map[string]string{"grant_type": "client_credentials", "client_id": jiraID, "client_secret": jiraSecret}).pair(t)
+	}
+	first := token()
+	for range 50 {
+		b.advance(time.Hour)
+		p := token()
+		if r := b.get("/me", p.Access); r.status != 200 {
+			t.Fatalf("a new token answers %d", r.status)
+		}
+	}
+	l := b.sim.Ledger()
+	if len(l.Families) > 6 || l.Families[0].GrantType != "authorization_code" || l.Counts.Kept != 51 {
+		t.Errorf("%d families are left, counts %+v", len(l.Families), l.Counts)
+	}
+	if r := b.get("/me", first.Access); r.status != 401 {
+		t.Errorf("an expired token answers %d", r.status)
+	}
+}

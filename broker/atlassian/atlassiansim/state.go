@@ -25,9 +25,8 @@ type state struct {
 	// People are the accounts that something was done to.
 	People map[string]*person `json:"people,omitempty"`
 
-	index      // rebuilt when a file is read
-	straysTrim int
-	codesTrim  int
+	index                               // rebuilt when a file is read
+	straysTrim, codesTrim, familiesTrim int
 }
 
 // grant is what an account has granted to an app: the sites of an account-level app.
