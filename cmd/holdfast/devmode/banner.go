@@ -21,14 +21,21 @@ var bannerText = template.Must(template.New("banner").Parse(`
   metrics, health     http://{{.Metrics}}/metrics  /readyz
   simulated provider  {{.Sim}}
 
-  Grants: acme/automation/jira and acme/automation/confluence, consented.
+  Grants:
+{{- range .Grants}}
+    {{.Address}}, {{.Phase}}
+{{- if .Gone}}; bring it back by the link of: {{$.Holdfast (print "grants reauth " .Address)}}
+{{- else if not .Good}}: the provider refused it, the broker is finding out whether for good
+{{- end}}
+{{- end}}
 {{- if .Link}}
   Make another one, acme/demo/jira, in a browser (the link works for {{.LinkFor}}):
 
     {{.Link}}
 {{- end}}
 
-  Paste into another terminal, in this directory:
+  Paste into another terminal, in this directory
+{{- if .Refused}} (refused as long as {{.Refused}} is not active){{end}}:
 
   # get an access token
   {{.Holdfast "token get acme/automation/jira"}}
@@ -49,6 +56,14 @@ type view struct {
 	addresses
 	seeded
 	Grpcurl string
+}
+
+// Refused is the grant that the commands name, if it does not serve; otherwise "".
+func (v view) Refused() string {
+	if len(v.Grants) > 0 && !v.Grants[0].Good {
+		return v.Grants[0].Address
+	}
+	return ""
 }
 
 // LinkFor is how long the link works, for people.

@@ -73,7 +73,16 @@ func Run(ctx context.Context, o Options) error {
 		}
 		return errors.Join(hint(err), stopped)
 	}
-	return stack.Wait(ctx)
+	told := make(chan struct{})
+	unasked := context.AfterFunc(ctx, func() {
+		defer close(told)
+		_, _ = fmt.Fprintln(o.Out, "\n  stopping") // what ends goes on ending if nobody reads it
+	})
+	err := stack.Wait(ctx)
+	if !unasked() {
+		<-told
+	}
+	return err
 }
 
 func start(ctx context.Context, o Options, stack *lifecycle.Stack) error {
@@ -152,9 +161,7 @@ func choose(o Options) (addresses, error) {
 				return a, fmt.Errorf("looking for a free port: %w", err)
 			}
 			port = lis.Addr().(*net.TCPAddr).Port
-			if err := lis.Close(); err != nil {
-				return a, fmt.Errorf("looking for a free port: %w", err)
-			}
+			defer func() { _ = lis.Close() }() // all stay taken until each has its own
 		}
 		*p.into = net.JoinHostPort(host, strconv.Itoa(port))
 	}
@@ -186,8 +193,13 @@ func serveSim(ctx context.Context, o Options, a *addresses, stack *lifecycle.Sta
 	}
 	a.Sim = "http://" + lis.Addr().String()
 	run, end := context.WithCancel(context.Background())
-	stack.Serve("simulator", simGrace, func() error { return atlassiansim.Serve(run, lis, sim, o.Log) },
-		func(context.Context) error { end(); return nil })
+	silent := &silentListener{Listener: lis}
+	stack.Serve("simulator", simGrace, func() error { return atlassiansim.Serve(run, silent, sim, o.Log) },
+		func(context.Context) error {
+			end()
+			silent.hangUp()
+			return nil
+		})
 	return nil
 }
 

@@ -14,17 +14,39 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/holdfast-io/holdfast/cmd/holdfast/render"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 	"github.com/holdfast-io/holdfast/secret"
 )
 
 // seeded is what a start found or made.
 type seeded struct {
+	// Grants are the seeds, jira first.
+	Grants []seedGrant
 	// CloudID of the first site of acme/automation/jira.
 	CloudID string
 	// Link is where a person can try the connect page; empty: nowhere.
 	Link      string
 	LinkUntil time.Time
+}
+
+// seedGrant is one seed and how it stands.
+type seedGrant struct {
+	Address, Phase string
+	// Good says that it serves tokens; Gone that only a new consent helps.
+	Good, Gone bool
+}
+
+func newSeedGrant(address string, phase holdfastv1.GrantPhase) seedGrant {
+	g := seedGrant{Address: address, Phase: render.Enum(phase, "GRANT_PHASE_")}
+	switch phase {
+	case holdfastv1.GrantPhase_GRANT_PHASE_ACTIVE:
+		g.Good = true
+	case holdfastv1.GrantPhase_GRANT_PHASE_SUSPECTED: // settles by itself
+	default:
+		g.Gone = true
+	}
+	return g
 }
 
 func trimmed(b []byte) secret.String { return secret.New(string(bytes.TrimSpace(b))) }
@@ -48,6 +70,7 @@ func seed(ctx context.Context, o Options) (seeded, error) {
 		if err != nil {
 			return found, fmt.Errorf("consenting to acme/automation/%s: %w", app.Product, err)
 		}
+		found.Grants = append(found.Grants, newSeedGrant("acme/automation/"+app.Product, grant.GetPhase()))
 		if sites := grant.GetSites(); app.Product == "jira" && len(sites) > 0 {
 			found.CloudID = sites[0].GetCloudId()
 		}

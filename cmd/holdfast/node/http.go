@@ -50,7 +50,9 @@ func (n *Node) serveHTTP(context.Context) error {
 
 // serve starts one HTTP server; without TLS it is plain.
 func (n *Node) serve(name string, lis net.Listener, tlsConfig *tls.Config, handler http.Handler) {
+	idle := new(fresh)
 	server := &http.Server{
+		ConnState:         idle.track,
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
@@ -73,6 +75,7 @@ func (n *Node) serve(name string, lis net.Listener, tlsConfig *tls.Config, handl
 		}
 		return err
 	}, func(ctx context.Context) error {
+		idle.close()
 		err := server.Shutdown(ctx)
 		if errors.Is(err, context.DeadlineExceeded) {
 			return server.Close() // who is still connected does not read its answer

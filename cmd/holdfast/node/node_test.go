@@ -251,6 +251,38 @@ func TestWhenAServerDiesAllEnds(t *testing.T) {
 	}
 }
 
+// Browsers open connections ahead of need; the end must not wait for them.
+func TestConnectionsWithoutARequestDoNotHoldUpTheEnd(t *testing.T) {
+	dir, c := prepared(t)
+	n, err := Start(t.Context(), options(c))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := net.Dial("tcp", n.listens.metrics.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = plain.Close() }()
+	shaken, err := tls.Dial("tcp", n.listens.http.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = shaken.Close() }()
+	// An answer on a later connection: the server has accepted the earlier ones.
+	get(t, browser(t, dir), "https://"+n.listens.http.Addr().String()+"/healthz")
+	get(t, browser(t, dir), "http://"+n.listens.metrics.Addr().String()+"/healthz")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	began := time.Now()
+	if err := n.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+	// http.Server alone waits five seconds for each of the two.
+	if took := time.Since(began); took > 4*time.Second {
+		t.Fatalf("the end took %v", took)
+	}
+}
+
 func TestANewCertificateIsServedWithoutARestart(t *testing.T) {
 	dir, c := prepared(t)
 	n := running(t, c)
