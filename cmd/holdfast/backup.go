@@ -27,7 +27,7 @@ same key-encryption key restores it. Never copy the store's directory instead: a
 copy spends the same refresh tokens again, which ends their families. Of the
 configuration it needs environment, store, keys and provider; that of "holdfast
 dev", .holdfast/holdfast.yaml, serves as well.`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := loadConfig(io, file, config.LoadStore)
 			if err != nil {
@@ -102,7 +102,7 @@ backup, and none ever will; otherwise spent tokens are sent again and the provid
 ends their families.
 
 First it says what it would do; it does that with --yes, or after a "yes" at a terminal.`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := loadConfig(io, file, config.LoadStore)
 			if err != nil {

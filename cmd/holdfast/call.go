@@ -52,6 +52,9 @@ func (c *call) do(ctx context.Context, f func(ctx context.Context, conn grpc.Cli
 	if !slices.Contains(c.forms, c.form) {
 		return usagef("--output %q: want %s", c.form, strings.Join(c.forms, " or "))
 	}
+	if c.settings.Timeout <= 0 {
+		return usagef("--timeout %v: want more than 0, e.g. 30s", c.settings.Timeout)
+	}
 	if err := c.settings.Resolve(); err != nil {
 		return usageError{err}
 	}

@@ -28,7 +28,7 @@ func newConsentStart(io streams) *cobra.Command {
 		Short:   "Make a link to the connect page",
 		Long:    "Make a link to the connect page. Whoever holds it can consent in the grant's name: give it to the person meant only.",
 		Example: "  holdfast consent start acme/automation/jira",
-		Args:    cobra.ExactArgs(1),
+		Args:    one("ADDRESS, e.g. acme/automation/jira"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a, err := address(args[0])
 			if err != nil {
@@ -76,7 +76,7 @@ func newConsentShow(io streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show CONSENT",
 		Short: "Say where a consent stands",
-		Args:  cobra.ExactArgs(1),
+		Args:  one("CONSENT, the id that consent start printed"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.do(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
 				return c.consentShow(ctx, conn, args[0], wait)

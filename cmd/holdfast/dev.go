@@ -20,7 +20,7 @@ func newDev(io streams) *cobra.Command {
 print what can be done with it. Everything lies in one directory, which a second
 start finds again. For development only: keys lie beside the data, and the connect
 page is plain http.`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, err := newLog(io.err, level, "text")
 			if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -30,7 +31,7 @@ func newGrantsList(io streams) *cobra.Command {
 		Use:     "list",
 		Short:   "List grants: all of them for an operator, or those that this caller may draw from",
 		Example: "  holdfast grants list --tenant acme --phase lapsed\n  holdfast grants list --mine -o json",
-		Args:    cobra.NoArgs,
+		Args:    none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			value, err := parsePhase(phase)
 			if err != nil {
@@ -82,11 +83,12 @@ func (c *call) grantsList(ctx context.Context, conn grpc.ClientConnInterface, re
 		}
 	}
 	return c.show(all, func() error {
+		slices.SortStableFunc(all.GetGrants(), func(a, b *holdfastv1.Grant) int { return strings.Compare(named(a.GetAddress()), named(b.GetAddress())) })
 		if err := render.Table(c.io.out, []string{"GRANT", "PHASE", "GEN", "ACCOUNT", "SITES", "CONSENTED", "ID"}, grantRows(all.GetGrants())); err != nil {
 			return err
 		}
 		if all.GetNextPageToken() != "" {
-			c.note("there are more; --limit 0 lists all")
+			c.note("there are more, in the order of ids; --limit 0 lists all")
 		}
 		return nil
 	})
@@ -152,7 +154,7 @@ func newGrantsShow(io streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "show GRANT",
 		Short:             "Show one grant with its newest events",
-		Args:              cobra.ExactArgs(1),
+		Args:              one(grantExample),
 		ValidArgsFunction: c.completeGrant,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			grant, err := selector(args[0])

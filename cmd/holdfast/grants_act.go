@@ -25,7 +25,7 @@ func newGrantsRevoke(io streams) *cobra.Command {
 		Long: `End a grant's family: no call gets a token of it any more. Access tokens that
 were handed out live until their expiry. First it says what it would do; it does
 that with --yes, or after a "yes" at a terminal.`,
-		Args:              cobra.ExactArgs(1),
+		Args:              one(grantExample),
 		ValidArgsFunction: c.completeGrant,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			grant, err := selector(args[0])
@@ -49,6 +49,10 @@ func (c *call) grantsRevoke(ctx context.Context, admin holdfastv1.AdminServiceCl
 		return err
 	}
 	g := before.GetGrant()
+	if g.GetPhase() == holdfastv1.GrantPhase_GRANT_PHASE_REVOKED {
+		c.note("%s is already revoked; nothing was done", named(g.GetAddress()))
+		return c.show(before, func() error { return nil })
+	}
 	c.note("this ends the family of %s (%s, generation %d, account %s); only a new consent, after `grants reauth`, brings it back",
 		named(g.GetAddress()), phaseOf(g), g.GetGeneration(), render.Clean(g.GetAccountId()))
 	if err := confirm(c.io, yes); err != nil {
@@ -110,7 +114,7 @@ func newGrantsReauth(io streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "reauth GRANT",
 		Short:             "Make a link for a new consent of an existing grant, revoked ones included",
-		Args:              cobra.ExactArgs(1),
+		Args:              one(grantExample),
 		ValidArgsFunction: c.completeGrant,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			grant, err := selector(args[0])
@@ -136,7 +140,7 @@ func newGrantsRefresh(io streams) *cobra.Command {
 		Short: "Rotate now, which cuts the life of tokens already handed out short",
 		Long: `Rotate now, however long the access token still lives, and wait for the outcome.
 At Atlassian the access tokens handed out before live for ten more minutes only.`,
-		Args:              cobra.ExactArgs(1),
+		Args:              one(grantExample),
 		ValidArgsFunction: c.completeGrant,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			grant, err := selector(args[0])

@@ -23,7 +23,7 @@ func newKeysCreate(io streams) *cobra.Command {
 		Long: `Make a key-encryption key (KEK) in a new file, readable by its owner only. The
 store cannot be read without it: keep a copy in a safe place, away from backups
 of the store. A file that exists is never replaced.`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(*cobra.Command, []string) error {
 			// Made by itself it could lie where nobody looks for it, or vanish with a mount.
 			if err := directory(filepath.Dir(file), "--out"); err != nil {

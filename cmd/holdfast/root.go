@@ -38,6 +38,7 @@ type streams struct {
 	out, err io.Writer
 }
 
+// usagef is a usageError with a text.
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 // ranError marks an error that came out of a verb, so that all others are
@@ -78,7 +79,8 @@ func newRoot(io streams) *cobra.Command {
 		Long:          rootHelp,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          verb,
+		Version:       version(),
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetIn(io.in)
@@ -88,6 +90,7 @@ func newRoot(io streams) *cobra.Command {
 		newToken(io), newConsent(io), newGrants(io), newStatus(io),
 		newServe(io), newDev(io), newSim(io), newBackup(io), newRestore(io), newKeys(io), newVersion(io),
 	)
+	root.SetVersionTemplate(versionLine())
 	markRun(root)
 	return root
 }
@@ -113,7 +116,7 @@ func group(use, short string, verbs ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   use,
 		Short: short,
-		Args:  cobra.NoArgs,
+		Args:  verb,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(verbs...)

@@ -19,7 +19,7 @@ func newServe(io streams) *cobra.Command {
 		Long: `Run the broker in service: the contract over TLS with client certificates, the
 connect page over https. All problems of the configuration are reported at once.
 Certificates and client secrets are read again when their files change.`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := loadConfig(io, file, config.Load)
 			if err != nil {

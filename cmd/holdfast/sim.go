@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -41,7 +42,7 @@ func newSim(io streams) *cobra.Command {
 		Example: `  holdfast sim --listen 127.0.0.1:0 --auto-consent
   curl -s http://127.0.0.1:7400/_sim/ledger
   curl -s http://127.0.0.1:7400/_sim/clock/advance -d '{"by":"11m"}'`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, err := newLog(io.err, level, "text")
 			if err != nil {
@@ -64,7 +65,7 @@ func newSim(io streams) *cobra.Command {
 			if tcp, ok := lis.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
 				log.Warn("the control API is open to whoever reaches this address", "listen", lis.Addr().String())
 			}
-			if err := announceSim(io, "http://"+lis.Addr().String()); err != nil {
+			if err := announceSim(io, simURL(io, lis.Addr())); err != nil {
 				return err
 			}
 			return atlassiansim.Serve(cmd.Context(), lis, sim, log)
@@ -81,21 +82,33 @@ func newSim(io streams) *cobra.Command {
 	return cmd
 }
 
+// simURL is where the simulator is reached from this machine. An address that
+// stands for all of them is none to connect to.
+func simURL(io streams, at net.Addr) string {
+	tcp, ok := at.(*net.TCPAddr)
+	if !ok || !tcp.IP.IsUnspecified() {
+		return "http://" + at.String()
+	}
+	_, _ = fmt.Fprintf(io.err, "it listens on all addresses; the URLs below are those for this machine alone\n") // a note that nobody reads is lost
+	return "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(tcp.Port))
+}
+
 // announceSim prints where the simulator is, in the form of a profile's
 // overrides, so that it can be pasted into a configuration.
 func announceSim(io streams, base string) error {
 	_, err := fmt.Fprintf(io.out, `# simulated provider on %[1]s, for tests only
-profile: atlassian
-overrides:
-  name: simulator
-  authorize_url: %[1]s/authorize
-  token_url: %[1]s/oauth/token
-  account_url: %[1]s/me
-  resources_url: %[1]s/oauth/token/accessible-resources
-  revoke_url: %[1]s/oauth/revoke
-  products:
-    jira: {scope_words: [jira, servicedesk, cmdb], api_base: "%[1]s/ex/jira/{cloudid}"}
-    confluence: {scope_words: [confluence], api_base: "%[1]s/ex/confluence/{cloudid}"}
+provider:
+  profile: atlassian
+  overrides:
+    name: simulator
+    authorize_url: %[1]s/authorize
+    token_url: %[1]s/oauth/token
+    account_url: %[1]s/me
+    resources_url: %[1]s/oauth/token/accessible-resources
+    revoke_url: %[1]s/oauth/revoke
+    products:
+      jira: {scope_words: [jira, servicedesk, cmdb], api_base: "%[1]s/ex/jira/{cloudid}"}
+      confluence: {scope_words: [confluence], api_base: "%[1]s/ex/confluence/{cloudid}"}
 `, base)
 	return err
 }

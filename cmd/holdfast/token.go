@@ -30,7 +30,7 @@ use it in place. With -o json everything that is known about it; with -o table
 the same for people, without the token.`,
 		Example: `  holdfast token get acme/automation/jira
   curl -H "Authorization: Bearer $(holdfast token get acme/automation/jira)" URL`,
-		Args:              cobra.ExactArgs(1),
+		Args:              one(grantExample),
 		ValidArgsFunction: c.completeGrant,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			grant, err := selector(args[0])
@@ -49,9 +49,9 @@ the same for people, without the token.`,
 	f := cmd.Flags()
 	f.StringVar(&request.Site, "site", "", "cloud id or URL of the site to use it on")
 	f.StringArrayVar(&request.RequiredScopes, "scope", nil, "a scope that the token must have; may be repeated")
-	f.DurationVar(&minTTL, "min-ttl", 0, "time that it must still be valid for; at most the provider's access grace")
+	f.DurationVar(&minTTL, "min-ttl", 0, "time that it must still be valid for; at most the provider's access grace (10m at Atlassian)")
 	f.Uint64Var(&request.IfNotGeneration, "if-not-generation", 0, "the generation that was seen rejected")
-	f.StringVar(&request.Purpose, "purpose", "", "what it is for, for the audit record")
+	f.StringVar(&request.Purpose, "purpose", "", "what it is for, for the audit record: 1 to 64 of a-z 0-9 . _ -")
 	return c.bind(cmd)
 }
 
@@ -88,7 +88,7 @@ func newTokenReport(io streams) *cobra.Command {
 		Short: "Say that the provider's API refused an access token",
 		Long: `Say that the provider's API refused an access token. The broker asks the
 provider itself; only its refusal permits a rotation.`,
-		Args:              cobra.ExactArgs(1),
+		Args:              one(grantExample),
 		ValidArgsFunction: c.completeGrant,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			grant, err := selector(args[0])

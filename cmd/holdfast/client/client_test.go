@@ -62,7 +62,7 @@ func TestFlagsBeatTheEnvironmentAndNeverMixWithDevMode(t *testing.T) {
 	}
 	half := Settings{Addr: "flag:1"}
 	t.Setenv("HOLDFAST_CERT", "")
-	if err := half.Resolve(); err == nil || !strings.Contains(err.Error(), "--cert and --key is missing") {
+	if err := half.Resolve(); err == nil || !strings.Contains(err.Error(), "Missing: --cert, --key") {
 		t.Fatalf("an address alone: %v", err)
 	}
 	var none Settings

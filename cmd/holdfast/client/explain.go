@@ -85,6 +85,10 @@ func (f Failure) String() string {
 		}
 	}
 	for _, field := range f.Fields {
+		name, what, _ := strings.Cut(field, ": ")
+		if strings.Contains(f.Message, what) {
+			field = name // the headline has said the rest
+		}
 		add("field", field)
 	}
 	for _, m := range []struct{ label, key string }{
@@ -118,14 +122,16 @@ var nextSteps = []struct {
 	code    codes.Code
 	text    string
 }{
-	{reasons: []string{"GRANT_NOT_FOUND"}, text: "check the address with: holdfast grants list --mine"},
+	{reasons: []string{"GRANT_NOT_FOUND"}, text: "check the address with: holdfast grants list --mine; a consent's id is what consent start printed, and it is kept for a while only"},
 	{reasons: []string{"CALLER_UNAUTHENTICATED"}, text: "check --cert and --key: expired, or not signed by the broker's client CA?"},
 	{reasons: []string{"CALLER_NOT_ALLOWED"}, text: "ask an operator to list this certificate's name under callers in the broker's configuration"},
 	{reasons: []string{"CONSENT_REQUIRED"}, text: "send a person to the link, or make one with: holdfast consent start ADDRESS"},
-	{reasons: []string{"SITE_NOT_GRANTED", "SCOPE_NOT_GRANTED"}, text: "a new consent that includes it: holdfast grants reauth ADDRESS"},
+	{reasons: []string{"SITE_NOT_GRANTED"}, text: "a new consent that includes it: holdfast grants reauth ADDRESS"},
+	{reasons: []string{"SCOPE_NOT_GRANTED"}, text: "a new consent that includes it: holdfast consent start ADDRESS --scope SCOPE for each one; if the app is not configured for it, an operator adds it to apps[].scopes first"},
 	{reasons: []string{"SITE_AMBIGUOUS"}, text: "name one of the sites by its cloud id: --site ID"},
 	{reasons: []string{"GRANT_REVOKED"}, text: "only an operator opens it again: holdfast grants reauth ADDRESS"},
-	{reasons: []string{"GRANT_QUARANTINED", "APP_PAUSED", "KEY_UNAVAILABLE", "AUDIT_UNAVAILABLE"}, text: "an operator should look at: holdfast status"},
+	{reasons: []string{"GRANT_QUARANTINED"}, text: "a new consent brings it back: holdfast grants reauth ADDRESS"},
+	{reasons: []string{"APP_PAUSED", "KEY_UNAVAILABLE", "AUDIT_UNAVAILABLE"}, text: "an operator should look at: holdfast status"},
 	{reasons: []string{"PROVIDER_UNAVAILABLE", "REFRESH_IN_PROGRESS", "STORE_UNAVAILABLE", "PROVIDER_RATE_LIMITED", "CALLER_RATE_LIMITED"}, text: "try again later"},
 	{reasons: []string{"INVALID_REQUEST"}, text: "correct the request; --help shows the forms"},
 	{reasons: []string{"INTERNAL"}, text: "report it with the request id; the broker's log has the cause"},

@@ -46,7 +46,7 @@ func (s *Settings) Bind(flags *pflag.FlagSet) {
 	flags.StringVar(&s.Cert, "cert", "", "PEM file of the client certificate (HOLDFAST_CERT)")
 	flags.StringVar(&s.Key, "key", "", "PEM file of the client certificate's key (HOLDFAST_KEY)")
 	flags.StringVar(&s.ServerName, "server-name", "", "name to expect in the broker's certificate; default: the host of --addr (HOLDFAST_SERVER_NAME)")
-	flags.StringVar(&s.Dir, "dir", "", "directory of a running `holdfast dev`; default: .holdfast here or above (HOLDFAST_DIR)")
+	flags.StringVar(&s.Dir, "dir", "", `directory of a running "holdfast dev"; default: .holdfast here or above (HOLDFAST_DIR)`)
 	flags.DurationVar(&s.Timeout, "timeout", 30*time.Second, "bound of one call")
 }
 
@@ -75,7 +75,7 @@ func (s *Settings) Resolve() error {
 		}
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("which broker? %s is missing; give --addr, --cert and --key (and --ca), or none of them while `holdfast dev` runs", strings.Join(missing, " and "))
+		return fmt.Errorf("which broker? Missing: %s; give --addr, --cert and --key (and --ca), or none of them while `holdfast dev` runs", strings.Join(missing, ", "))
 	}
 	return nil
 }
