@@ -91,6 +91,11 @@ func newRoot(io streams) *cobra.Command {
 		newServe(io), newDev(io), newSim(io), newBackup(io), newRestore(io), newKeys(io), newVersion(io),
 	)
 	root.SetVersionTemplate(versionLine())
+	root.InitDefaultCompletionCmd()
+	if completion, _, err := root.Find([]string{"completion"}); err == nil {
+		completion.Args = verb // a shell that is not known is wrong use, too
+		completion.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
 	markRun(root)
 	return root
 }

@@ -107,6 +107,12 @@ func TestFailuresSayWhatWasWrongAndWhatNext(t *testing.T) {
 			"a wrong field", failed(t, codes.InvalidArgument, "bad", info("INVALID_REQUEST"), &errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: "min_ttl", Description: "at most 10m"}}}), ExitUsage,
 			[]string{"field:       min_ttl: at most 10m"},
 		},
+		{
+			"a wrong field that the message names", failed(t, codes.InvalidArgument, "min_ttl: at most 10m", info("INVALID_REQUEST"), &errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: "min_ttl", Description: "at most 10m"}}}), ExitUsage,
+			[]string{"field:       min_ttl\n"},
+		},
+		{"quarantined", failed(t, codes.FailedPrecondition, "x", info("GRANT_QUARANTINED")), ExitRefused, []string{"holdfast grants reauth ADDRESS"}},
+		{"no such scope", failed(t, codes.FailedPrecondition, "x", info("SCOPE_NOT_GRANTED")), ExitRefused, []string{"consent start ADDRESS --scope SCOPE", "apps[].scopes"}},
 		{"nobody there", status.Error(codes.Unavailable, "connection refused"), ExitUnavailable, []string{"the broker cannot be reached: connection refused", "holdfast dev"}},
 		{"too slow", status.Error(codes.DeadlineExceeded, "x"), ExitUnavailable, []string{"did not answer in time", "--timeout"}},
 		{"broken", failed(t, codes.Internal, "internal error", info("INTERNAL")), ExitInternal, []string{"report it with the request id"}},
