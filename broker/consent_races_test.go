@@ -131,15 +131,11 @@ func TestAnExchangesAnnouncementOfUnknownOutcomeIsResolvedByReading(t *testing.T
 
 func TestAConsentBegunBeforeARevocationIsSupersededEvenAfterReauth(t *testing.T) {
 	for name, begin := range map[string]func(*world) string{
-		"a link of StartConsent": func(w *world) string { return w.link(jira).URL },
-		"a link out of an error": func(w *world) string {
-			_, err := w.AccessToken(ctx, svc, broker.TokenRequest{Address: jira, RequiredScopes: []string{"manage:x"}})
-			return errorLink(w.t, err)
-		},
+		"a link of StartConsent": func(w *world) string { w.consent(jira); return w.link(jira).URL },
+		"a link out of an error": func(w *world) string { return w.narrow(jira) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.consent(jira)
 			early := begin(w)
 			w.clock.Advance(time.Second)
 			if _, err := w.Revoke(ctx, op, "", jira, "left the team"); err != nil {
@@ -203,13 +199,11 @@ func TestClosingWaitsForAConsentsExchange(t *testing.T) {
 }
 
 func TestALinkOutOfAnErrorAsksForTheUnionOfASharedApp(t *testing.T) {
-	w := newWorld(t, sharedApp)
-	w.consent(jira)
+	w := newWorld(t, sharedApp, func(w *world) { w.cfg.Apps[0].Scopes["jira"] = []string{"read:jira-work", "write:jira-work"} })
 	w.consent(wiki)
-	_, err := w.AccessToken(ctx, svc, broker.TokenRequest{Address: jira, RequiredScopes: []string{"manage:x"}})
-	u := errorLink(t, err)
+	u := w.narrow(jira)
 	view, err := w.ConnectPage(ctx, linkText(u))
-	if err != nil || !slices.Contains(view.Scopes, "read:confluence-content.all") || !slices.Contains(view.Scopes, "read:jira-work") {
+	if err != nil || !slices.Contains(view.Scopes, "read:confluence-content.all") || !slices.Contains(view.Scopes, "write:jira-work") {
 		t.Fatalf("the page says %+v, %v", view, err)
 	}
 	// Otherwise this consent would strip the Confluence family at the provider.
