@@ -48,6 +48,13 @@ func TestAGrantIsFoundByItsIDAsSoonAsAnybodyHasPublishedIt(t *testing.T) {
 				}
 			})
 		}
+		wg.Go(func() { // who finds it by its id before anybody said that it is there
+			for range 50 {
+				if sl := c.findID("g"); sl != nil && sl.entry.Load() == nil {
+					t.Error("found before there was anything to read")
+				}
+			}
+		})
 		wg.Wait()
 		if t.Failed() {
 			return

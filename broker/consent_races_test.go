@@ -70,6 +70,31 @@ func TestAConfirmationDoesNotReplaceAFamilyConsentedLater(t *testing.T) {
 	}
 }
 
+func TestALossThatNobodyWasShownIsAskedForAgain(t *testing.T) {
+	w := newWorld(t)
+	w.consent(jira)
+	b := w.visit(w.linkFor(jira, "read:jira-work").URL, "")
+	if o := b.finish(); o.Status != storage.ConsentConfirm || len(o.LostSites) != 0 {
+		t.Fatalf("got %+v", o)
+	}
+	// While the page waits, a lookup finds that the old family reaches a site more.
+	g := w.grant(jira)
+	g.Sites = append(g.Sites, storage.Site{CloudID: "added", URL: "https://added.atlassian.net"})
+	if err := w.store.Swap(ctx, storage.Update{Grant: &g}); err != nil {
+		t.Fatal(err)
+	}
+	o := b.confirm()
+	if o.Status != storage.ConsentConfirm || len(o.LostSites) != 1 || o.LostSites[0].CloudID != "added" {
+		t.Fatalf("got %+v, want the question again with the site", o)
+	}
+	if g := w.grant(jira).State.Generation; g != 1 {
+		t.Fatalf("generation %d: what was not shown is lost", g)
+	}
+	if o := b.confirm(); o.Status != storage.ConsentDone {
+		t.Fatalf("status %s", o.Status)
+	}
+}
+
 func TestContinuePressedTwiceAtOnceIsNoError(t *testing.T) {
 	w := newWorld(t)
 	l := w.link(jira)
@@ -200,8 +225,8 @@ func TestClosingWaitsForAConsentsExchange(t *testing.T) {
 
 func TestALinkOutOfAnErrorAsksForTheUnionOfASharedApp(t *testing.T) {
 	w := newWorld(t, sharedApp, func(w *world) { w.cfg.Apps[0].Scopes["jira"] = []string{"read:jira-work", "write:jira-work"} })
-	w.consent(wiki)
 	u := w.narrow(jira)
+	w.consent(wiki) // after the link was made
 	view, err := w.ConnectPage(ctx, linkText(u))
 	if err != nil || !slices.Contains(view.Scopes, "read:confluence-content.all") || !slices.Contains(view.Scopes, "write:jira-work") {
 		t.Fatalf("the page says %+v, %v", view, err)

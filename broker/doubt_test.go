@@ -139,8 +139,8 @@ func TestCallersThatAreHeldBackDoNotEachListTheStore(t *testing.T) {
 	w.consent(other)
 	w.clock.Advance(2 * time.Hour)
 	w.loseAnswer()
-	w.refused(jira, broker.ReasonProviderUnavailable)
 	store := w.count()
+	w.refused(jira, broker.ReasonProviderUnavailable)
 	for range 50 {
 		w.refused(jira, broker.ReasonProviderUnavailable)
 	}

@@ -13,7 +13,8 @@ import (
 	"github.com/holdfast-io/holdfast/storage"
 )
 
-const unknownSite = "https://typo.atlassian.net"
+// unknownSite is one that no grant reaches.
+const unknownSite = "https://other.atlassian.net"
 
 func isLookup(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "accessible-resources") }
 
@@ -34,11 +35,15 @@ func TestALookupThatFailsIsNoVerdictOnTheSite(t *testing.T) {
 	var sick atomic.Bool
 	sick.Store(true)
 	w.front(func(rw http.ResponseWriter, r *http.Request) bool {
-		if isLookup(r) && sick.Load() {
+		switch {
+		case !isLookup(r):
+			return false
+		case sick.Load():
 			rw.WriteHeader(http.StatusServiceUnavailable)
-			return true
+		default:
+			answerJSON(rw, []byte(`[{"id":"new","name":"new","url":"`+unknownSite+`","scopes":["read:jira-work"]}]`))
 		}
-		return false
+		return true
 	})
 	if err := w.drawFor(unknownSite); broker.ReasonOf(err) != broker.ReasonProviderUnavailable {
 		t.Fatalf("got %v, want PROVIDER_UNAVAILABLE", err)
@@ -46,10 +51,9 @@ func TestALookupThatFailsIsNoVerdictOnTheSite(t *testing.T) {
 	if err := w.drawFor(atlassiansim.DefaultSites()[0].CloudID); err != nil {
 		t.Fatalf("a known site needs no lookup: %v", err)
 	}
-	// The failed lookup does not use up the minute's one.
 	sick.Store(false)
-	if err := w.drawFor(unknownSite); broker.ReasonOf(err) != broker.ReasonSiteNotGranted {
-		t.Fatalf("got %v, want SITE_NOT_GRANTED", err)
+	if err := w.drawFor(unknownSite); err != nil {
+		t.Fatalf("a failed lookup used up the minute's one: %v", err)
 	}
 }
 

@@ -4,8 +4,6 @@ import (
 	"slices"
 	"testing"
 	"time"
-
-	"github.com/holdfast-io/holdfast/secret"
 )
 
 // TestADoubtIsRepeatedAheadWhateverTheTokensOwnLife: a rotation that was forced
@@ -86,18 +84,6 @@ func TestAMinimumLifeAboveATokensWholeLifeDoesNotRotateAtEveryCall(t *testing.T)
 		if got := Plan(s, timing(), at(row.second), row.need); got.Verb != row.want {
 			t.Errorf("%s: got %+v, want verb %v", row.name, got, row.want)
 		}
-	}
-}
-
-func TestAnAnswerWithoutALifeIsNotServedForItsMinimum(t *testing.T) {
-	// Expired on arrival: announced long before the answer came.
-	s, _ := Start(t0, at(3700), pair("1"))
-	if got := Plan(s, timing(), at(3700), Need{MinTTL: time.Minute}); got.Verb != Refresh {
-		t.Fatalf("got %+v", got)
-	}
-	s.Access.Token = secret.String{}
-	if got := Plan(s, timing(), at(10), Need{}); got.Verb != Refresh {
-		t.Fatalf("no token: got %+v", got)
 	}
 }
 
