@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -99,11 +100,22 @@ func (b *Broker) Close(ctx context.Context) error {
 // stands still; and a wall clock that is set back must not make a spent token
 // look fresh. So the later of both counts.
 func steady(wall func() time.Time) func() time.Time {
-	base, started := wall().Round(0), time.Now()
+	type anchor struct {
+		wall time.Time
+		at   time.Time // with its monotonic reading
+	}
+	var base atomic.Pointer[anchor]
+	base.Store(&anchor{wall().Round(0), time.Now()})
 	return func() time.Time {
-		now := wall().Round(0)
-		if least := base.Add(time.Since(started)); least.After(now) {
+		now, a := wall().Round(0), base.Load()
+		least := a.wall.Add(time.Since(a.at))
+		if !now.After(least) {
 			return least
+		}
+		// The wall clock has run ahead, as it does over a suspension: from now on
+		// that counts. Small steps are left alone, so that few calls write.
+		if now.Sub(least) >= time.Second {
+			base.CompareAndSwap(a, &anchor{now, time.Now()})
 		}
 		return now
 	}

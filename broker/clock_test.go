@@ -25,6 +25,7 @@ func TestTheClockIsNeverBehindTheTimeThatPassed(t *testing.T) {
 			{"set back by an hour", time.Minute, -time.Hour, time.Hour + time.Minute},
 			{"and while it stays behind", 10 * time.Minute, -time.Hour, time.Hour + 11*time.Minute},
 			{"continued after a suspension of two hours", time.Minute, 2 * time.Hour, 3*time.Hour + 12*time.Minute},
+			{"and set back by the two hours", time.Minute, 0, 3*time.Hour + 13*time.Minute},
 		} {
 			<-time.After(row.pass)
 			off = row.off

@@ -186,7 +186,7 @@ func (b *Broker) adoptOnce(ctx context.Context, g storage.Grant, c storage.Conse
 		return b.end(ctx, c, storage.ConsentSuperseded, "The grant was revoked while the consent was under way.")
 	case g.State.Phase == family.Revoked && c.CreatedAt.Before(g.State.EndedAt):
 		return b.end(ctx, c, storage.ConsentSuperseded, "The grant was revoked after this consent had begun: use the link that was made since.")
-	case g.State.FamilyStarted.After(p.ReceivedAt):
+	case confirmed && g.State.FamilyStarted.After(p.ReceivedAt): // only a confirmation can come so late
 		return b.end(ctx, c, storage.ConsentSuperseded, "A newer consent was given meanwhile.")
 	}
 	scopes, sites := lost(&g, p)

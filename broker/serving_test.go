@@ -231,7 +231,10 @@ func TestAValidTokenIsServedWhileARefreshAheadFails(t *testing.T) {
 	if before.Generation != 1 {
 		t.Fatal("a caller waited for a refresh ahead of expiry")
 	}
-	waitFor(t, func() bool { return w.refreshes() >= 0 && len(w.sim.Faults()) == 0 })
+	waitFor(t, func() bool {
+		g, err := w.store.Grant(ctx, jira.GrantID())
+		return err == nil && g.State.Attempt == nil && g.State.Failures == 1
+	})
 	if again := w.token(jira); again.Generation != 1 || !again.Token.Equal(before.Token) {
 		t.Fatalf("generation %d is served while the refresh is in doubt", again.Generation)
 	}
