@@ -32,7 +32,8 @@ func (b *Broker) exchange(ctx context.Context, c storage.Consent, code secret.St
 	// Detached: a closed tab must not leave the exchange half done.
 	ctx, cancel := detach(ctx, b.Patience())
 	defer cancel()
-	for {
+	const rounds = 3 // one or two secrets, and one that was changed meanwhile
+	for range rounds {
 		credentials, err := a.credentials(b.now(), b.cfg.Timing.Lease)
 		if err != nil {
 			if c.Status == storage.ConsentExchanging { // every secret was refused, and the app is paused for it
@@ -59,6 +60,7 @@ func (b *Broker) exchange(ctx context.Context, c storage.Consent, code secret.St
 			return b.end(ctx, c, status, detail)
 		}
 	}
+	return b.end(ctx, c, storage.ConsentMisconfigured, exchangeMisconfigured)
 }
 
 // announceExchange makes the exchange durable. False: the same callback came

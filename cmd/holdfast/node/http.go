@@ -51,18 +51,12 @@ func (n *Node) serveHTTP(context.Context) error {
 // serve starts one HTTP server; without TLS it is plain.
 func (n *Node) serve(name string, lis net.Listener, tlsConfig *tls.Config, handler http.Handler) {
 	idle := new(fresh)
-	server := &http.Server{
-		ConnState:         idle.track,
-		Handler:           handler,
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       30 * time.Second,
-		// The callback waits for the provider; give its timeout room to be reported.
-		WriteTimeout:   3*n.o.Config.Provider.HTTPTimeout + 30*time.Second,
-		IdleTimeout:    2 * time.Minute,
-		MaxHeaderBytes: 64 << 10,
-		TLSConfig:      tlsConfig,
-		ErrorLog:       slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
-	}
+	server := web.NewServer(handler, n.log)
+	server.ConnState, server.TLSConfig = idle.track, tlsConfig
+	// The callback waits for the provider; give its timeout room to be reported.
+	server.WriteTimeout = max(server.WriteTimeout, 3*n.o.Config.Provider.HTTPTimeout+30*time.Second)
+	// Strangers' broken handshakes are no news.
+	server.ErrorLog = slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)
 	n.stack.Serve(name, serverGrace, func() error {
 		var err error
 		if tlsConfig != nil {

@@ -21,8 +21,8 @@ import (
 	"github.com/holdfast-io/holdfast/cmd/holdfast/lifecycle"
 )
 
-// Grace periods of the parts. Servers finish the calls under way; the broker's
-// is the lease, within which every attempt settles or is fenced anyway.
+// Grace periods of the parts. Servers finish the calls under way; the broker has
+// its own patience, for attempts whose settlement is not stored yet.
 const (
 	serverGrace = 10 * time.Second
 	smallGrace  = 5 * time.Second

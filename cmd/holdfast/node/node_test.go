@@ -320,3 +320,12 @@ func TestPlainHTTPIsForLoopbackOnly(t *testing.T) {
 		}
 	}
 }
+
+func TestACallbackWithALargeCodeReachesItsPage(t *testing.T) {
+	dir, c := prepared(t)
+	n := running(t, c)
+	target := "https://" + n.listens.http.Addr().String() + "/oauth/callback?state=cns_x.y&code=" + strings.Repeat("c", 90_000)
+	if code, _ := get(t, browser(t, dir), target); code == http.StatusRequestHeaderFieldsTooLarge || code == http.StatusRequestURITooLong {
+		t.Fatalf("status %d: the server does not let the page see it", code)
+	}
+}
