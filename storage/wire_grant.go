@@ -25,6 +25,7 @@ func toGrantSecret(g *Grant) *storagev1.GrantSecret {
 		Attempt: toAttempt(st.Attempt), Doubt: toDoubt(st.Doubt), Alternates: toAlternates(st.Alternates),
 		Suspicion: toSuspicion(st.Suspicion), NotBefore: toTime(st.NotBefore), Failures: int64(st.Failures),
 		Lapse: string(st.Lapse), EndedAt: toTime(st.EndedAt),
+		WarnedIdleDays: uint32(st.WarnedIdle), WarnedAbsoluteDays: uint32(st.WarnedAbsolute), Inquiry: toInquiry(st.Inquiry), //nolint:gosec // days, at most 30
 	}
 }
 
@@ -40,8 +41,23 @@ func fromGrant(p *storagev1.GrantPublic, x *storagev1.GrantSecret, v Version) Gr
 			Attempt: fromAttempt(x.GetAttempt()), Doubt: fromDoubt(x.GetDoubt()), Alternates: fromAlternates(x.GetAlternates()),
 			Suspicion: fromSuspicion(x.GetSuspicion()), NotBefore: fromTime(x.GetNotBefore()), Failures: int(x.GetFailures()),
 			Lapse: family.LapseReason(x.GetLapse()), EndedAt: fromTime(x.GetEndedAt()),
+			WarnedIdle: int(x.GetWarnedIdleDays()), WarnedAbsolute: int(x.GetWarnedAbsoluteDays()), Inquiry: fromInquiry(x.GetInquiry()),
 		},
 	}
+}
+
+func toInquiry(i *family.Inquiry) *storagev1.Inquiry {
+	if i == nil {
+		return nil
+	}
+	return &storagev1.Inquiry{RefusedAt: toTime(i.RefusedAt), Next: toTime(i.Next), Until: toTime(i.Until), Accepted: i.Accepted}
+}
+
+func fromInquiry(i *storagev1.Inquiry) *family.Inquiry {
+	if i == nil {
+		return nil
+	}
+	return &family.Inquiry{RefusedAt: fromTime(i.GetRefusedAt()), Next: fromTime(i.GetNext()), Until: fromTime(i.GetUntil()), Accepted: i.GetAccepted()}
 }
 
 // checkGrant compares a public part with the key it was read under and with

@@ -97,6 +97,7 @@ const (
 	LapseRefused       LapseReason = "REFUSED"          // refused, confirmed after a delay
 	LapseLostInDoubt   LapseReason = "LOST_IN_DOUBT"    // an answer was lost and could not be recovered
 	LapseOfflineAccess LapseReason = "NO_REFRESH_TOKEN" // the provider gave no refresh token
+	LapseScrubbed      LapseReason = "SCRUBBED"         // an operator said that the store is a copy
 )
 
 // State is all that is durably known about the family of one grant. It is a
@@ -126,6 +127,21 @@ type State struct {
 	Failures int
 	Lapse    LapseReason
 	EndedAt  time.Time
+	// WarnedIdle and WarnedAbsolute are the least days before a deadline that
+	// was warned of; 0: none was.
+	WarnedIdle, WarnedAbsolute int
+	Inquiry                    *Inquiry
+}
+
+// Inquiry looks into a refusal that nothing explains: an access token that is
+// accepted after it and dies within the access grace says that somebody else
+// spent the refresh token.
+type Inquiry struct {
+	RefusedAt time.Time
+	// Next is when the access token is looked at next, Until when that ends.
+	Next, Until time.Time
+	// Accepted: the provider accepted the access token after the refusal.
+	Accepted bool
 }
 
 // AttemptKind says what an attempt is. The numbers are stored.
@@ -196,6 +212,9 @@ type Outcome struct {
 	Code string
 	// RetryAfter is the provider's wish; 0 if it named none.
 	RetryAfter time.Duration
+	// VerdictHeld: so many families of the app are refused at once that a
+	// refusal proves nothing about this one. The broker sets it.
+	VerdictHeld bool
 }
 
 // EventType names a journal entry. Stored as text.
@@ -220,6 +239,14 @@ const (
 	EventRevoked           EventType = "REVOKED"
 	EventQuarantined       EventType = "QUARANTINED"
 	EventReauthStarted     EventType = "REAUTH_STARTED"
+	EventDeadlineNear      EventType = "DEADLINE_NEAR"
+	EventVerdictHeld       EventType = "VERDICT_HELD"
+	EventUnexplained       EventType = "UNEXPLAINED_REFUSAL"
+	EventForeignUse        EventType = "FOREIGN_USE"
+	EventInterference      EventType = "INTERFERENCE"
+	EventAdopted           EventType = "ADOPTED"
+	EventScrubbed          EventType = "SCRUBBED"
+	EventAskedAgain        EventType = "ASKED_AGAIN"
 )
 
 // Event is one journal entry of a grant. It never holds a secret.

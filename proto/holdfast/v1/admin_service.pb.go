@@ -10,6 +10,7 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -79,6 +80,140 @@ func (x ProviderRevocation) Number() protoreflect.EnumNumber {
 // Deprecated: Use ProviderRevocation.Descriptor instead.
 func (ProviderRevocation) EnumDescriptor() ([]byte, []int) {
 	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{0}
+}
+
+// AppEventType names what happened to an app.
+type AppEventType int32
+
+const (
+	// An event that this version of the contract has no name for.
+	AppEventType_APP_EVENT_TYPE_UNSPECIFIED AppEventType = 0
+	// An operator paused the app; the detail says who, and why.
+	AppEventType_APP_EVENT_TYPE_PAUSED AppEventType = 1
+	// An operator resumed it.
+	AppEventType_APP_EVENT_TYPE_RESUMED AppEventType = 2
+	// The provider refused the app's client, so the broker paused it.
+	AppEventType_APP_EVENT_TYPE_MISCONFIGURED AppEventType = 3
+	// The provider took the client again.
+	AppEventType_APP_EVENT_TYPE_RECOVERED AppEventType = 4
+	// So many families are refused at once that verdicts are held.
+	AppEventType_APP_EVENT_TYPE_VERDICTS_HELD AppEventType = 5
+	// Verdicts are no longer held.
+	AppEventType_APP_EVENT_TYPE_VERDICTS_RELEASED AppEventType = 6
+	// Several families died at one age; the detail says at which.
+	AppEventType_APP_EVENT_TYPE_DEATH_CLUSTER AppEventType = 7
+	// The provider fails; spending is held back.
+	AppEventType_APP_EVENT_TYPE_CIRCUIT_OPENED AppEventType = 8
+	// The provider answers again.
+	AppEventType_APP_EVENT_TYPE_CIRCUIT_CLOSED AppEventType = 9
+)
+
+// Enum value maps for AppEventType.
+var (
+	AppEventType_name = map[int32]string{
+		0: "APP_EVENT_TYPE_UNSPECIFIED",
+		1: "APP_EVENT_TYPE_PAUSED",
+		2: "APP_EVENT_TYPE_RESUMED",
+		3: "APP_EVENT_TYPE_MISCONFIGURED",
+		4: "APP_EVENT_TYPE_RECOVERED",
+		5: "APP_EVENT_TYPE_VERDICTS_HELD",
+		6: "APP_EVENT_TYPE_VERDICTS_RELEASED",
+		7: "APP_EVENT_TYPE_DEATH_CLUSTER",
+		8: "APP_EVENT_TYPE_CIRCUIT_OPENED",
+		9: "APP_EVENT_TYPE_CIRCUIT_CLOSED",
+	}
+	AppEventType_value = map[string]int32{
+		"APP_EVENT_TYPE_UNSPECIFIED":       0,
+		"APP_EVENT_TYPE_PAUSED":            1,
+		"APP_EVENT_TYPE_RESUMED":           2,
+		"APP_EVENT_TYPE_MISCONFIGURED":     3,
+		"APP_EVENT_TYPE_RECOVERED":         4,
+		"APP_EVENT_TYPE_VERDICTS_HELD":     5,
+		"APP_EVENT_TYPE_VERDICTS_RELEASED": 6,
+		"APP_EVENT_TYPE_DEATH_CLUSTER":     7,
+		"APP_EVENT_TYPE_CIRCUIT_OPENED":    8,
+		"APP_EVENT_TYPE_CIRCUIT_CLOSED":    9,
+	}
+)
+
+func (x AppEventType) Enum() *AppEventType {
+	p := new(AppEventType)
+	*p = x
+	return p
+}
+
+func (x AppEventType) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AppEventType) Descriptor() protoreflect.EnumDescriptor {
+	return file_holdfast_v1_admin_service_proto_enumTypes[1].Descriptor()
+}
+
+func (AppEventType) Type() protoreflect.EnumType {
+	return &file_holdfast_v1_admin_service_proto_enumTypes[1]
+}
+
+func (x AppEventType) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AppEventType.Descriptor instead.
+func (AppEventType) EnumDescriptor() ([]byte, []int) {
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{1}
+}
+
+// AdoptMode says what an operator knows about a quarantined store.
+type AdoptMode int32
+
+const (
+	// Not allowed: say which.
+	AdoptMode_ADOPT_MODE_UNSPECIFIED AdoptMode = 0
+	// This is the surviving store: its grants may be spent again.
+	AdoptMode_ADOPT_MODE_ADOPT AdoptMode = 1
+	// This is a copy: its refresh tokens are removed, and its grants need a new consent.
+	AdoptMode_ADOPT_MODE_SCRUB AdoptMode = 2
+)
+
+// Enum value maps for AdoptMode.
+var (
+	AdoptMode_name = map[int32]string{
+		0: "ADOPT_MODE_UNSPECIFIED",
+		1: "ADOPT_MODE_ADOPT",
+		2: "ADOPT_MODE_SCRUB",
+	}
+	AdoptMode_value = map[string]int32{
+		"ADOPT_MODE_UNSPECIFIED": 0,
+		"ADOPT_MODE_ADOPT":       1,
+		"ADOPT_MODE_SCRUB":       2,
+	}
+)
+
+func (x AdoptMode) Enum() *AdoptMode {
+	p := new(AdoptMode)
+	*p = x
+	return p
+}
+
+func (x AdoptMode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AdoptMode) Descriptor() protoreflect.EnumDescriptor {
+	return file_holdfast_v1_admin_service_proto_enumTypes[2].Descriptor()
+}
+
+func (AdoptMode) Type() protoreflect.EnumType {
+	return &file_holdfast_v1_admin_service_proto_enumTypes[2]
+}
+
+func (x AdoptMode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AdoptMode.Descriptor instead.
+func (AdoptMode) EnumDescriptor() ([]byte, []int) {
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{2}
 }
 
 // ListGrantsRequest asks for one page of grants. Filters that are set must all match.
@@ -723,8 +858,16 @@ type GetStatusResponse struct {
 	// Ids of the grants whose records do not open and which are therefore left out
 	// of listings; GetGrant says what is wrong with each. Empty if all is well.
 	DamagedGrantIds []string `protobuf:"bytes,11,rep,name=damaged_grant_ids,json=damagedGrantIds,proto3" json:"damaged_grant_ids,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// What the store's witness found at the start: that the store is a copy, a
+	// restored backup or rolled back. Empty: nothing.
+	StoreFinding string `protobuf:"bytes,12,opt,name=store_finding,json=storeFinding,proto3" json:"store_finding,omitempty"`
+	// Settlements that could not be stored yet: their tokens are kept in memory and in the spill file.
+	OpenSettlements uint32 `protobuf:"varint,13,opt,name=open_settlements,json=openSettlements,proto3" json:"open_settlements,omitempty"`
+	// How far the broker's clock is ahead of the provider's, as last seen; negative:
+	// behind. Unset: the provider has not answered yet.
+	ClockAhead    *durationpb.Duration `protobuf:"bytes,14,opt,name=clock_ahead,json=clockAhead,proto3" json:"clock_ahead,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetStatusResponse) Reset() {
@@ -834,6 +977,27 @@ func (x *GetStatusResponse) GetDamagedGrantIds() []string {
 	return nil
 }
 
+func (x *GetStatusResponse) GetStoreFinding() string {
+	if x != nil {
+		return x.StoreFinding
+	}
+	return ""
+}
+
+func (x *GetStatusResponse) GetOpenSettlements() uint32 {
+	if x != nil {
+		return x.OpenSettlements
+	}
+	return 0
+}
+
+func (x *GetStatusResponse) GetClockAhead() *durationpb.Duration {
+	if x != nil {
+		return x.ClockAhead
+	}
+	return nil
+}
+
 // PhaseCount is the number of grants in one phase.
 type PhaseCount struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -899,7 +1063,20 @@ type AppStatus struct {
 	// Why nothing is spent for the app, for people. Empty: it is not paused.
 	Paused string `protobuf:"bytes,3,opt,name=paused,proto3" json:"paused,omitempty"`
 	// True if the app serves several products, so that its families may share a fate.
-	Shared        bool `protobuf:"varint,4,opt,name=shared,proto3" json:"shared,omitempty"`
+	Shared bool `protobuf:"varint,4,opt,name=shared,proto3" json:"shared,omitempty"`
+	// True if an operator paused the app: it does not resume by itself.
+	PausedByOperator bool `protobuf:"varint,5,opt,name=paused_by_operator,json=pausedByOperator,proto3" json:"paused_by_operator,omitempty"`
+	// True while no family of the app is declared lapsed, since too many are refused at once.
+	VerdictsHeld bool `protobuf:"varint,6,opt,name=verdicts_held,json=verdictsHeld,proto3" json:"verdicts_held,omitempty"`
+	// Attempts of the last 5 minutes, on all replicas.
+	RecentAttempts uint64 `protobuf:"varint,7,opt,name=recent_attempts,json=recentAttempts,proto3" json:"recent_attempts,omitempty"`
+	// Refusals among them.
+	RecentRefusals uint64 `protobuf:"varint,8,opt,name=recent_refusals,json=recentRefusals,proto3" json:"recent_refusals,omitempty"`
+	// True while the provider fails for the app, and only grants that are in doubt
+	// already, and one other, are tried.
+	CircuitOpen bool `protobuf:"varint,9,opt,name=circuit_open,json=circuitOpen,proto3" json:"circuit_open,omitempty"`
+	// The app's newest events, newest first, at most 64. ListApps fills it; GetStatus leaves it empty.
+	Events        []*AppEvent `protobuf:"bytes,10,rep,name=events,proto3" json:"events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -962,11 +1139,541 @@ func (x *AppStatus) GetShared() bool {
 	return false
 }
 
+func (x *AppStatus) GetPausedByOperator() bool {
+	if x != nil {
+		return x.PausedByOperator
+	}
+	return false
+}
+
+func (x *AppStatus) GetVerdictsHeld() bool {
+	if x != nil {
+		return x.VerdictsHeld
+	}
+	return false
+}
+
+func (x *AppStatus) GetRecentAttempts() uint64 {
+	if x != nil {
+		return x.RecentAttempts
+	}
+	return 0
+}
+
+func (x *AppStatus) GetRecentRefusals() uint64 {
+	if x != nil {
+		return x.RecentRefusals
+	}
+	return 0
+}
+
+func (x *AppStatus) GetCircuitOpen() bool {
+	if x != nil {
+		return x.CircuitOpen
+	}
+	return false
+}
+
+func (x *AppStatus) GetEvents() []*AppEvent {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+// AppEvent is one event of an app.
+type AppEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What happened.
+	Type AppEventType `protobuf:"varint,1,opt,name=type,proto3,enum=holdfast.v1.AppEventType" json:"type,omitempty"`
+	// When it happened, by the broker's clock.
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// For people. Never text of the provider.
+	Detail        string `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AppEvent) Reset() {
+	*x = AppEvent{}
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AppEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AppEvent) ProtoMessage() {}
+
+func (x *AppEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AppEvent.ProtoReflect.Descriptor instead.
+func (*AppEvent) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *AppEvent) GetType() AppEventType {
+	if x != nil {
+		return x.Type
+	}
+	return AppEventType_APP_EVENT_TYPE_UNSPECIFIED
+}
+
+func (x *AppEvent) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *AppEvent) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+// AdoptGrantsRequest ends the quarantine of all quarantined grants that match.
+type AdoptGrantsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What to do. Required.
+	Mode AdoptMode `protobuf:"varint,1,opt,name=mode,proto3,enum=holdfast.v1.AdoptMode" json:"mode,omitempty"`
+	// Tenant: 1 to 128 of the characters A-Z a-z 0-9 @ . _ + -. Default, if empty: any.
+	Tenant string `protobuf:"bytes,2,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// Product, same characters. Default, if empty: any.
+	Product string `protobuf:"bytes,3,opt,name=product,proto3" json:"product,omitempty"`
+	// Say what would be done and change nothing. Default: false.
+	DryRun        bool `protobuf:"varint,4,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdoptGrantsRequest) Reset() {
+	*x = AdoptGrantsRequest{}
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdoptGrantsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdoptGrantsRequest) ProtoMessage() {}
+
+func (x *AdoptGrantsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdoptGrantsRequest.ProtoReflect.Descriptor instead.
+func (*AdoptGrantsRequest) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *AdoptGrantsRequest) GetMode() AdoptMode {
+	if x != nil {
+		return x.Mode
+	}
+	return AdoptMode_ADOPT_MODE_UNSPECIFIED
+}
+
+func (x *AdoptGrantsRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *AdoptGrantsRequest) GetProduct() string {
+	if x != nil {
+		return x.Product
+	}
+	return ""
+}
+
+func (x *AdoptGrantsRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+// AdoptGrantsResponse says what was done, or would be.
+type AdoptGrantsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many grants were changed, or would be.
+	Count uint64 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	// The first of them as they were before, at most 100, in order of id.
+	Grants        []*Grant `protobuf:"bytes,2,rep,name=grants,proto3" json:"grants,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdoptGrantsResponse) Reset() {
+	*x = AdoptGrantsResponse{}
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdoptGrantsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdoptGrantsResponse) ProtoMessage() {}
+
+func (x *AdoptGrantsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdoptGrantsResponse.ProtoReflect.Descriptor instead.
+func (*AdoptGrantsResponse) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *AdoptGrantsResponse) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *AdoptGrantsResponse) GetGrants() []*Grant {
+	if x != nil {
+		return x.Grants
+	}
+	return nil
+}
+
+// ListAppsRequest asks for the configured apps.
+type ListAppsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAppsRequest) Reset() {
+	*x = ListAppsRequest{}
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAppsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAppsRequest) ProtoMessage() {}
+
+func (x *ListAppsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAppsRequest.ProtoReflect.Descriptor instead.
+func (*ListAppsRequest) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{17}
+}
+
+// ListAppsResponse is the configured apps.
+type ListAppsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The apps, in order of id.
+	Apps          []*AppStatus `protobuf:"bytes,1,rep,name=apps,proto3" json:"apps,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAppsResponse) Reset() {
+	*x = ListAppsResponse{}
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAppsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAppsResponse) ProtoMessage() {}
+
+func (x *ListAppsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAppsResponse.ProtoReflect.Descriptor instead.
+func (*ListAppsResponse) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ListAppsResponse) GetApps() []*AppStatus {
+	if x != nil {
+		return x.Apps
+	}
+	return nil
+}
+
+// PauseAppRequest stops all spending for an app.
+type PauseAppRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the app, 1 to 128 bytes. Required.
+	AppId string `protobuf:"bytes,1,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
+	// Why, for people and the audit record: at most 256 characters. Default, if empty: none is recorded.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseAppRequest) Reset() {
+	*x = PauseAppRequest{}
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseAppRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseAppRequest) ProtoMessage() {}
+
+func (x *PauseAppRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseAppRequest.ProtoReflect.Descriptor instead.
+func (*PauseAppRequest) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *PauseAppRequest) GetAppId() string {
+	if x != nil {
+		return x.AppId
+	}
+	return ""
+}
+
+func (x *PauseAppRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// PauseAppResponse returns the app after the pause began.
+type PauseAppResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The app.
+	App           *AppStatus `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseAppResponse) Reset() {
+	*x = PauseAppResponse{}
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseAppResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseAppResponse) ProtoMessage() {}
+
+func (x *PauseAppResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseAppResponse.ProtoReflect.Descriptor instead.
+func (*PauseAppResponse) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *PauseAppResponse) GetApp() *AppStatus {
+	if x != nil {
+		return x.App
+	}
+	return nil
+}
+
+// ResumeAppRequest ends the pause of an app.
+type ResumeAppRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the app, 1 to 128 bytes. Required.
+	AppId string `protobuf:"bytes,1,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
+	// Ask the provider once more about families of the app that lapsed because it
+	// refused them, if that was at most this long ago: 0 to 90 days. Default, if
+	// unset: none is asked about.
+	AskAgainLapsedWithin *durationpb.Duration `protobuf:"bytes,2,opt,name=ask_again_lapsed_within,json=askAgainLapsedWithin,proto3" json:"ask_again_lapsed_within,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
+}
+
+func (x *ResumeAppRequest) Reset() {
+	*x = ResumeAppRequest{}
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeAppRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeAppRequest) ProtoMessage() {}
+
+func (x *ResumeAppRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeAppRequest.ProtoReflect.Descriptor instead.
+func (*ResumeAppRequest) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ResumeAppRequest) GetAppId() string {
+	if x != nil {
+		return x.AppId
+	}
+	return ""
+}
+
+func (x *ResumeAppRequest) GetAskAgainLapsedWithin() *durationpb.Duration {
+	if x != nil {
+		return x.AskAgainLapsedWithin
+	}
+	return nil
+}
+
+// ResumeAppResponse returns the app after the pause ended.
+type ResumeAppResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The app.
+	App *AppStatus `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	// How many lapsed families the provider is asked about once more.
+	AskedAgain    uint64 `protobuf:"varint,2,opt,name=asked_again,json=askedAgain,proto3" json:"asked_again,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeAppResponse) Reset() {
+	*x = ResumeAppResponse{}
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeAppResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeAppResponse) ProtoMessage() {}
+
+func (x *ResumeAppResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeAppResponse.ProtoReflect.Descriptor instead.
+func (*ResumeAppResponse) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ResumeAppResponse) GetApp() *AppStatus {
+	if x != nil {
+		return x.App
+	}
+	return nil
+}
+
+func (x *ResumeAppResponse) GetAskedAgain() uint64 {
+	if x != nil {
+		return x.AskedAgain
+	}
+	return 0
+}
+
 var File_holdfast_v1_admin_service_proto protoreflect.FileDescriptor
 
 const file_holdfast_v1_admin_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1fholdfast/v1/admin_service.proto\x12\vholdfast.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17holdfast/v1/grant.proto\"\x9a\x02\n" +
+	"\x1fholdfast/v1/admin_service.proto\x12\vholdfast.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17holdfast/v1/grant.proto\"\x9a\x02\n" +
 	"\x11ListGrantsRequest\x12;\n" +
 	"\x06tenant\x18\x01 \x01(\tB#\xbaH \xd8\x01\x01r\x1b2\x19^[A-Za-z0-9@._+-]{1,128}$R\x06tenant\x12=\n" +
 	"\aproduct\x18\x02 \x01(\tB#\xbaH \xd8\x01\x01r\x1b2\x19^[A-Za-z0-9@._+-]{1,128}$R\aproduct\x127\n" +
@@ -1004,7 +1711,7 @@ const file_holdfast_v1_admin_service_proto_rawDesc = "" +
 	"\x05grant\x18\x01 \x01(\v2\x1a.holdfast.v1.GrantSelectorB\x06\xbaH\x03\xc8\x01\x01R\x05grant\"@\n" +
 	"\x14ForceRefreshResponse\x12(\n" +
 	"\x05grant\x18\x01 \x01(\v2\x12.holdfast.v1.GrantR\x05grant\"\x12\n" +
-	"\x10GetStatusRequest\"\xd4\x03\n" +
+	"\x10GetStatusRequest\"\xe0\x04\n" +
 	"\x11GetStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12 \n" +
 	"\venvironment\x18\x02 \x01(\tR\venvironment\x12\x1a\n" +
@@ -1019,21 +1726,78 @@ const file_holdfast_v1_admin_service_proto_rawDesc = "" +
 	"\fphase_counts\x18\t \x03(\v2\x17.holdfast.v1.PhaseCountR\vphaseCounts\x12*\n" +
 	"\x04apps\x18\n" +
 	" \x03(\v2\x16.holdfast.v1.AppStatusR\x04apps\x12*\n" +
-	"\x11damaged_grant_ids\x18\v \x03(\tR\x0fdamagedGrantIds\"Q\n" +
+	"\x11damaged_grant_ids\x18\v \x03(\tR\x0fdamagedGrantIds\x12#\n" +
+	"\rstore_finding\x18\f \x01(\tR\fstoreFinding\x12)\n" +
+	"\x10open_settlements\x18\r \x01(\rR\x0fopenSettlements\x12:\n" +
+	"\vclock_ahead\x18\x0e \x01(\v2\x19.google.protobuf.DurationR\n" +
+	"clockAhead\"Q\n" +
 	"\n" +
 	"PhaseCount\x12-\n" +
 	"\x05phase\x18\x01 \x01(\x0e2\x17.holdfast.v1.GrantPhaseR\x05phase\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\x04R\x05count\"g\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\"\xde\x02\n" +
 	"\tAppStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bproducts\x18\x02 \x03(\tR\bproducts\x12\x16\n" +
 	"\x06paused\x18\x03 \x01(\tR\x06paused\x12\x16\n" +
-	"\x06shared\x18\x04 \x01(\bR\x06shared*\xa0\x01\n" +
+	"\x06shared\x18\x04 \x01(\bR\x06shared\x12,\n" +
+	"\x12paused_by_operator\x18\x05 \x01(\bR\x10pausedByOperator\x12#\n" +
+	"\rverdicts_held\x18\x06 \x01(\bR\fverdictsHeld\x12'\n" +
+	"\x0frecent_attempts\x18\a \x01(\x04R\x0erecentAttempts\x12'\n" +
+	"\x0frecent_refusals\x18\b \x01(\x04R\x0erecentRefusals\x12!\n" +
+	"\fcircuit_open\x18\t \x01(\bR\vcircuitOpen\x12-\n" +
+	"\x06events\x18\n" +
+	" \x03(\v2\x15.holdfast.v1.AppEventR\x06events\"\x8e\x01\n" +
+	"\bAppEvent\x12-\n" +
+	"\x04type\x18\x01 \x01(\x0e2\x19.holdfast.v1.AppEventTypeR\x04type\x12;\n" +
+	"\voccurred_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12\x16\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\"\xe1\x01\n" +
+	"\x12AdoptGrantsRequest\x126\n" +
+	"\x04mode\x18\x01 \x01(\x0e2\x16.holdfast.v1.AdoptModeB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04mode\x12;\n" +
+	"\x06tenant\x18\x02 \x01(\tB#\xbaH \xd8\x01\x01r\x1b2\x19^[A-Za-z0-9@._+-]{1,128}$R\x06tenant\x12=\n" +
+	"\aproduct\x18\x03 \x01(\tB#\xbaH \xd8\x01\x01r\x1b2\x19^[A-Za-z0-9@._+-]{1,128}$R\aproduct\x12\x17\n" +
+	"\adry_run\x18\x04 \x01(\bR\x06dryRun\"W\n" +
+	"\x13AdoptGrantsResponse\x12\x14\n" +
+	"\x05count\x18\x01 \x01(\x04R\x05count\x12*\n" +
+	"\x06grants\x18\x02 \x03(\v2\x12.holdfast.v1.GrantR\x06grants\"\x11\n" +
+	"\x0fListAppsRequest\">\n" +
+	"\x10ListAppsResponse\x12*\n" +
+	"\x04apps\x18\x01 \x03(\v2\x16.holdfast.v1.AppStatusR\x04apps\"V\n" +
+	"\x0fPauseAppRequest\x12!\n" +
+	"\x06app_id\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01(\x80\x01R\x05appId\x12 \n" +
+	"\x06reason\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x06reason\"<\n" +
+	"\x10PauseAppResponse\x12(\n" +
+	"\x03app\x18\x01 \x01(\v2\x16.holdfast.v1.AppStatusR\x03app\"\x98\x01\n" +
+	"\x10ResumeAppRequest\x12!\n" +
+	"\x06app_id\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01(\x80\x01R\x05appId\x12a\n" +
+	"\x17ask_again_lapsed_within\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\xce\xda\x032\x00R\x14askAgainLapsedWithin\"^\n" +
+	"\x11ResumeAppResponse\x12(\n" +
+	"\x03app\x18\x01 \x01(\v2\x16.holdfast.v1.AppStatusR\x03app\x12\x1f\n" +
+	"\vasked_again\x18\x02 \x01(\x04R\n" +
+	"askedAgain*\xa0\x01\n" +
 	"\x12ProviderRevocation\x12#\n" +
 	"\x1fPROVIDER_REVOCATION_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18PROVIDER_REVOCATION_DONE\x10\x01\x12#\n" +
 	"\x1fPROVIDER_REVOCATION_NOT_OFFERED\x10\x02\x12\"\n" +
-	"\x1ePROVIDER_REVOCATION_UNVERIFIED\x10\x032\xeb\x03\n" +
+	"\x1ePROVIDER_REVOCATION_UNVERIFIED\x10\x03*\xd5\x02\n" +
+	"\fAppEventType\x12\x1e\n" +
+	"\x1aAPP_EVENT_TYPE_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15APP_EVENT_TYPE_PAUSED\x10\x01\x12\x1a\n" +
+	"\x16APP_EVENT_TYPE_RESUMED\x10\x02\x12 \n" +
+	"\x1cAPP_EVENT_TYPE_MISCONFIGURED\x10\x03\x12\x1c\n" +
+	"\x18APP_EVENT_TYPE_RECOVERED\x10\x04\x12 \n" +
+	"\x1cAPP_EVENT_TYPE_VERDICTS_HELD\x10\x05\x12$\n" +
+	" APP_EVENT_TYPE_VERDICTS_RELEASED\x10\x06\x12 \n" +
+	"\x1cAPP_EVENT_TYPE_DEATH_CLUSTER\x10\a\x12!\n" +
+	"\x1dAPP_EVENT_TYPE_CIRCUIT_OPENED\x10\b\x12!\n" +
+	"\x1dAPP_EVENT_TYPE_CIRCUIT_CLOSED\x10\t*S\n" +
+	"\tAdoptMode\x12\x1a\n" +
+	"\x16ADOPT_MODE_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10ADOPT_MODE_ADOPT\x10\x01\x12\x14\n" +
+	"\x10ADOPT_MODE_SCRUB\x10\x022\xeb\x03\n" +
 	"\fAdminService\x12M\n" +
 	"\n" +
 	"ListGrants\x12\x1e.holdfast.v1.ListGrantsRequest\x1a\x1f.holdfast.v1.ListGrantsResponse\x12G\n" +
@@ -1055,66 +1819,88 @@ func file_holdfast_v1_admin_service_proto_rawDescGZIP() []byte {
 	return file_holdfast_v1_admin_service_proto_rawDescData
 }
 
-var file_holdfast_v1_admin_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_holdfast_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_holdfast_v1_admin_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_holdfast_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_holdfast_v1_admin_service_proto_goTypes = []any{
 	(ProviderRevocation)(0),       // 0: holdfast.v1.ProviderRevocation
-	(*ListGrantsRequest)(nil),     // 1: holdfast.v1.ListGrantsRequest
-	(*ListGrantsResponse)(nil),    // 2: holdfast.v1.ListGrantsResponse
-	(*GetGrantRequest)(nil),       // 3: holdfast.v1.GetGrantRequest
-	(*GetGrantResponse)(nil),      // 4: holdfast.v1.GetGrantResponse
-	(*RevokeGrantRequest)(nil),    // 5: holdfast.v1.RevokeGrantRequest
-	(*RevokeGrantResponse)(nil),   // 6: holdfast.v1.RevokeGrantResponse
-	(*StartReauthRequest)(nil),    // 7: holdfast.v1.StartReauthRequest
-	(*StartReauthResponse)(nil),   // 8: holdfast.v1.StartReauthResponse
-	(*ForceRefreshRequest)(nil),   // 9: holdfast.v1.ForceRefreshRequest
-	(*ForceRefreshResponse)(nil),  // 10: holdfast.v1.ForceRefreshResponse
-	(*GetStatusRequest)(nil),      // 11: holdfast.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),     // 12: holdfast.v1.GetStatusResponse
-	(*PhaseCount)(nil),            // 13: holdfast.v1.PhaseCount
-	(*AppStatus)(nil),             // 14: holdfast.v1.AppStatus
-	(GrantPhase)(0),               // 15: holdfast.v1.GrantPhase
-	(*Grant)(nil),                 // 16: holdfast.v1.Grant
-	(*GrantSelector)(nil),         // 17: holdfast.v1.GrantSelector
-	(*GrantEvent)(nil),            // 18: holdfast.v1.GrantEvent
-	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(AppEventType)(0),             // 1: holdfast.v1.AppEventType
+	(AdoptMode)(0),                // 2: holdfast.v1.AdoptMode
+	(*ListGrantsRequest)(nil),     // 3: holdfast.v1.ListGrantsRequest
+	(*ListGrantsResponse)(nil),    // 4: holdfast.v1.ListGrantsResponse
+	(*GetGrantRequest)(nil),       // 5: holdfast.v1.GetGrantRequest
+	(*GetGrantResponse)(nil),      // 6: holdfast.v1.GetGrantResponse
+	(*RevokeGrantRequest)(nil),    // 7: holdfast.v1.RevokeGrantRequest
+	(*RevokeGrantResponse)(nil),   // 8: holdfast.v1.RevokeGrantResponse
+	(*StartReauthRequest)(nil),    // 9: holdfast.v1.StartReauthRequest
+	(*StartReauthResponse)(nil),   // 10: holdfast.v1.StartReauthResponse
+	(*ForceRefreshRequest)(nil),   // 11: holdfast.v1.ForceRefreshRequest
+	(*ForceRefreshResponse)(nil),  // 12: holdfast.v1.ForceRefreshResponse
+	(*GetStatusRequest)(nil),      // 13: holdfast.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),     // 14: holdfast.v1.GetStatusResponse
+	(*PhaseCount)(nil),            // 15: holdfast.v1.PhaseCount
+	(*AppStatus)(nil),             // 16: holdfast.v1.AppStatus
+	(*AppEvent)(nil),              // 17: holdfast.v1.AppEvent
+	(*AdoptGrantsRequest)(nil),    // 18: holdfast.v1.AdoptGrantsRequest
+	(*AdoptGrantsResponse)(nil),   // 19: holdfast.v1.AdoptGrantsResponse
+	(*ListAppsRequest)(nil),       // 20: holdfast.v1.ListAppsRequest
+	(*ListAppsResponse)(nil),      // 21: holdfast.v1.ListAppsResponse
+	(*PauseAppRequest)(nil),       // 22: holdfast.v1.PauseAppRequest
+	(*PauseAppResponse)(nil),      // 23: holdfast.v1.PauseAppResponse
+	(*ResumeAppRequest)(nil),      // 24: holdfast.v1.ResumeAppRequest
+	(*ResumeAppResponse)(nil),     // 25: holdfast.v1.ResumeAppResponse
+	(GrantPhase)(0),               // 26: holdfast.v1.GrantPhase
+	(*Grant)(nil),                 // 27: holdfast.v1.Grant
+	(*GrantSelector)(nil),         // 28: holdfast.v1.GrantSelector
+	(*GrantEvent)(nil),            // 29: holdfast.v1.GrantEvent
+	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 31: google.protobuf.Duration
 }
 var file_holdfast_v1_admin_service_proto_depIdxs = []int32{
-	15, // 0: holdfast.v1.ListGrantsRequest.phase:type_name -> holdfast.v1.GrantPhase
-	16, // 1: holdfast.v1.ListGrantsResponse.grants:type_name -> holdfast.v1.Grant
-	17, // 2: holdfast.v1.GetGrantRequest.grant:type_name -> holdfast.v1.GrantSelector
-	16, // 3: holdfast.v1.GetGrantResponse.grant:type_name -> holdfast.v1.Grant
-	18, // 4: holdfast.v1.GetGrantResponse.events:type_name -> holdfast.v1.GrantEvent
-	17, // 5: holdfast.v1.RevokeGrantRequest.grant:type_name -> holdfast.v1.GrantSelector
-	16, // 6: holdfast.v1.RevokeGrantResponse.grant:type_name -> holdfast.v1.Grant
+	26, // 0: holdfast.v1.ListGrantsRequest.phase:type_name -> holdfast.v1.GrantPhase
+	27, // 1: holdfast.v1.ListGrantsResponse.grants:type_name -> holdfast.v1.Grant
+	28, // 2: holdfast.v1.GetGrantRequest.grant:type_name -> holdfast.v1.GrantSelector
+	27, // 3: holdfast.v1.GetGrantResponse.grant:type_name -> holdfast.v1.Grant
+	29, // 4: holdfast.v1.GetGrantResponse.events:type_name -> holdfast.v1.GrantEvent
+	28, // 5: holdfast.v1.RevokeGrantRequest.grant:type_name -> holdfast.v1.GrantSelector
+	27, // 6: holdfast.v1.RevokeGrantResponse.grant:type_name -> holdfast.v1.Grant
 	0,  // 7: holdfast.v1.RevokeGrantResponse.provider_revocation:type_name -> holdfast.v1.ProviderRevocation
-	19, // 8: holdfast.v1.RevokeGrantResponse.last_token_expires_at:type_name -> google.protobuf.Timestamp
-	17, // 9: holdfast.v1.StartReauthRequest.grant:type_name -> holdfast.v1.GrantSelector
-	19, // 10: holdfast.v1.StartReauthResponse.expires_at:type_name -> google.protobuf.Timestamp
-	17, // 11: holdfast.v1.ForceRefreshRequest.grant:type_name -> holdfast.v1.GrantSelector
-	16, // 12: holdfast.v1.ForceRefreshResponse.grant:type_name -> holdfast.v1.Grant
-	19, // 13: holdfast.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	19, // 14: holdfast.v1.GetStatusResponse.server_time:type_name -> google.protobuf.Timestamp
-	13, // 15: holdfast.v1.GetStatusResponse.phase_counts:type_name -> holdfast.v1.PhaseCount
-	14, // 16: holdfast.v1.GetStatusResponse.apps:type_name -> holdfast.v1.AppStatus
-	15, // 17: holdfast.v1.PhaseCount.phase:type_name -> holdfast.v1.GrantPhase
-	1,  // 18: holdfast.v1.AdminService.ListGrants:input_type -> holdfast.v1.ListGrantsRequest
-	3,  // 19: holdfast.v1.AdminService.GetGrant:input_type -> holdfast.v1.GetGrantRequest
-	5,  // 20: holdfast.v1.AdminService.RevokeGrant:input_type -> holdfast.v1.RevokeGrantRequest
-	7,  // 21: holdfast.v1.AdminService.StartReauth:input_type -> holdfast.v1.StartReauthRequest
-	9,  // 22: holdfast.v1.AdminService.ForceRefresh:input_type -> holdfast.v1.ForceRefreshRequest
-	11, // 23: holdfast.v1.AdminService.GetStatus:input_type -> holdfast.v1.GetStatusRequest
-	2,  // 24: holdfast.v1.AdminService.ListGrants:output_type -> holdfast.v1.ListGrantsResponse
-	4,  // 25: holdfast.v1.AdminService.GetGrant:output_type -> holdfast.v1.GetGrantResponse
-	6,  // 26: holdfast.v1.AdminService.RevokeGrant:output_type -> holdfast.v1.RevokeGrantResponse
-	8,  // 27: holdfast.v1.AdminService.StartReauth:output_type -> holdfast.v1.StartReauthResponse
-	10, // 28: holdfast.v1.AdminService.ForceRefresh:output_type -> holdfast.v1.ForceRefreshResponse
-	12, // 29: holdfast.v1.AdminService.GetStatus:output_type -> holdfast.v1.GetStatusResponse
-	24, // [24:30] is the sub-list for method output_type
-	18, // [18:24] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	30, // 8: holdfast.v1.RevokeGrantResponse.last_token_expires_at:type_name -> google.protobuf.Timestamp
+	28, // 9: holdfast.v1.StartReauthRequest.grant:type_name -> holdfast.v1.GrantSelector
+	30, // 10: holdfast.v1.StartReauthResponse.expires_at:type_name -> google.protobuf.Timestamp
+	28, // 11: holdfast.v1.ForceRefreshRequest.grant:type_name -> holdfast.v1.GrantSelector
+	27, // 12: holdfast.v1.ForceRefreshResponse.grant:type_name -> holdfast.v1.Grant
+	30, // 13: holdfast.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	30, // 14: holdfast.v1.GetStatusResponse.server_time:type_name -> google.protobuf.Timestamp
+	15, // 15: holdfast.v1.GetStatusResponse.phase_counts:type_name -> holdfast.v1.PhaseCount
+	16, // 16: holdfast.v1.GetStatusResponse.apps:type_name -> holdfast.v1.AppStatus
+	31, // 17: holdfast.v1.GetStatusResponse.clock_ahead:type_name -> google.protobuf.Duration
+	26, // 18: holdfast.v1.PhaseCount.phase:type_name -> holdfast.v1.GrantPhase
+	17, // 19: holdfast.v1.AppStatus.events:type_name -> holdfast.v1.AppEvent
+	1,  // 20: holdfast.v1.AppEvent.type:type_name -> holdfast.v1.AppEventType
+	30, // 21: holdfast.v1.AppEvent.occurred_at:type_name -> google.protobuf.Timestamp
+	2,  // 22: holdfast.v1.AdoptGrantsRequest.mode:type_name -> holdfast.v1.AdoptMode
+	27, // 23: holdfast.v1.AdoptGrantsResponse.grants:type_name -> holdfast.v1.Grant
+	16, // 24: holdfast.v1.ListAppsResponse.apps:type_name -> holdfast.v1.AppStatus
+	16, // 25: holdfast.v1.PauseAppResponse.app:type_name -> holdfast.v1.AppStatus
+	31, // 26: holdfast.v1.ResumeAppRequest.ask_again_lapsed_within:type_name -> google.protobuf.Duration
+	16, // 27: holdfast.v1.ResumeAppResponse.app:type_name -> holdfast.v1.AppStatus
+	3,  // 28: holdfast.v1.AdminService.ListGrants:input_type -> holdfast.v1.ListGrantsRequest
+	5,  // 29: holdfast.v1.AdminService.GetGrant:input_type -> holdfast.v1.GetGrantRequest
+	7,  // 30: holdfast.v1.AdminService.RevokeGrant:input_type -> holdfast.v1.RevokeGrantRequest
+	9,  // 31: holdfast.v1.AdminService.StartReauth:input_type -> holdfast.v1.StartReauthRequest
+	11, // 32: holdfast.v1.AdminService.ForceRefresh:input_type -> holdfast.v1.ForceRefreshRequest
+	13, // 33: holdfast.v1.AdminService.GetStatus:input_type -> holdfast.v1.GetStatusRequest
+	4,  // 34: holdfast.v1.AdminService.ListGrants:output_type -> holdfast.v1.ListGrantsResponse
+	6,  // 35: holdfast.v1.AdminService.GetGrant:output_type -> holdfast.v1.GetGrantResponse
+	8,  // 36: holdfast.v1.AdminService.RevokeGrant:output_type -> holdfast.v1.RevokeGrantResponse
+	10, // 37: holdfast.v1.AdminService.StartReauth:output_type -> holdfast.v1.StartReauthResponse
+	12, // 38: holdfast.v1.AdminService.ForceRefresh:output_type -> holdfast.v1.ForceRefreshResponse
+	14, // 39: holdfast.v1.AdminService.GetStatus:output_type -> holdfast.v1.GetStatusResponse
+	34, // [34:40] is the sub-list for method output_type
+	28, // [28:34] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_v1_admin_service_proto_init() }
@@ -1128,8 +1914,8 @@ func file_holdfast_v1_admin_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_v1_admin_service_proto_rawDesc), len(file_holdfast_v1_admin_service_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   14,
+			NumEnums:      3,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

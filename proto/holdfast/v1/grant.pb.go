@@ -100,6 +100,8 @@ const (
 	LapseReason_LAPSE_REASON_LOST_IN_DOUBT LapseReason = 2
 	// The provider gave no refresh token (offline_access was missing).
 	LapseReason_LAPSE_REASON_NO_REFRESH_TOKEN LapseReason = 3
+	// An operator said that this store is a copy; its refresh tokens were removed.
+	LapseReason_LAPSE_REASON_SCRUBBED LapseReason = 4
 )
 
 // Enum value maps for LapseReason.
@@ -109,12 +111,14 @@ var (
 		1: "LAPSE_REASON_REFUSED",
 		2: "LAPSE_REASON_LOST_IN_DOUBT",
 		3: "LAPSE_REASON_NO_REFRESH_TOKEN",
+		4: "LAPSE_REASON_SCRUBBED",
 	}
 	LapseReason_value = map[string]int32{
 		"LAPSE_REASON_UNSPECIFIED":      0,
 		"LAPSE_REASON_REFUSED":          1,
 		"LAPSE_REASON_LOST_IN_DOUBT":    2,
 		"LAPSE_REASON_NO_REFRESH_TOKEN": 3,
+		"LAPSE_REASON_SCRUBBED":         4,
 	}
 )
 
@@ -143,6 +147,59 @@ func (x LapseReason) Number() protoreflect.EnumNumber {
 // Deprecated: Use LapseReason.Descriptor instead.
 func (LapseReason) EnumDescriptor() ([]byte, []int) {
 	return file_holdfast_v1_grant_proto_rawDescGZIP(), []int{1}
+}
+
+// DeadlineSource says where the knowledge of a deadline comes from.
+type DeadlineSource int32
+
+const (
+	// There is no deadline.
+	DeadlineSource_DEADLINE_SOURCE_UNSPECIFIED DeadlineSource = 0
+	// The provider's documentation or staff named the limit.
+	DeadlineSource_DEADLINE_SOURCE_DOCUMENTED DeadlineSource = 1
+	// Families of the app died at this age; the limit is shorter than what is documented.
+	DeadlineSource_DEADLINE_SOURCE_OBSERVED DeadlineSource = 2
+)
+
+// Enum value maps for DeadlineSource.
+var (
+	DeadlineSource_name = map[int32]string{
+		0: "DEADLINE_SOURCE_UNSPECIFIED",
+		1: "DEADLINE_SOURCE_DOCUMENTED",
+		2: "DEADLINE_SOURCE_OBSERVED",
+	}
+	DeadlineSource_value = map[string]int32{
+		"DEADLINE_SOURCE_UNSPECIFIED": 0,
+		"DEADLINE_SOURCE_DOCUMENTED":  1,
+		"DEADLINE_SOURCE_OBSERVED":    2,
+	}
+)
+
+func (x DeadlineSource) Enum() *DeadlineSource {
+	p := new(DeadlineSource)
+	*p = x
+	return p
+}
+
+func (x DeadlineSource) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DeadlineSource) Descriptor() protoreflect.EnumDescriptor {
+	return file_holdfast_v1_grant_proto_enumTypes[2].Descriptor()
+}
+
+func (DeadlineSource) Type() protoreflect.EnumType {
+	return &file_holdfast_v1_grant_proto_enumTypes[2]
+}
+
+func (x DeadlineSource) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DeadlineSource.Descriptor instead.
+func (DeadlineSource) EnumDescriptor() ([]byte, []int) {
+	return file_holdfast_v1_grant_proto_rawDescGZIP(), []int{2}
 }
 
 // GrantEventType names an entry of a grant's journal.
@@ -183,6 +240,27 @@ const (
 	GrantEventType_GRANT_EVENT_TYPE_QUARANTINED GrantEventType = 15
 	// An operator asked for a new consent.
 	GrantEventType_GRANT_EVENT_TYPE_REAUTH_STARTED GrantEventType = 16
+	// The provider will end the family in 30, 14, 7 or 1 days; the detail says which
+	// limit, how many days, and where the limit is known from.
+	GrantEventType_GRANT_EVENT_TYPE_DEADLINE_NEAR GrantEventType = 17
+	// The provider refused the family once more, and the verdict is held: too many
+	// families of the app are refused at once.
+	GrantEventType_GRANT_EVENT_TYPE_VERDICT_HELD GrantEventType = 18
+	// The provider refused a token that this broker had neither spent nor lost; the
+	// detail lists the possible causes.
+	GrantEventType_GRANT_EVENT_TYPE_UNEXPLAINED_REFUSAL GrantEventType = 19
+	// Security: somebody else has used the refresh token. The provider refused it, and
+	// then ended an access token that it had still accepted, within the access grace.
+	GrantEventType_GRANT_EVENT_TYPE_FOREIGN_USE GrantEventType = 20
+	// Another grant of the same app and account seems to have harmed this one; the
+	// detail names it. Separate apps keep them apart.
+	GrantEventType_GRANT_EVENT_TYPE_INTERFERENCE GrantEventType = 21
+	// An operator ended the grant's quarantine: this is the surviving store.
+	GrantEventType_GRANT_EVENT_TYPE_ADOPTED GrantEventType = 22
+	// An operator removed the grant's refresh token: this store is a copy.
+	GrantEventType_GRANT_EVENT_TYPE_SCRUBBED GrantEventType = 23
+	// An operator had the provider asked once more about a lapsed family.
+	GrantEventType_GRANT_EVENT_TYPE_ASKED_AGAIN GrantEventType = 24
 )
 
 // Enum value maps for GrantEventType.
@@ -205,25 +283,41 @@ var (
 		14: "GRANT_EVENT_TYPE_REVOKED",
 		15: "GRANT_EVENT_TYPE_QUARANTINED",
 		16: "GRANT_EVENT_TYPE_REAUTH_STARTED",
+		17: "GRANT_EVENT_TYPE_DEADLINE_NEAR",
+		18: "GRANT_EVENT_TYPE_VERDICT_HELD",
+		19: "GRANT_EVENT_TYPE_UNEXPLAINED_REFUSAL",
+		20: "GRANT_EVENT_TYPE_FOREIGN_USE",
+		21: "GRANT_EVENT_TYPE_INTERFERENCE",
+		22: "GRANT_EVENT_TYPE_ADOPTED",
+		23: "GRANT_EVENT_TYPE_SCRUBBED",
+		24: "GRANT_EVENT_TYPE_ASKED_AGAIN",
 	}
 	GrantEventType_value = map[string]int32{
-		"GRANT_EVENT_TYPE_UNSPECIFIED":        0,
-		"GRANT_EVENT_TYPE_CONSENTED":          1,
-		"GRANT_EVENT_TYPE_ANNOUNCED":          2,
-		"GRANT_EVENT_TYPE_SETTLED":            3,
-		"GRANT_EVENT_TYPE_NOT_SPENT":          4,
-		"GRANT_EVENT_TYPE_IN_DOUBT":           5,
-		"GRANT_EVENT_TYPE_REFUSED":            6,
-		"GRANT_EVENT_TYPE_MISCONFIGURED":      7,
-		"GRANT_EVENT_TYPE_TRANSIENT":          8,
-		"GRANT_EVENT_TYPE_ALTERNATE_KEPT":     9,
-		"GRANT_EVENT_TYPE_ALTERNATE_PROMOTED": 10,
-		"GRANT_EVENT_TYPE_SCOPES_CHANGED":     11,
-		"GRANT_EVENT_TYPE_ACCESS_REJECTED":    12,
-		"GRANT_EVENT_TYPE_LAPSED":             13,
-		"GRANT_EVENT_TYPE_REVOKED":            14,
-		"GRANT_EVENT_TYPE_QUARANTINED":        15,
-		"GRANT_EVENT_TYPE_REAUTH_STARTED":     16,
+		"GRANT_EVENT_TYPE_UNSPECIFIED":         0,
+		"GRANT_EVENT_TYPE_CONSENTED":           1,
+		"GRANT_EVENT_TYPE_ANNOUNCED":           2,
+		"GRANT_EVENT_TYPE_SETTLED":             3,
+		"GRANT_EVENT_TYPE_NOT_SPENT":           4,
+		"GRANT_EVENT_TYPE_IN_DOUBT":            5,
+		"GRANT_EVENT_TYPE_REFUSED":             6,
+		"GRANT_EVENT_TYPE_MISCONFIGURED":       7,
+		"GRANT_EVENT_TYPE_TRANSIENT":           8,
+		"GRANT_EVENT_TYPE_ALTERNATE_KEPT":      9,
+		"GRANT_EVENT_TYPE_ALTERNATE_PROMOTED":  10,
+		"GRANT_EVENT_TYPE_SCOPES_CHANGED":      11,
+		"GRANT_EVENT_TYPE_ACCESS_REJECTED":     12,
+		"GRANT_EVENT_TYPE_LAPSED":              13,
+		"GRANT_EVENT_TYPE_REVOKED":             14,
+		"GRANT_EVENT_TYPE_QUARANTINED":         15,
+		"GRANT_EVENT_TYPE_REAUTH_STARTED":      16,
+		"GRANT_EVENT_TYPE_DEADLINE_NEAR":       17,
+		"GRANT_EVENT_TYPE_VERDICT_HELD":        18,
+		"GRANT_EVENT_TYPE_UNEXPLAINED_REFUSAL": 19,
+		"GRANT_EVENT_TYPE_FOREIGN_USE":         20,
+		"GRANT_EVENT_TYPE_INTERFERENCE":        21,
+		"GRANT_EVENT_TYPE_ADOPTED":             22,
+		"GRANT_EVENT_TYPE_SCRUBBED":            23,
+		"GRANT_EVENT_TYPE_ASKED_AGAIN":         24,
 	}
 )
 
@@ -238,11 +332,11 @@ func (x GrantEventType) String() string {
 }
 
 func (GrantEventType) Descriptor() protoreflect.EnumDescriptor {
-	return file_holdfast_v1_grant_proto_enumTypes[2].Descriptor()
+	return file_holdfast_v1_grant_proto_enumTypes[3].Descriptor()
 }
 
 func (GrantEventType) Type() protoreflect.EnumType {
-	return &file_holdfast_v1_grant_proto_enumTypes[2]
+	return &file_holdfast_v1_grant_proto_enumTypes[3]
 }
 
 func (x GrantEventType) Number() protoreflect.EnumNumber {
@@ -251,7 +345,7 @@ func (x GrantEventType) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use GrantEventType.Descriptor instead.
 func (GrantEventType) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_grant_proto_rawDescGZIP(), []int{2}
+	return file_holdfast_v1_grant_proto_rawDescGZIP(), []int{3}
 }
 
 // GrantAddress names a grant: who (tenant, subject) for what (product), and
@@ -530,8 +624,15 @@ type Grant struct {
 	IdleDeadline *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=idle_deadline,json=idleDeadline,proto3" json:"idle_deadline,omitempty"`
 	// When the provider ends the family however it is used. Unset: unknown or never.
 	AbsoluteDeadline *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=absolute_deadline,json=absoluteDeadline,proto3" json:"absolute_deadline,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Where idle_deadline comes from. Unspecified: idle_deadline is unset.
+	IdleDeadlineSource DeadlineSource `protobuf:"varint,19,opt,name=idle_deadline_source,json=idleDeadlineSource,proto3,enum=holdfast.v1.DeadlineSource" json:"idle_deadline_source,omitempty"`
+	// Where absolute_deadline comes from. Unspecified: absolute_deadline is unset.
+	AbsoluteDeadlineSource DeadlineSource `protobuf:"varint,20,opt,name=absolute_deadline_source,json=absoluteDeadlineSource,proto3,enum=holdfast.v1.DeadlineSource" json:"absolute_deadline_source,omitempty"`
+	// Ids of the other grants of the same app and account, at most 100: at the provider
+	// they may share a fate. GetGrant fills it; ListGrants leaves it empty.
+	RelatedGrantIds []string `protobuf:"bytes,21,rep,name=related_grant_ids,json=relatedGrantIds,proto3" json:"related_grant_ids,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Grant) Reset() {
@@ -690,6 +791,27 @@ func (x *Grant) GetAbsoluteDeadline() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Grant) GetIdleDeadlineSource() DeadlineSource {
+	if x != nil {
+		return x.IdleDeadlineSource
+	}
+	return DeadlineSource_DEADLINE_SOURCE_UNSPECIFIED
+}
+
+func (x *Grant) GetAbsoluteDeadlineSource() DeadlineSource {
+	if x != nil {
+		return x.AbsoluteDeadlineSource
+	}
+	return DeadlineSource_DEADLINE_SOURCE_UNSPECIFIED
+}
+
+func (x *Grant) GetRelatedGrantIds() []string {
+	if x != nil {
+		return x.RelatedGrantIds
+	}
+	return nil
+}
+
 // GrantEvent is one entry of a grant's journal.
 type GrantEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -799,7 +921,7 @@ const file_holdfast_v1_grant_proto_rawDesc = "" +
 	"\bcloud_id\x18\x01 \x01(\tR\acloudId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
 	"\x03url\x18\x03 \x01(\tR\x03url\x12\x16\n" +
-	"\x06scopes\x18\x04 \x03(\tR\x06scopes\"\xe9\x06\n" +
+	"\x06scopes\x18\x04 \x03(\tR\x06scopes\"\xbb\b\n" +
 	"\x05Grant\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x123\n" +
 	"\aaddress\x18\x02 \x01(\v2\x19.holdfast.v1.GrantAddressR\aaddress\x12\x15\n" +
@@ -823,7 +945,10 @@ const file_holdfast_v1_grant_proto_rawDesc = "" +
 	"\x0fattempt_running\x18\x0f \x01(\bR\x0eattemptRunning\x12B\n" +
 	"\x0fnext_attempt_at\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\rnextAttemptAt\x12?\n" +
 	"\ridle_deadline\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\fidleDeadline\x12G\n" +
-	"\x11absolute_deadline\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\x10absoluteDeadline\"\xe7\x01\n" +
+	"\x11absolute_deadline\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\x10absoluteDeadline\x12M\n" +
+	"\x14idle_deadline_source\x18\x13 \x01(\x0e2\x1b.holdfast.v1.DeadlineSourceR\x12idleDeadlineSource\x12U\n" +
+	"\x18absolute_deadline_source\x18\x14 \x01(\x0e2\x1b.holdfast.v1.DeadlineSourceR\x16absoluteDeadlineSource\x12*\n" +
+	"\x11related_grant_ids\x18\x15 \x03(\tR\x0frelatedGrantIds\"\xe7\x01\n" +
 	"\n" +
 	"GrantEvent\x12/\n" +
 	"\x04type\x18\x01 \x01(\x0e2\x1b.holdfast.v1.GrantEventTypeR\x04type\x12;\n" +
@@ -843,12 +968,17 @@ const file_holdfast_v1_grant_proto_rawDesc = "" +
 	"\x15GRANT_PHASE_SUSPECTED\x10\x02\x12\x16\n" +
 	"\x12GRANT_PHASE_LAPSED\x10\x03\x12\x1b\n" +
 	"\x17GRANT_PHASE_QUARANTINED\x10\x04\x12\x17\n" +
-	"\x13GRANT_PHASE_REVOKED\x10\x05*\x88\x01\n" +
+	"\x13GRANT_PHASE_REVOKED\x10\x05*\xa3\x01\n" +
 	"\vLapseReason\x12\x1c\n" +
 	"\x18LAPSE_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14LAPSE_REASON_REFUSED\x10\x01\x12\x1e\n" +
 	"\x1aLAPSE_REASON_LOST_IN_DOUBT\x10\x02\x12!\n" +
-	"\x1dLAPSE_REASON_NO_REFRESH_TOKEN\x10\x03*\xcc\x04\n" +
+	"\x1dLAPSE_REASON_NO_REFRESH_TOKEN\x10\x03\x12\x19\n" +
+	"\x15LAPSE_REASON_SCRUBBED\x10\x04*o\n" +
+	"\x0eDeadlineSource\x12\x1f\n" +
+	"\x1bDEADLINE_SOURCE_UNSPECIFIED\x10\x00\x12\x1e\n" +
+	"\x1aDEADLINE_SOURCE_DOCUMENTED\x10\x01\x12\x1c\n" +
+	"\x18DEADLINE_SOURCE_OBSERVED\x10\x02*\xe1\x06\n" +
 	"\x0eGrantEventType\x12 \n" +
 	"\x1cGRANT_EVENT_TYPE_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aGRANT_EVENT_TYPE_CONSENTED\x10\x01\x12\x1e\n" +
@@ -867,7 +997,15 @@ const file_holdfast_v1_grant_proto_rawDesc = "" +
 	"\x17GRANT_EVENT_TYPE_LAPSED\x10\r\x12\x1c\n" +
 	"\x18GRANT_EVENT_TYPE_REVOKED\x10\x0e\x12 \n" +
 	"\x1cGRANT_EVENT_TYPE_QUARANTINED\x10\x0f\x12#\n" +
-	"\x1fGRANT_EVENT_TYPE_REAUTH_STARTED\x10\x10B>Z<github.com/holdfast-io/holdfast/proto/holdfast/v1;holdfastv1b\x06proto3"
+	"\x1fGRANT_EVENT_TYPE_REAUTH_STARTED\x10\x10\x12\"\n" +
+	"\x1eGRANT_EVENT_TYPE_DEADLINE_NEAR\x10\x11\x12!\n" +
+	"\x1dGRANT_EVENT_TYPE_VERDICT_HELD\x10\x12\x12(\n" +
+	"$GRANT_EVENT_TYPE_UNEXPLAINED_REFUSAL\x10\x13\x12 \n" +
+	"\x1cGRANT_EVENT_TYPE_FOREIGN_USE\x10\x14\x12!\n" +
+	"\x1dGRANT_EVENT_TYPE_INTERFERENCE\x10\x15\x12\x1c\n" +
+	"\x18GRANT_EVENT_TYPE_ADOPTED\x10\x16\x12\x1d\n" +
+	"\x19GRANT_EVENT_TYPE_SCRUBBED\x10\x17\x12 \n" +
+	"\x1cGRANT_EVENT_TYPE_ASKED_AGAIN\x10\x18B>Z<github.com/holdfast-io/holdfast/proto/holdfast/v1;holdfastv1b\x06proto3"
 
 var (
 	file_holdfast_v1_grant_proto_rawDescOnce sync.Once
@@ -881,39 +1019,42 @@ func file_holdfast_v1_grant_proto_rawDescGZIP() []byte {
 	return file_holdfast_v1_grant_proto_rawDescData
 }
 
-var file_holdfast_v1_grant_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_holdfast_v1_grant_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
 var file_holdfast_v1_grant_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_holdfast_v1_grant_proto_goTypes = []any{
 	(GrantPhase)(0),               // 0: holdfast.v1.GrantPhase
 	(LapseReason)(0),              // 1: holdfast.v1.LapseReason
-	(GrantEventType)(0),           // 2: holdfast.v1.GrantEventType
-	(*GrantAddress)(nil),          // 3: holdfast.v1.GrantAddress
-	(*GrantSelector)(nil),         // 4: holdfast.v1.GrantSelector
-	(*Site)(nil),                  // 5: holdfast.v1.Site
-	(*Grant)(nil),                 // 6: holdfast.v1.Grant
-	(*GrantEvent)(nil),            // 7: holdfast.v1.GrantEvent
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(DeadlineSource)(0),           // 2: holdfast.v1.DeadlineSource
+	(GrantEventType)(0),           // 3: holdfast.v1.GrantEventType
+	(*GrantAddress)(nil),          // 4: holdfast.v1.GrantAddress
+	(*GrantSelector)(nil),         // 5: holdfast.v1.GrantSelector
+	(*Site)(nil),                  // 6: holdfast.v1.Site
+	(*Grant)(nil),                 // 7: holdfast.v1.Grant
+	(*GrantEvent)(nil),            // 8: holdfast.v1.GrantEvent
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
 }
 var file_holdfast_v1_grant_proto_depIdxs = []int32{
-	3,  // 0: holdfast.v1.GrantSelector.address:type_name -> holdfast.v1.GrantAddress
-	3,  // 1: holdfast.v1.Grant.address:type_name -> holdfast.v1.GrantAddress
+	4,  // 0: holdfast.v1.GrantSelector.address:type_name -> holdfast.v1.GrantAddress
+	4,  // 1: holdfast.v1.Grant.address:type_name -> holdfast.v1.GrantAddress
 	0,  // 2: holdfast.v1.Grant.phase:type_name -> holdfast.v1.GrantPhase
 	1,  // 3: holdfast.v1.Grant.lapse_reason:type_name -> holdfast.v1.LapseReason
-	5,  // 4: holdfast.v1.Grant.sites:type_name -> holdfast.v1.Site
-	8,  // 5: holdfast.v1.Grant.created_at:type_name -> google.protobuf.Timestamp
-	8,  // 6: holdfast.v1.Grant.consented_at:type_name -> google.protobuf.Timestamp
-	8,  // 7: holdfast.v1.Grant.last_exchange_at:type_name -> google.protobuf.Timestamp
-	8,  // 8: holdfast.v1.Grant.access_expires_at:type_name -> google.protobuf.Timestamp
-	8,  // 9: holdfast.v1.Grant.next_attempt_at:type_name -> google.protobuf.Timestamp
-	8,  // 10: holdfast.v1.Grant.idle_deadline:type_name -> google.protobuf.Timestamp
-	8,  // 11: holdfast.v1.Grant.absolute_deadline:type_name -> google.protobuf.Timestamp
-	2,  // 12: holdfast.v1.GrantEvent.type:type_name -> holdfast.v1.GrantEventType
-	8,  // 13: holdfast.v1.GrantEvent.occurred_at:type_name -> google.protobuf.Timestamp
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	6,  // 4: holdfast.v1.Grant.sites:type_name -> holdfast.v1.Site
+	9,  // 5: holdfast.v1.Grant.created_at:type_name -> google.protobuf.Timestamp
+	9,  // 6: holdfast.v1.Grant.consented_at:type_name -> google.protobuf.Timestamp
+	9,  // 7: holdfast.v1.Grant.last_exchange_at:type_name -> google.protobuf.Timestamp
+	9,  // 8: holdfast.v1.Grant.access_expires_at:type_name -> google.protobuf.Timestamp
+	9,  // 9: holdfast.v1.Grant.next_attempt_at:type_name -> google.protobuf.Timestamp
+	9,  // 10: holdfast.v1.Grant.idle_deadline:type_name -> google.protobuf.Timestamp
+	9,  // 11: holdfast.v1.Grant.absolute_deadline:type_name -> google.protobuf.Timestamp
+	2,  // 12: holdfast.v1.Grant.idle_deadline_source:type_name -> holdfast.v1.DeadlineSource
+	2,  // 13: holdfast.v1.Grant.absolute_deadline_source:type_name -> holdfast.v1.DeadlineSource
+	3,  // 14: holdfast.v1.GrantEvent.type:type_name -> holdfast.v1.GrantEventType
+	9,  // 15: holdfast.v1.GrantEvent.occurred_at:type_name -> google.protobuf.Timestamp
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_v1_grant_proto_init() }
@@ -930,7 +1071,7 @@ func file_holdfast_v1_grant_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_v1_grant_proto_rawDesc), len(file_holdfast_v1_grant_proto_rawDesc)),
-			NumEnums:      3,
+			NumEnums:      4,
 			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,

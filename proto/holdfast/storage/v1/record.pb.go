@@ -365,7 +365,13 @@ type GrantSecret struct {
 	// Why the provider's end of the family is believed; empty: it is not.
 	Lapse string `protobuf:"bytes,15,opt,name=lapse,proto3" json:"lapse,omitempty"`
 	// When the family ended; absent: it has not.
-	EndedAt       *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	EndedAt *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	// Least number of days before the idle deadline that was warned of; 0: none was.
+	WarnedIdleDays uint32 `protobuf:"varint,17,opt,name=warned_idle_days,json=warnedIdleDays,proto3" json:"warned_idle_days,omitempty"`
+	// The same for the absolute deadline.
+	WarnedAbsoluteDays uint32 `protobuf:"varint,18,opt,name=warned_absolute_days,json=warnedAbsoluteDays,proto3" json:"warned_absolute_days,omitempty"`
+	// An unexplained refusal that is being looked into; absent: none.
+	Inquiry       *Inquiry `protobuf:"bytes,19,opt,name=inquiry,proto3" json:"inquiry,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -508,6 +514,27 @@ func (x *GrantSecret) GetLapse() string {
 func (x *GrantSecret) GetEndedAt() *timestamppb.Timestamp {
 	if x != nil {
 		return x.EndedAt
+	}
+	return nil
+}
+
+func (x *GrantSecret) GetWarnedIdleDays() uint32 {
+	if x != nil {
+		return x.WarnedIdleDays
+	}
+	return 0
+}
+
+func (x *GrantSecret) GetWarnedAbsoluteDays() uint32 {
+	if x != nil {
+		return x.WarnedAbsoluteDays
+	}
+	return 0
+}
+
+func (x *GrantSecret) GetInquiry() *Inquiry {
+	if x != nil {
+		return x.Inquiry
 	}
 	return nil
 }
@@ -977,6 +1004,663 @@ func (x *Suspicion) GetCode() string {
 	return ""
 }
 
+// Looks into a refusal that nothing explains: whether the access token dies early.
+type Inquiry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When the provider refused the refresh token.
+	RefusedAt *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=refused_at,json=refusedAt,proto3" json:"refused_at,omitempty"`
+	// When the access token is looked at next.
+	Next *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=next,proto3" json:"next,omitempty"`
+	// The inquiry ends then.
+	Until *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=until,proto3" json:"until,omitempty"`
+	// The provider accepted the access token after the refusal.
+	Accepted      bool `protobuf:"varint,4,opt,name=accepted,proto3" json:"accepted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Inquiry) Reset() {
+	*x = Inquiry{}
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Inquiry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Inquiry) ProtoMessage() {}
+
+func (x *Inquiry) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Inquiry.ProtoReflect.Descriptor instead.
+func (*Inquiry) Descriptor() ([]byte, []int) {
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Inquiry) GetRefusedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RefusedAt
+	}
+	return nil
+}
+
+func (x *Inquiry) GetNext() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Next
+	}
+	return nil
+}
+
+func (x *Inquiry) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *Inquiry) GetAccepted() bool {
+	if x != nil {
+		return x.Accepted
+	}
+	return false
+}
+
+// The public part of an app's record.
+type AppPublic struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the app in the configuration; equals the id in the record's key.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AppPublic) Reset() {
+	*x = AppPublic{}
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AppPublic) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AppPublic) ProtoMessage() {}
+
+func (x *AppPublic) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AppPublic.ProtoReflect.Descriptor instead.
+func (*AppPublic) Descriptor() ([]byte, []int) {
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *AppPublic) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// The secret part of an app's record: only ever stored sealed.
+type AppSecret struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// An operator's pause; absent: none.
+	Pause *AppPause `protobuf:"bytes,1,opt,name=pause,proto3" json:"pause,omitempty"`
+	// What each replica counted.
+	Windows []*AppWindow `protobuf:"bytes,2,rep,name=windows,proto3" json:"windows,omitempty"`
+	// Families of the app that the provider ended, oldest first, at most 256.
+	Deaths []*AppDeath `protobuf:"bytes,3,rep,name=deaths,proto3" json:"deaths,omitempty"`
+	// Newest events, oldest first, at most 64.
+	Events []*AppEvent `protobuf:"bytes,4,rep,name=events,proto3" json:"events,omitempty"`
+	// Verdicts are held.
+	VerdictsHeld  bool `protobuf:"varint,5,opt,name=verdicts_held,json=verdictsHeld,proto3" json:"verdicts_held,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AppSecret) Reset() {
+	*x = AppSecret{}
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AppSecret) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AppSecret) ProtoMessage() {}
+
+func (x *AppSecret) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AppSecret.ProtoReflect.Descriptor instead.
+func (*AppSecret) Descriptor() ([]byte, []int) {
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *AppSecret) GetPause() *AppPause {
+	if x != nil {
+		return x.Pause
+	}
+	return nil
+}
+
+func (x *AppSecret) GetWindows() []*AppWindow {
+	if x != nil {
+		return x.Windows
+	}
+	return nil
+}
+
+func (x *AppSecret) GetDeaths() []*AppDeath {
+	if x != nil {
+		return x.Deaths
+	}
+	return nil
+}
+
+func (x *AppSecret) GetEvents() []*AppEvent {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+func (x *AppSecret) GetVerdictsHeld() bool {
+	if x != nil {
+		return x.VerdictsHeld
+	}
+	return false
+}
+
+// An operator's pause of an app.
+type AppPause struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The caller that paused it.
+	By string `protobuf:"bytes,1,opt,name=by,proto3" json:"by,omitempty"`
+	// Why; may be empty.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// When.
+	At            *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AppPause) Reset() {
+	*x = AppPause{}
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AppPause) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AppPause) ProtoMessage() {}
+
+func (x *AppPause) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AppPause.ProtoReflect.Descriptor instead.
+func (*AppPause) Descriptor() ([]byte, []int) {
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *AppPause) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *AppPause) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *AppPause) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+// What one replica counted, minute by minute.
+type AppWindow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Random id of the replica's run.
+	Replica string `protobuf:"bytes,1,opt,name=replica,proto3" json:"replica,omitempty"`
+	// The newest minutes, oldest first, at most 6.
+	Minutes       []*AppMinute `protobuf:"bytes,2,rep,name=minutes,proto3" json:"minutes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AppWindow) Reset() {
+	*x = AppWindow{}
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AppWindow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AppWindow) ProtoMessage() {}
+
+func (x *AppWindow) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AppWindow.ProtoReflect.Descriptor instead.
+func (*AppWindow) Descriptor() ([]byte, []int) {
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *AppWindow) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
+}
+
+func (x *AppWindow) GetMinutes() []*AppMinute {
+	if x != nil {
+		return x.Minutes
+	}
+	return nil
+}
+
+// What happened in one minute.
+type AppMinute struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Start of the minute.
+	At *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
+	// Attempts that ended in it.
+	Attempts uint32 `protobuf:"varint,2,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	// Refusals among them.
+	Refusals      uint32 `protobuf:"varint,3,opt,name=refusals,proto3" json:"refusals,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AppMinute) Reset() {
+	*x = AppMinute{}
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AppMinute) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AppMinute) ProtoMessage() {}
+
+func (x *AppMinute) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AppMinute.ProtoReflect.Descriptor instead.
+func (*AppMinute) Descriptor() ([]byte, []int) {
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *AppMinute) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *AppMinute) GetAttempts() uint32 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
+}
+
+func (x *AppMinute) GetRefusals() uint32 {
+	if x != nil {
+		return x.Refusals
+	}
+	return 0
+}
+
+// A family that the provider ended.
+type AppDeath struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of its grant.
+	GrantId string `protobuf:"bytes,1,opt,name=grant_id,json=grantId,proto3" json:"grant_id,omitempty"`
+	// When.
+	At *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	// Its age since the consent.
+	Age *durationpb.Duration `protobuf:"bytes,3,opt,name=age,proto3" json:"age,omitempty"`
+	// Time since its last exchange.
+	Idle          *durationpb.Duration `protobuf:"bytes,4,opt,name=idle,proto3" json:"idle,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AppDeath) Reset() {
+	*x = AppDeath{}
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AppDeath) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AppDeath) ProtoMessage() {}
+
+func (x *AppDeath) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AppDeath.ProtoReflect.Descriptor instead.
+func (*AppDeath) Descriptor() ([]byte, []int) {
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *AppDeath) GetGrantId() string {
+	if x != nil {
+		return x.GrantId
+	}
+	return ""
+}
+
+func (x *AppDeath) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *AppDeath) GetAge() *durationpb.Duration {
+	if x != nil {
+		return x.Age
+	}
+	return nil
+}
+
+func (x *AppDeath) GetIdle() *durationpb.Duration {
+	if x != nil {
+		return x.Idle
+	}
+	return nil
+}
+
+// One event of an app.
+type AppEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the event.
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// When it happened.
+	At *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	// For people.
+	Detail        string `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AppEvent) Reset() {
+	*x = AppEvent{}
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AppEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AppEvent) ProtoMessage() {}
+
+func (x *AppEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AppEvent.ProtoReflect.Descriptor instead.
+func (*AppEvent) Descriptor() ([]byte, []int) {
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *AppEvent) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *AppEvent) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *AppEvent) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+// A settlement that could not be stored, in the spill file: only ever sealed.
+type SpillEntry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the grant.
+	GrantId string `protobuf:"bytes,1,opt,name=grant_id,json=grantId,proto3" json:"grant_id,omitempty"`
+	// Id of the attempt.
+	AttemptId string `protobuf:"bytes,2,opt,name=attempt_id,json=attemptId,proto3" json:"attempt_id,omitempty"`
+	// Fence of the attempt.
+	Fence uint64 `protobuf:"varint,3,opt,name=fence,proto3" json:"fence,omitempty"`
+	// Generation of the token that was spent.
+	Generation uint64 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Generation at which its family began.
+	FamilyFirst uint64 `protobuf:"varint,5,opt,name=family_first,json=familyFirst,proto3" json:"family_first,omitempty"`
+	// What the attempt was.
+	Kind AttemptKind `protobuf:"varint,6,opt,name=kind,proto3,enum=holdfast.storage.v1.AttemptKind" json:"kind,omitempty"`
+	// When it was announced.
+	Announced *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=announced,proto3" json:"announced,omitempty"`
+	// The successor; empty: the old one stays.
+	RefreshToken string `protobuf:"bytes,8,opt,name=refresh_token,json=refreshToken,proto3" json:"refresh_token,omitempty"`
+	// The access token.
+	AccessToken string `protobuf:"bytes,9,opt,name=access_token,json=accessToken,proto3" json:"access_token,omitempty"`
+	// Life of the access token from the announcement on.
+	ExpiresIn *durationpb.Duration `protobuf:"bytes,10,opt,name=expires_in,json=expiresIn,proto3" json:"expires_in,omitempty"`
+	// Scopes as the provider returned them.
+	Scopes        []string `protobuf:"bytes,11,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SpillEntry) Reset() {
+	*x = SpillEntry{}
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SpillEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SpillEntry) ProtoMessage() {}
+
+func (x *SpillEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SpillEntry.ProtoReflect.Descriptor instead.
+func (*SpillEntry) Descriptor() ([]byte, []int) {
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *SpillEntry) GetGrantId() string {
+	if x != nil {
+		return x.GrantId
+	}
+	return ""
+}
+
+func (x *SpillEntry) GetAttemptId() string {
+	if x != nil {
+		return x.AttemptId
+	}
+	return ""
+}
+
+func (x *SpillEntry) GetFence() uint64 {
+	if x != nil {
+		return x.Fence
+	}
+	return 0
+}
+
+func (x *SpillEntry) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *SpillEntry) GetFamilyFirst() uint64 {
+	if x != nil {
+		return x.FamilyFirst
+	}
+	return 0
+}
+
+func (x *SpillEntry) GetKind() AttemptKind {
+	if x != nil {
+		return x.Kind
+	}
+	return AttemptKind_ATTEMPT_KIND_UNSPECIFIED
+}
+
+func (x *SpillEntry) GetAnnounced() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Announced
+	}
+	return nil
+}
+
+func (x *SpillEntry) GetRefreshToken() string {
+	if x != nil {
+		return x.RefreshToken
+	}
+	return ""
+}
+
+func (x *SpillEntry) GetAccessToken() string {
+	if x != nil {
+		return x.AccessToken
+	}
+	return ""
+}
+
+func (x *SpillEntry) GetExpiresIn() *durationpb.Duration {
+	if x != nil {
+		return x.ExpiresIn
+	}
+	return nil
+}
+
+func (x *SpillEntry) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
 // The public part of a consent: stored in the clear, authenticated as a whole.
 type ConsentPublic struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -992,7 +1676,7 @@ type ConsentPublic struct {
 
 func (x *ConsentPublic) Reset() {
 	*x = ConsentPublic{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[9]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1004,7 +1688,7 @@ func (x *ConsentPublic) String() string {
 func (*ConsentPublic) ProtoMessage() {}
 
 func (x *ConsentPublic) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[9]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1017,7 +1701,7 @@ func (x *ConsentPublic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsentPublic.ProtoReflect.Descriptor instead.
 func (*ConsentPublic) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{9}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ConsentPublic) GetId() string {
@@ -1076,7 +1760,7 @@ type ConsentSecret struct {
 
 func (x *ConsentSecret) Reset() {
 	*x = ConsentSecret{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[10]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1088,7 +1772,7 @@ func (x *ConsentSecret) String() string {
 func (*ConsentSecret) ProtoMessage() {}
 
 func (x *ConsentSecret) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[10]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1101,7 +1785,7 @@ func (x *ConsentSecret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsentSecret.ProtoReflect.Descriptor instead.
 func (*ConsentSecret) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{10}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ConsentSecret) GetAddress() *Address {
@@ -1222,7 +1906,7 @@ type PendingFamily struct {
 
 func (x *PendingFamily) Reset() {
 	*x = PendingFamily{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[11]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1234,7 +1918,7 @@ func (x *PendingFamily) String() string {
 func (*PendingFamily) ProtoMessage() {}
 
 func (x *PendingFamily) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[11]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1247,7 +1931,7 @@ func (x *PendingFamily) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PendingFamily.ProtoReflect.Descriptor instead.
 func (*PendingFamily) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{11}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PendingFamily) GetRefreshToken() string {
@@ -1339,7 +2023,7 @@ type JournalEntry struct {
 
 func (x *JournalEntry) Reset() {
 	*x = JournalEntry{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[12]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1351,7 +2035,7 @@ func (x *JournalEntry) String() string {
 func (*JournalEntry) ProtoMessage() {}
 
 func (x *JournalEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[12]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1364,7 +2048,7 @@ func (x *JournalEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JournalEntry.ProtoReflect.Descriptor instead.
 func (*JournalEntry) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{12}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *JournalEntry) GetType() string {
@@ -1434,7 +2118,7 @@ type RingPublic struct {
 
 func (x *RingPublic) Reset() {
 	*x = RingPublic{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[13]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1446,7 +2130,7 @@ func (x *RingPublic) String() string {
 func (*RingPublic) ProtoMessage() {}
 
 func (x *RingPublic) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[13]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1459,7 +2143,7 @@ func (x *RingPublic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingPublic.ProtoReflect.Descriptor instead.
 func (*RingPublic) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{13}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RingPublic) GetStoreId() string {
@@ -1480,7 +2164,7 @@ type MetaPublic struct {
 
 func (x *MetaPublic) Reset() {
 	*x = MetaPublic{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[14]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1492,7 +2176,7 @@ func (x *MetaPublic) String() string {
 func (*MetaPublic) ProtoMessage() {}
 
 func (x *MetaPublic) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[14]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1505,7 +2189,7 @@ func (x *MetaPublic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaPublic.ProtoReflect.Descriptor instead.
 func (*MetaPublic) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{14}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *MetaPublic) GetName() string {
@@ -1526,7 +2210,7 @@ type MetaSecret struct {
 
 func (x *MetaSecret) Reset() {
 	*x = MetaSecret{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[15]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1538,7 +2222,7 @@ func (x *MetaSecret) String() string {
 func (*MetaSecret) ProtoMessage() {}
 
 func (x *MetaSecret) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[15]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1551,7 +2235,7 @@ func (x *MetaSecret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaSecret.ProtoReflect.Descriptor instead.
 func (*MetaSecret) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{15}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *MetaSecret) GetValue() []byte {
@@ -1578,7 +2262,7 @@ type BackupFrame struct {
 
 func (x *BackupFrame) Reset() {
 	*x = BackupFrame{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[16]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1590,7 +2274,7 @@ func (x *BackupFrame) String() string {
 func (*BackupFrame) ProtoMessage() {}
 
 func (x *BackupFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[16]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1603,7 +2287,7 @@ func (x *BackupFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupFrame.ProtoReflect.Descriptor instead.
 func (*BackupFrame) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{16}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *BackupFrame) GetPiece() isBackupFrame_Piece {
@@ -1686,7 +2370,7 @@ type BackupRecord struct {
 
 func (x *BackupRecord) Reset() {
 	*x = BackupRecord{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[17]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1698,7 +2382,7 @@ func (x *BackupRecord) String() string {
 func (*BackupRecord) ProtoMessage() {}
 
 func (x *BackupRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[17]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1711,7 +2395,7 @@ func (x *BackupRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRecord.ProtoReflect.Descriptor instead.
 func (*BackupRecord) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{17}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *BackupRecord) GetKind() uint32 {
@@ -1769,7 +2453,7 @@ type BackupEntry struct {
 
 func (x *BackupEntry) Reset() {
 	*x = BackupEntry{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[18]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1781,7 +2465,7 @@ func (x *BackupEntry) String() string {
 func (*BackupEntry) ProtoMessage() {}
 
 func (x *BackupEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[18]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1794,7 +2478,7 @@ func (x *BackupEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupEntry.ProtoReflect.Descriptor instead.
 func (*BackupEntry) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{18}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *BackupEntry) GetGrantId() string {
@@ -1824,7 +2508,7 @@ type BackupEnd struct {
 
 func (x *BackupEnd) Reset() {
 	*x = BackupEnd{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[19]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1836,7 +2520,7 @@ func (x *BackupEnd) String() string {
 func (*BackupEnd) ProtoMessage() {}
 
 func (x *BackupEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[19]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1849,7 +2533,7 @@ func (x *BackupEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupEnd.ProtoReflect.Descriptor instead.
 func (*BackupEnd) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{19}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *BackupEnd) GetRecords() uint64 {
@@ -1886,7 +2570,7 @@ const file_holdfast_storage_v1_record_proto_rawDesc = "" +
 	"generation\x18\x06 \x01(\x04R\n" +
 	"generation\x12\x14\n" +
 	"\x05fence\x18\a \x01(\x04R\x05fence\x12,\n" +
-	"\x03due\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x03due\"\xad\x06\n" +
+	"\x03due\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x03due\"\xc1\a\n" +
 	"\vGrantSecret\x129\n" +
 	"\n" +
 	"created_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12/\n" +
@@ -1908,7 +2592,10 @@ const file_holdfast_storage_v1_record_proto_rawDesc = "" +
 	"not_before\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\tnotBefore\x12\x1a\n" +
 	"\bfailures\x18\x0e \x01(\x03R\bfailures\x12\x14\n" +
 	"\x05lapse\x18\x0f \x01(\tR\x05lapse\x125\n" +
-	"\bended_at\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\"_\n" +
+	"\bended_at\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12(\n" +
+	"\x10warned_idle_days\x18\x11 \x01(\rR\x0ewarnedIdleDays\x120\n" +
+	"\x14warned_absolute_days\x18\x12 \x01(\rR\x12warnedAbsoluteDays\x126\n" +
+	"\ainquiry\x18\x13 \x01(\v2\x1c.holdfast.storage.v1.InquiryR\ainquiry\"_\n" +
 	"\x04Site\x12\x19\n" +
 	"\bcloud_id\x18\x01 \x01(\tR\acloudId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
@@ -1949,7 +2636,59 @@ const file_holdfast_storage_v1_record_proto_rawDesc = "" +
 	"\brefusals\x18\x01 \x01(\x03R\brefusals\x120\n" +
 	"\x05first\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05first\x12.\n" +
 	"\x04last\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04last\x12\x12\n" +
-	"\x04code\x18\x04 \x01(\tR\x04code\"r\n" +
+	"\x04code\x18\x04 \x01(\tR\x04code\"\xc2\x01\n" +
+	"\aInquiry\x129\n" +
+	"\n" +
+	"refused_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\trefusedAt\x12.\n" +
+	"\x04next\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04next\x120\n" +
+	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x1a\n" +
+	"\baccepted\x18\x04 \x01(\bR\baccepted\"\x1b\n" +
+	"\tAppPublic\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x8d\x02\n" +
+	"\tAppSecret\x123\n" +
+	"\x05pause\x18\x01 \x01(\v2\x1d.holdfast.storage.v1.AppPauseR\x05pause\x128\n" +
+	"\awindows\x18\x02 \x03(\v2\x1e.holdfast.storage.v1.AppWindowR\awindows\x125\n" +
+	"\x06deaths\x18\x03 \x03(\v2\x1d.holdfast.storage.v1.AppDeathR\x06deaths\x125\n" +
+	"\x06events\x18\x04 \x03(\v2\x1d.holdfast.storage.v1.AppEventR\x06events\x12#\n" +
+	"\rverdicts_held\x18\x05 \x01(\bR\fverdictsHeld\"^\n" +
+	"\bAppPause\x12\x0e\n" +
+	"\x02by\x18\x01 \x01(\tR\x02by\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12*\n" +
+	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"_\n" +
+	"\tAppWindow\x12\x18\n" +
+	"\areplica\x18\x01 \x01(\tR\areplica\x128\n" +
+	"\aminutes\x18\x02 \x03(\v2\x1e.holdfast.storage.v1.AppMinuteR\aminutes\"o\n" +
+	"\tAppMinute\x12*\n" +
+	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x1a\n" +
+	"\battempts\x18\x02 \x01(\rR\battempts\x12\x1a\n" +
+	"\brefusals\x18\x03 \x01(\rR\brefusals\"\xad\x01\n" +
+	"\bAppDeath\x12\x19\n" +
+	"\bgrant_id\x18\x01 \x01(\tR\agrantId\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12+\n" +
+	"\x03age\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03age\x12-\n" +
+	"\x04idle\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x04idle\"b\n" +
+	"\bAppEvent\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x16\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\"\xa9\x03\n" +
+	"\n" +
+	"SpillEntry\x12\x19\n" +
+	"\bgrant_id\x18\x01 \x01(\tR\agrantId\x12\x1d\n" +
+	"\n" +
+	"attempt_id\x18\x02 \x01(\tR\tattemptId\x12\x14\n" +
+	"\x05fence\x18\x03 \x01(\x04R\x05fence\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x04 \x01(\x04R\n" +
+	"generation\x12!\n" +
+	"\ffamily_first\x18\x05 \x01(\x04R\vfamilyFirst\x124\n" +
+	"\x04kind\x18\x06 \x01(\x0e2 .holdfast.storage.v1.AttemptKindR\x04kind\x128\n" +
+	"\tannounced\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tannounced\x12#\n" +
+	"\rrefresh_token\x18\b \x01(\tR\frefreshToken\x12!\n" +
+	"\faccess_token\x18\t \x01(\tR\vaccessToken\x128\n" +
+	"\n" +
+	"expires_in\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationR\texpiresIn\x12\x16\n" +
+	"\x06scopes\x18\v \x03(\tR\x06scopes\"r\n" +
 	"\rConsentPublic\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\tR\x06status\x129\n" +
@@ -2058,7 +2797,7 @@ func file_holdfast_storage_v1_record_proto_rawDescGZIP() []byte {
 }
 
 var file_holdfast_storage_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_holdfast_storage_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_holdfast_storage_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_holdfast_storage_v1_record_proto_goTypes = []any{
 	(Phase)(0),                    // 0: holdfast.storage.v1.Phase
 	(AttemptKind)(0),              // 1: holdfast.storage.v1.AttemptKind
@@ -2071,64 +2810,91 @@ var file_holdfast_storage_v1_record_proto_goTypes = []any{
 	(*Doubt)(nil),                 // 8: holdfast.storage.v1.Doubt
 	(*Alternate)(nil),             // 9: holdfast.storage.v1.Alternate
 	(*Suspicion)(nil),             // 10: holdfast.storage.v1.Suspicion
-	(*ConsentPublic)(nil),         // 11: holdfast.storage.v1.ConsentPublic
-	(*ConsentSecret)(nil),         // 12: holdfast.storage.v1.ConsentSecret
-	(*PendingFamily)(nil),         // 13: holdfast.storage.v1.PendingFamily
-	(*JournalEntry)(nil),          // 14: holdfast.storage.v1.JournalEntry
-	(*RingPublic)(nil),            // 15: holdfast.storage.v1.RingPublic
-	(*MetaPublic)(nil),            // 16: holdfast.storage.v1.MetaPublic
-	(*MetaSecret)(nil),            // 17: holdfast.storage.v1.MetaSecret
-	(*BackupFrame)(nil),           // 18: holdfast.storage.v1.BackupFrame
-	(*BackupRecord)(nil),          // 19: holdfast.storage.v1.BackupRecord
-	(*BackupEntry)(nil),           // 20: holdfast.storage.v1.BackupEntry
-	(*BackupEnd)(nil),             // 21: holdfast.storage.v1.BackupEnd
-	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 23: google.protobuf.Duration
+	(*Inquiry)(nil),               // 11: holdfast.storage.v1.Inquiry
+	(*AppPublic)(nil),             // 12: holdfast.storage.v1.AppPublic
+	(*AppSecret)(nil),             // 13: holdfast.storage.v1.AppSecret
+	(*AppPause)(nil),              // 14: holdfast.storage.v1.AppPause
+	(*AppWindow)(nil),             // 15: holdfast.storage.v1.AppWindow
+	(*AppMinute)(nil),             // 16: holdfast.storage.v1.AppMinute
+	(*AppDeath)(nil),              // 17: holdfast.storage.v1.AppDeath
+	(*AppEvent)(nil),              // 18: holdfast.storage.v1.AppEvent
+	(*SpillEntry)(nil),            // 19: holdfast.storage.v1.SpillEntry
+	(*ConsentPublic)(nil),         // 20: holdfast.storage.v1.ConsentPublic
+	(*ConsentSecret)(nil),         // 21: holdfast.storage.v1.ConsentSecret
+	(*PendingFamily)(nil),         // 22: holdfast.storage.v1.PendingFamily
+	(*JournalEntry)(nil),          // 23: holdfast.storage.v1.JournalEntry
+	(*RingPublic)(nil),            // 24: holdfast.storage.v1.RingPublic
+	(*MetaPublic)(nil),            // 25: holdfast.storage.v1.MetaPublic
+	(*MetaSecret)(nil),            // 26: holdfast.storage.v1.MetaSecret
+	(*BackupFrame)(nil),           // 27: holdfast.storage.v1.BackupFrame
+	(*BackupRecord)(nil),          // 28: holdfast.storage.v1.BackupRecord
+	(*BackupEntry)(nil),           // 29: holdfast.storage.v1.BackupEntry
+	(*BackupEnd)(nil),             // 30: holdfast.storage.v1.BackupEnd
+	(*timestamppb.Timestamp)(nil), // 31: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 32: google.protobuf.Duration
 }
 var file_holdfast_storage_v1_record_proto_depIdxs = []int32{
 	2,  // 0: holdfast.storage.v1.GrantPublic.address:type_name -> holdfast.storage.v1.Address
 	0,  // 1: holdfast.storage.v1.GrantPublic.phase:type_name -> holdfast.storage.v1.Phase
-	22, // 2: holdfast.storage.v1.GrantPublic.due:type_name -> google.protobuf.Timestamp
-	22, // 3: holdfast.storage.v1.GrantSecret.created_at:type_name -> google.protobuf.Timestamp
+	31, // 2: holdfast.storage.v1.GrantPublic.due:type_name -> google.protobuf.Timestamp
+	31, // 3: holdfast.storage.v1.GrantSecret.created_at:type_name -> google.protobuf.Timestamp
 	5,  // 4: holdfast.storage.v1.GrantSecret.sites:type_name -> holdfast.storage.v1.Site
-	22, // 5: holdfast.storage.v1.GrantSecret.family_started:type_name -> google.protobuf.Timestamp
-	22, // 6: holdfast.storage.v1.GrantSecret.last_exchange:type_name -> google.protobuf.Timestamp
+	31, // 5: holdfast.storage.v1.GrantSecret.family_started:type_name -> google.protobuf.Timestamp
+	31, // 6: holdfast.storage.v1.GrantSecret.last_exchange:type_name -> google.protobuf.Timestamp
 	6,  // 7: holdfast.storage.v1.GrantSecret.access:type_name -> holdfast.storage.v1.Access
 	7,  // 8: holdfast.storage.v1.GrantSecret.attempt:type_name -> holdfast.storage.v1.Attempt
 	8,  // 9: holdfast.storage.v1.GrantSecret.doubt:type_name -> holdfast.storage.v1.Doubt
 	9,  // 10: holdfast.storage.v1.GrantSecret.alternates:type_name -> holdfast.storage.v1.Alternate
 	10, // 11: holdfast.storage.v1.GrantSecret.suspicion:type_name -> holdfast.storage.v1.Suspicion
-	22, // 12: holdfast.storage.v1.GrantSecret.not_before:type_name -> google.protobuf.Timestamp
-	22, // 13: holdfast.storage.v1.GrantSecret.ended_at:type_name -> google.protobuf.Timestamp
-	22, // 14: holdfast.storage.v1.Access.expires_at:type_name -> google.protobuf.Timestamp
-	1,  // 15: holdfast.storage.v1.Attempt.kind:type_name -> holdfast.storage.v1.AttemptKind
-	22, // 16: holdfast.storage.v1.Attempt.first_announced:type_name -> google.protobuf.Timestamp
-	22, // 17: holdfast.storage.v1.Attempt.announced:type_name -> google.protobuf.Timestamp
-	22, // 18: holdfast.storage.v1.Attempt.lease_until:type_name -> google.protobuf.Timestamp
-	22, // 19: holdfast.storage.v1.Doubt.first_announced:type_name -> google.protobuf.Timestamp
-	22, // 20: holdfast.storage.v1.Doubt.last_try:type_name -> google.protobuf.Timestamp
-	6,  // 21: holdfast.storage.v1.Alternate.access:type_name -> holdfast.storage.v1.Access
-	22, // 22: holdfast.storage.v1.Alternate.at:type_name -> google.protobuf.Timestamp
-	22, // 23: holdfast.storage.v1.Suspicion.first:type_name -> google.protobuf.Timestamp
-	22, // 24: holdfast.storage.v1.Suspicion.last:type_name -> google.protobuf.Timestamp
-	22, // 25: holdfast.storage.v1.ConsentPublic.expires_at:type_name -> google.protobuf.Timestamp
-	2,  // 26: holdfast.storage.v1.ConsentSecret.address:type_name -> holdfast.storage.v1.Address
-	22, // 27: holdfast.storage.v1.ConsentSecret.created_at:type_name -> google.protobuf.Timestamp
-	13, // 28: holdfast.storage.v1.ConsentSecret.pending:type_name -> holdfast.storage.v1.PendingFamily
-	23, // 29: holdfast.storage.v1.PendingFamily.expires_in:type_name -> google.protobuf.Duration
-	22, // 30: holdfast.storage.v1.PendingFamily.received_at:type_name -> google.protobuf.Timestamp
-	5,  // 31: holdfast.storage.v1.PendingFamily.sites:type_name -> holdfast.storage.v1.Site
-	5,  // 32: holdfast.storage.v1.PendingFamily.lost_sites:type_name -> holdfast.storage.v1.Site
-	22, // 33: holdfast.storage.v1.JournalEntry.at:type_name -> google.protobuf.Timestamp
-	19, // 34: holdfast.storage.v1.BackupFrame.record:type_name -> holdfast.storage.v1.BackupRecord
-	20, // 35: holdfast.storage.v1.BackupFrame.entry:type_name -> holdfast.storage.v1.BackupEntry
-	21, // 36: holdfast.storage.v1.BackupFrame.end:type_name -> holdfast.storage.v1.BackupEnd
-	22, // 37: holdfast.storage.v1.BackupRecord.due:type_name -> google.protobuf.Timestamp
-	38, // [38:38] is the sub-list for method output_type
-	38, // [38:38] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	31, // 12: holdfast.storage.v1.GrantSecret.not_before:type_name -> google.protobuf.Timestamp
+	31, // 13: holdfast.storage.v1.GrantSecret.ended_at:type_name -> google.protobuf.Timestamp
+	11, // 14: holdfast.storage.v1.GrantSecret.inquiry:type_name -> holdfast.storage.v1.Inquiry
+	31, // 15: holdfast.storage.v1.Access.expires_at:type_name -> google.protobuf.Timestamp
+	1,  // 16: holdfast.storage.v1.Attempt.kind:type_name -> holdfast.storage.v1.AttemptKind
+	31, // 17: holdfast.storage.v1.Attempt.first_announced:type_name -> google.protobuf.Timestamp
+	31, // 18: holdfast.storage.v1.Attempt.announced:type_name -> google.protobuf.Timestamp
+	31, // 19: holdfast.storage.v1.Attempt.lease_until:type_name -> google.protobuf.Timestamp
+	31, // 20: holdfast.storage.v1.Doubt.first_announced:type_name -> google.protobuf.Timestamp
+	31, // 21: holdfast.storage.v1.Doubt.last_try:type_name -> google.protobuf.Timestamp
+	6,  // 22: holdfast.storage.v1.Alternate.access:type_name -> holdfast.storage.v1.Access
+	31, // 23: holdfast.storage.v1.Alternate.at:type_name -> google.protobuf.Timestamp
+	31, // 24: holdfast.storage.v1.Suspicion.first:type_name -> google.protobuf.Timestamp
+	31, // 25: holdfast.storage.v1.Suspicion.last:type_name -> google.protobuf.Timestamp
+	31, // 26: holdfast.storage.v1.Inquiry.refused_at:type_name -> google.protobuf.Timestamp
+	31, // 27: holdfast.storage.v1.Inquiry.next:type_name -> google.protobuf.Timestamp
+	31, // 28: holdfast.storage.v1.Inquiry.until:type_name -> google.protobuf.Timestamp
+	14, // 29: holdfast.storage.v1.AppSecret.pause:type_name -> holdfast.storage.v1.AppPause
+	15, // 30: holdfast.storage.v1.AppSecret.windows:type_name -> holdfast.storage.v1.AppWindow
+	17, // 31: holdfast.storage.v1.AppSecret.deaths:type_name -> holdfast.storage.v1.AppDeath
+	18, // 32: holdfast.storage.v1.AppSecret.events:type_name -> holdfast.storage.v1.AppEvent
+	31, // 33: holdfast.storage.v1.AppPause.at:type_name -> google.protobuf.Timestamp
+	16, // 34: holdfast.storage.v1.AppWindow.minutes:type_name -> holdfast.storage.v1.AppMinute
+	31, // 35: holdfast.storage.v1.AppMinute.at:type_name -> google.protobuf.Timestamp
+	31, // 36: holdfast.storage.v1.AppDeath.at:type_name -> google.protobuf.Timestamp
+	32, // 37: holdfast.storage.v1.AppDeath.age:type_name -> google.protobuf.Duration
+	32, // 38: holdfast.storage.v1.AppDeath.idle:type_name -> google.protobuf.Duration
+	31, // 39: holdfast.storage.v1.AppEvent.at:type_name -> google.protobuf.Timestamp
+	1,  // 40: holdfast.storage.v1.SpillEntry.kind:type_name -> holdfast.storage.v1.AttemptKind
+	31, // 41: holdfast.storage.v1.SpillEntry.announced:type_name -> google.protobuf.Timestamp
+	32, // 42: holdfast.storage.v1.SpillEntry.expires_in:type_name -> google.protobuf.Duration
+	31, // 43: holdfast.storage.v1.ConsentPublic.expires_at:type_name -> google.protobuf.Timestamp
+	2,  // 44: holdfast.storage.v1.ConsentSecret.address:type_name -> holdfast.storage.v1.Address
+	31, // 45: holdfast.storage.v1.ConsentSecret.created_at:type_name -> google.protobuf.Timestamp
+	22, // 46: holdfast.storage.v1.ConsentSecret.pending:type_name -> holdfast.storage.v1.PendingFamily
+	32, // 47: holdfast.storage.v1.PendingFamily.expires_in:type_name -> google.protobuf.Duration
+	31, // 48: holdfast.storage.v1.PendingFamily.received_at:type_name -> google.protobuf.Timestamp
+	5,  // 49: holdfast.storage.v1.PendingFamily.sites:type_name -> holdfast.storage.v1.Site
+	5,  // 50: holdfast.storage.v1.PendingFamily.lost_sites:type_name -> holdfast.storage.v1.Site
+	31, // 51: holdfast.storage.v1.JournalEntry.at:type_name -> google.protobuf.Timestamp
+	28, // 52: holdfast.storage.v1.BackupFrame.record:type_name -> holdfast.storage.v1.BackupRecord
+	29, // 53: holdfast.storage.v1.BackupFrame.entry:type_name -> holdfast.storage.v1.BackupEntry
+	30, // 54: holdfast.storage.v1.BackupFrame.end:type_name -> holdfast.storage.v1.BackupEnd
+	31, // 55: holdfast.storage.v1.BackupRecord.due:type_name -> google.protobuf.Timestamp
+	56, // [56:56] is the sub-list for method output_type
+	56, // [56:56] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_storage_v1_record_proto_init() }
@@ -2136,7 +2902,7 @@ func file_holdfast_storage_v1_record_proto_init() {
 	if File_holdfast_storage_v1_record_proto != nil {
 		return
 	}
-	file_holdfast_storage_v1_record_proto_msgTypes[16].OneofWrappers = []any{
+	file_holdfast_storage_v1_record_proto_msgTypes[25].OneofWrappers = []any{
 		(*BackupFrame_Record)(nil),
 		(*BackupFrame_Entry)(nil),
 		(*BackupFrame_End)(nil),
@@ -2147,7 +2913,7 @@ func file_holdfast_storage_v1_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_storage_v1_record_proto_rawDesc), len(file_holdfast_storage_v1_record_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   20,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
