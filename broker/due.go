@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/holdfast-io/holdfast/broker/crashpoint"
 	"github.com/holdfast-io/holdfast/broker/family"
 	"github.com/holdfast-io/holdfast/storage"
 )
@@ -38,12 +39,14 @@ func (b *Broker) TakeOver(ctx context.Context) (int, error) {
 				continue
 			}
 			found++
+			crashpoint.At(crashpoint.TakeOverFound)
 			if _, err := b.change(ctx, due[i].ID, due[i].Address.String(), func(g *storage.Grant) (events []family.Event, _ error) {
 				g.State, events = family.Abandon(g.State, b.now())
 				return events, nil
 			}); err != nil {
 				return closed, fmt.Errorf("closing an attempt that was left open: %w", err)
 			}
+			crashpoint.At(crashpoint.TakeOverClosed)
 			closed++
 		}
 		if found == 0 || len(due) < mostPage {

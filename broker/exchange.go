@@ -11,6 +11,7 @@ import (
 
 	"github.com/holdfast-io/holdfast/broker/atlassian"
 	"github.com/holdfast-io/holdfast/broker/audit"
+	"github.com/holdfast-io/holdfast/broker/crashpoint"
 	"github.com/holdfast-io/holdfast/broker/family"
 	"github.com/holdfast-io/holdfast/broker/policy"
 	"github.com/holdfast-io/holdfast/secret"
@@ -49,7 +50,9 @@ func (b *Broker) exchange(ctx context.Context, c storage.Consent, code secret.St
 			return b.outcome(&c), nil
 		}
 		announced := b.now()
+		crashpoint.At(crashpoint.ExchangeAnnounced)
 		o := b.cfg.Provider.Exchange(ctx, credentials, atlassian.Code{Code: code, Verifier: c.Verifier, RedirectURI: b.callbackURL()}, nil)
+		crashpoint.At(crashpoint.ExchangeAnswered)
 		a.learn(b.now(), c.Address.GrantID(), credentials, o)
 		b.log.Info("code exchanged", "consent", c.ID, "grant", c.Address.String(), "class", o.Class.String(), "code", o.Code)
 		switch {
@@ -207,6 +210,7 @@ func (b *Broker) adoptOnce(ctx context.Context, g storage.Grant, c storage.Conse
 	if err := b.store.Swap(ctx, storage.Update{Grant: &g, Consent: &c, Events: events}); err != nil {
 		return nil, err
 	}
+	crashpoint.At(crashpoint.ExchangeAdopted)
 	b.hot.publish(g, b.now())
 	b.consentEnded(&c, g.State.Generation)
 	return b.outcome(&c), nil

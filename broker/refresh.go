@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/holdfast-io/holdfast/broker/crashpoint"
 	"github.com/holdfast-io/holdfast/broker/family"
 	"github.com/holdfast-io/holdfast/storage"
 )
@@ -112,8 +113,10 @@ func (b *Broker) attemptOnce(ctx context.Context, g storage.Grant, need family.N
 	if err != nil {
 		return 0, err
 	}
+	crashpoint.At(crashpoint.AnnounceDurable)
 	started := time.Now()
 	outcome := b.cfg.Provider.Refresh(ctx, credentials, sp.Token, func() error {
+		crashpoint.At(crashpoint.SpendGuard)
 		if !b.now().Before(sp.SendBefore) {
 			return errors.New("the lease is too short to send now")
 		}
@@ -123,9 +126,11 @@ func (b *Broker) attemptOnce(ctx context.Context, g storage.Grant, need family.N
 		outcome.RetryAfter = time.Minute // this grant's alone: the app is not paused for it
 	}
 	took := time.Since(started)
+	crashpoint.At(crashpoint.SpendAnswered)
 	// Nothing stands between the answer and its settlement: until then the only
 	// live token of the family is in this function's hands.
 	err = b.settle(ctx, g, sp, outcome)
+	crashpoint.At(crashpoint.SettleDurable)
 	b.noteOutcome(&g, outcome)
 	a.learn(b.now(), g.ID, credentials, outcome)
 	b.cfg.Observe.Attempt(a.ID, sp.Kind, outcome.Class, took)
@@ -140,6 +145,7 @@ func (b *Broker) announce(ctx context.Context, g storage.Grant, need family.Need
 		return g, sp, fmt.Errorf("beginning an attempt: %w", err)
 	}
 	g.State = st
+	crashpoint.At(crashpoint.AnnounceUnsaved)
 	next, err := b.swap(ctx, g, events)
 	if errors.Is(err, storage.ErrUnknown) {
 		// Find out by re-reading for our own attempt, never by spending.

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/holdfast-io/holdfast/broker/crashpoint"
 	"github.com/holdfast-io/holdfast/storage/durable"
 	"github.com/holdfast-io/holdfast/storage/seal"
 )
@@ -144,6 +145,7 @@ func (s *Store) start(ctx context.Context) error {
 	if err := s.SwapMeta(ctx, &m); err != nil {
 		return fmt.Errorf("counting this start of the store: %w", err)
 	}
+	crashpoint.At(crashpoint.StoreOpened)
 	return nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+
+	"github.com/holdfast-io/holdfast/broker/crashpoint"
 )
 
 // errGuard is what a Write fails with that the guard forbade.
@@ -47,6 +49,7 @@ func (c *spendConn) Write(b []byte) (int, error) {
 	}
 	before := c.meter.sent.Load()
 	n, err := c.Conn.Write(b)
+	crashpoint.At(crashpoint.SpendWritten)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.writing = false

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+
+	"github.com/holdfast-io/holdfast/broker/crashpoint"
 )
 
 const (
@@ -103,6 +105,7 @@ func roundTrip(conn *spendConn, req *http.Request) reply {
 		return reply{written: written, refused: refused, failure: failureWord(err)}
 	}
 	defer resp.Body.Close()
+	crashpoint.At(crashpoint.SpendHeaders)
 	r := reply{written: true, status: resp.StatusCode, retryAfter: resp.Header.Get("Retry-After")}
 	r.body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	switch {

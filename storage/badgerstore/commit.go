@@ -9,6 +9,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/holdfast-io/holdfast/broker/crashpoint"
 	"github.com/holdfast-io/holdfast/storage"
 )
 
@@ -151,9 +152,11 @@ func (s *Store) commitGroup(group []*member) error {
 	if err := txn.Set(commitKey, pack(commitKey, binary.BigEndian.AppendUint64(nil, next))); err != nil {
 		return err
 	}
+	crashpoint.At(crashpoint.CommitUnsynced)
 	if err := txn.Commit(); err != nil {
 		return err
 	}
+	crashpoint.At(crashpoint.CommitSynced)
 	if s.log.syncFailed.Load() {
 		return errors.New("syncing the value log failed; the log has the cause")
 	}
