@@ -82,7 +82,7 @@ func (s *Store) openRing(ctx context.Context) error {
 
 func (s *Store) createRing(ctx context.Context, key []byte) error {
 	// A ring that vanished must not be replaced: nothing would open any more.
-	for _, k := range []Kind{KindGrant, KindConsent, KindMeta} {
+	for _, k := range []Kind{KindGrant, KindConsent, KindApp, KindMeta} {
 		items, err := s.backend.List(ctx, Query{Kind: k, Limit: 1})
 		if err != nil {
 			return fmt.Errorf("looking for records: %w", err)
