@@ -182,7 +182,7 @@ func settleRefusal(s State, t Timing, now time.Time, sp Spend, o Outcome) (State
 func settleLate(s State, now time.Time, sp Spend, o Outcome) (State, []Event) {
 	const most = 2
 	generation := sp.Generation + 1
-	if o.Class != Settled || o.Pair.Refresh.Empty() || sp.FamilyFirst != s.FamilyFirst || generation < s.Generation {
+	if o.Class != Settled || o.Pair.Refresh.Empty() || sp.FamilyFirst != s.FamilyFirst || generation < s.Generation || s.Scrubbed() {
 		return s, nil
 	}
 	if len(o.Pair.Scopes) == 0 {

@@ -25,6 +25,7 @@
 //	|
 //	+---- REVOKED     <- Revoke, from every phase: terminal for the family
 //	+---- QUARANTINED <- Quarantine, from ACTIVE and SUSPECTED: serves, never spends
+//	                     Adopt: back to where it was; Scrub: LAPSED, its tokens removed
 //
 // Inside ACTIVE and SUSPECTED, one generation's token goes through this:
 //

@@ -28,6 +28,8 @@ type world struct {
 	generationOf map[string]uint64
 	settledMax   uint64
 	fence        uint64
+	// decided: this step is an operator's decision about a quarantine.
+	decided bool
 }
 
 func (w *world) newPair(generation uint64) Pair {
@@ -139,9 +141,13 @@ func (w *world) check(t *rapid.T, before State) {
 		t.Fatal("a lapsed family came back")
 	case len(s.Alternates) > 2:
 		t.Fatalf("%d alternates", len(s.Alternates))
-	case s.Refresh.Empty():
+	case s.Refresh.Empty() && !s.Scrubbed():
 		t.Fatal("the refresh token was deleted")
-	case s.Phase == Lapsed && before.Phase == Active && before.Doubt == nil && before.Attempt == nil:
+	case s.Scrubbed() && (!s.Refresh.Empty() || !s.Access.Token.Empty() || len(s.Alternates) > 0):
+		t.Fatal("a scrubbed family holds a token")
+	case before.Phase == Quarantined && (s.Phase == Active || s.Phase == Suspected) && s.FamilyFirst == before.FamilyFirst && !w.decided:
+		t.Fatal("a quarantine ended by itself")
+	case s.Phase == Lapsed && before.Phase == Active && before.Doubt == nil && before.Attempt == nil && !w.decided:
 		t.Fatal("a family without any open question lapsed")
 	}
 	w.settledMax = max(w.settledMax, s.Generation)
@@ -152,6 +158,22 @@ func (w *world) check(t *rapid.T, before State) {
 		if first, open := s.FirstAnnounced(); open && until.After(first.Add(w.timing.AccessGrace)) {
 			t.Fatal("served past the access grace of an announced attempt")
 		}
+	}
+}
+
+// decide ends a quarantine, or finds none.
+func (w *world) decide(t *rapid.T) {
+	w.decided = true
+	before := w.state
+	if rapid.IntRange(0, 3).Draw(t, "scrub") == 0 {
+		w.state, _ = Scrub(before, w.now, "")
+		return
+	}
+	w.state, _ = Adopt(before, w.now, "")
+	was, wasOpen := before.FirstAnnounced()
+	is, isOpen := w.state.FirstAnnounced()
+	if was != is || wasOpen != isOpen || !w.state.Refresh.Equal(before.Refresh) {
+		t.Fatal("an adoption changed more than the phase")
 	}
 }
 
@@ -166,6 +188,7 @@ func TestRandomEventsKeepTheInvariants(t *testing.T) {
 				before := w.state
 				f(t)
 				w.check(t, before)
+				w.decided = false
 			}
 		}
 		t.Repeat(map[string]func(*rapid.T){
@@ -189,6 +212,16 @@ func TestRandomEventsKeepTheInvariants(t *testing.T) {
 				if rapid.IntRange(0, 5).Draw(t, "rare") == 0 {
 					w.state, _ = Replace(w.state, w.now, w.now, w.newPair(w.state.Generation+1))
 					w.fence = w.state.Fence
+				}
+			}),
+			"quarantine": step(func(t *rapid.T) {
+				if rapid.IntRange(0, 5).Draw(t, "rare") == 0 {
+					w.state, _ = Quarantine(w.state, w.now, "")
+				}
+			}),
+			"decide": step(func(t *rapid.T) {
+				if w.state.Phase == Quarantined || rapid.IntRange(0, 19).Draw(t, "rare") == 0 {
+					w.decide(t)
 				}
 			}),
 			"revoke": step(func(t *rapid.T) {

@@ -1,6 +1,10 @@
 package family
 
-import "time"
+import (
+	"time"
+
+	"github.com/holdfast-io/holdfast/secret"
+)
 
 // Start begins the first family of a grant with the pair of a consent whose
 // exchange was announced at announced.
@@ -44,6 +48,39 @@ func Quarantine(s State, now time.Time, why string) (State, []Event) {
 	s.Phase = Quarantined
 	return s, []Event{s.event(EventQuarantined, now, why)}
 }
+
+// Adopt ends a quarantine: an operator says that this store is the surviving
+// one. The family goes on where it stood, with its open questions: an attempt or
+// a doubt keeps its first announcement, a suspicion keeps its refusals.
+func Adopt(s State, now time.Time, why string) (State, []Event) {
+	if s.Phase != Quarantined {
+		return s, nil
+	}
+	s.Phase = Active
+	if s.Suspicion != nil {
+		s.Phase = Suspected
+	}
+	return s, []Event{s.event(EventAdopted, now, why)}
+}
+
+// Scrub removes every token of the family: an operator says that this store is a
+// copy, and what it holds is somebody else's to spend. The scopes stay, for the
+// next consent. A revoked family is left as it is, and so is a scrubbed one.
+func Scrub(s State, now time.Time, why string) (State, []Event) {
+	if s.Phase == Revoked || s.Scrubbed() {
+		return s, nil
+	}
+	scrubbed := s.event(EventScrubbed, now, why)
+	s.Refresh, s.Alternates = secret.String{}, nil
+	s.Access = Access{Scopes: s.Access.Scopes}
+	s.Attempt, s.Doubt, s.Suspicion, s.Inquiry = nil, nil, nil, nil
+	s.Phase, s.Lapse, s.EndedAt = Lapsed, LapseScrubbed, now
+	s.NotBefore, s.Failures = time.Time{}, 0
+	return s, []Event{scrubbed}
+}
+
+// Scrubbed reports that Scrub removed the family's tokens.
+func (s State) Scrubbed() bool { return s.Lapse == LapseScrubbed }
 
 // Reject records that the broker itself saw the provider refuse the access
 // token of that generation. False: the generation is not the current one, or known.
