@@ -3,6 +3,7 @@ package broker
 import (
 	"time"
 
+	"github.com/holdfast-io/holdfast/broker/atlassian"
 	"github.com/holdfast-io/holdfast/broker/family"
 	"github.com/holdfast-io/holdfast/secret"
 	"github.com/holdfast-io/holdfast/storage"
@@ -163,6 +164,9 @@ type Status struct {
 	Reasons  []string
 	Families map[family.Phase]int
 	Apps     []AppStatus
+	// Clock is what the provider's newest answer said about this machine's
+	// clock; its At is zero if there was none yet.
+	Clock atlassian.Clock
 	// Damaged are the ids of grants whose records do not open.
 	Damaged []string
 }

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"log/slog"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -14,7 +15,7 @@ func TestTheClockIsNeverBehindTheTimeThatPassed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		var off time.Duration // of the machine's wall clock
-		now := steady(func() time.Time { return time.Now().Add(off) })
+		now := newClock(func() time.Time { return time.Now().Add(off) }, time.Second, slog.New(slog.DiscardHandler)).now
 		for _, row := range []struct {
 			name string
 			pass time.Duration

@@ -262,7 +262,7 @@ func (w *world) startBroker() {
 	}
 	profile.AuthorizeURL, profile.TokenURL = w.simURL+"/authorize", w.simURL+"/oauth/token"
 	profile.ResourcesURL, profile.AccountURL, profile.RevokeURL = w.simURL+"/oauth/token/accessible-resources", w.simURL+"/me", w.simURL+"/oauth/revoke"
-	provider, err := atlassian.New(profile, atlassian.Options{HTTPTimeout: w.cfg.Timing.HTTPTimeout, Now: w.clock.Now})
+	provider, err := atlassian.New(profile, atlassian.Options{HTTPTimeout: w.cfg.Timing.HTTPTimeout, Now: w.cfg.Now})
 	if err != nil {
 		w.t.Fatal(err)
 	}

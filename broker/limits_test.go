@@ -44,8 +44,8 @@ func TestAStoreThatCanNotBeReadIsNotTakenForAMissingRecord(t *testing.T) {
 	w := newWorld(t)
 	w.consent(jira)
 	l := w.link(jira)
-	w.backend.Backend = unreadable{w.backend.Backend}
 	w.startBroker() // with nothing in memory
+	w.backend.Backend = unreadable{w.backend.Backend}
 	front := broker.Caller{Name: "front"}
 	_, byID := w.AccessToken(ctx, svc, broker.TokenRequest{ID: jira.GrantID()})
 	_, byAddress := w.AccessToken(ctx, svc, broker.TokenRequest{Address: jira})

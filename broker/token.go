@@ -181,6 +181,10 @@ func (b *Broker) obtain(ctx context.Context, sl *slot, need family.Need) (*entry
 		case family.Deny:
 			return nil, b.denied(&e.grant, d.Deny)
 		case family.Hold:
+			if !need.ClockVouched && b.clock.vouched(b.cfg.Provider) {
+				need.ClockVouched = true
+				continue
+			}
 			if !need.LastTryAllowed && b.lastTryAllowed(ctx, sl, now) {
 				need.LastTryAllowed = true
 				continue

@@ -43,7 +43,7 @@ func (p *Provider) classify(grantType string, r reply) family.Outcome {
 	case r.status >= 200 && r.status <= 299:
 		return p.classifySuccess(grantType, r)
 	}
-	wait := parseRetryAfter(r.retryAfter, p.now())
+	wait := parseRetryAfter(r.header.Get("Retry-After"), p.now())
 	// Half an error says nothing for certain.
 	if row, ok := p.listed(grantType, r); ok && r.failure == "" {
 		return family.Outcome{Class: row.Class.family(), Code: row.Code, RetryAfter: wait}

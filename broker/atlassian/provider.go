@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-io/holdfast/secret"
@@ -27,7 +28,7 @@ type Options struct {
 	ProxyURL *url.URL
 	// RootCAs to trust for provider and proxy; nil: the system's.
 	RootCAs *x509.CertPool
-	// Now is the wall clock, for Retry-After dates; nil means time.Now.
+	// Now is the wall clock, for Retry-After and Date; nil means time.Now.
 	Now func() time.Time
 	// Dial makes every connection; nil means a net.Dialer. For tests.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -42,6 +43,8 @@ type Provider struct {
 	// reads serves everything that may be repeated: resources, account,
 	// revocation. Tokens are never spent through it.
 	reads *http.Client
+	// clock is what the newest answer's Date header said.
+	clock atomic.Pointer[Clock]
 }
 
 // New returns a Provider, or all problems of profile and options.

@@ -142,11 +142,13 @@ func (p *Provider) do(req *http.Request) (status int, body []byte, err error) {
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("Accept-Encoding", "identity")
 	req.Header.Set("User-Agent", "holdfast")
+	sent := p.now()
 	resp, err := p.reads.Do(req)
 	if err != nil {
 		return 0, nil, errors.New(describe(err))
 	}
 	defer resp.Body.Close()
+	p.noteDate(sent, resp.Header)
 	body, err = io.ReadAll(io.LimitReader(resp.Body, maxRead+1))
 	switch {
 	case err != nil:

@@ -31,10 +31,10 @@ type reply struct {
 	refused bool
 	// failure is the word for what went wrong on the way; empty: the whole
 	// answer arrived. With a failure there may be a status and a part of a body.
-	failure    string
-	status     int // 0: no answer
-	retryAfter string
-	body       []byte
+	failure string
+	status  int // 0: no answer
+	header  http.Header
+	body    []byte
 }
 
 // post sends body to the token endpoint at most once, over a connection of its
@@ -64,7 +64,10 @@ func (p *Provider) post(ctx context.Context, contentType string, body []byte, gu
 		},
 		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
 	}).WithContext(ctx)
-	return roundTrip(conn, req)
+	sent := p.now()
+	r := roundTrip(conn, req)
+	p.noteDate(sent, r.header)
+	return r
 }
 
 // forSpend dials a connection that carries one request under guard.
@@ -106,7 +109,7 @@ func roundTrip(conn *spendConn, req *http.Request) reply {
 	}
 	defer resp.Body.Close()
 	crashpoint.At(crashpoint.SpendHeaders)
-	r := reply{written: true, status: resp.StatusCode, retryAfter: resp.Header.Get("Retry-After")}
+	r := reply{written: true, status: resp.StatusCode, header: resp.Header}
 	r.body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	switch {
 	case err != nil:

@@ -16,6 +16,12 @@ type Need struct {
 	// LastTryAllowed: the provider is healthy and no other live family shares
 	// account and client.
 	LastTryAllowed bool
+	// ClockVouched: the provider's own time has lately agreed with the broker's.
+	// Without it no family ends because a leeway seems to be over.
+	ClockVouched bool
+	// KeepAlive: nobody asked, an idle family is kept alive. Plan decides the
+	// same; it is the reason of a rotation that has no other.
+	KeepAlive bool
 }
 
 // Verb is what to do for a Need.
@@ -112,6 +118,9 @@ func (s State) next(t Timing, now time.Time, n Need) Decision {
 		return Decision{Verb: Refresh, Kind: Repeat}
 	}
 	if t.InDoubt == InDoubtLapse {
+		if t.Leeway > 0 && !n.ClockVouched {
+			return Decision{Verb: Hold, Until: now.Add(time.Minute)}
+		}
 		return Decision{Verb: Expire}
 	}
 	if !d.LastTry.IsZero() && !n.Force {
@@ -120,7 +129,7 @@ func (s State) next(t Timing, now time.Time, n Need) Decision {
 	if n.LastTryAllowed || n.Force {
 		return Decision{Verb: Refresh, Kind: LastTry}
 	}
-	return Decision{Verb: Hold, Until: now.Add(backoff(s.Failures))}
+	return Decision{Verb: Hold, Until: now.Add(backoff(s.Failures, true))}
 }
 
 // insideLeeway reports whether a doubtful token may be repeated: it must reach
@@ -152,6 +161,7 @@ func (s State) reachable(minTTL time.Duration) time.Duration {
 // whose lease ended is in doubt, and a doubt that no repeat can cure any more
 // gives way to an alternate.
 func Normalize(s State, t Timing, now time.Time) State {
+	s = s.believed(t, now)
 	if a := s.Attempt; a != nil && !now.Before(a.LeaseUntil) {
 		s = s.doubted()
 	}
@@ -210,7 +220,10 @@ func (s State) FirstAnnounced() (time.Time, bool) {
 }
 
 // Due is when the grant next wants attention without being asked; zero: never.
-func (s State) Due(t Timing) time.Time {
+// An idle family is kept alive around half of the idle limit: seed, the grant's
+// id, says when in a ninth of it (45 days, 5 more or less, at 90), so that
+// grants that were consented together are not all due on one day.
+func (s State) Due(t Timing, seed string) time.Time {
 	switch {
 	case s.Phase != Active && s.Phase != Suspected:
 		return time.Time{}
@@ -221,7 +234,8 @@ func (s State) Due(t Timing) time.Time {
 	case s.Phase == Suspected && s.Suspicion != nil:
 		return latest(s.NotBefore, s.Suspicion.Last)
 	case t.IdleLimit > 0:
-		return s.LastExchange.Add(t.IdleLimit / 2)
+		spread := t.IdleLimit / 9
+		return s.LastExchange.Add(t.IdleLimit/2 - spread/2 + time.Duration(fraction(seed)*float64(spread)))
 	}
 	return time.Time{}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"github.com/holdfast-io/holdfast/broker"
 	"github.com/holdfast-io/holdfast/broker/family"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
@@ -112,6 +114,9 @@ func (s *adminService) GetStatus(ctx context.Context, _ *holdfastv1.GetStatusReq
 		ServerTime:      timeOut(st.Now),
 		Ready:           st.Ready,
 		NotReadyReasons: st.Reasons, DamagedGrantIds: st.Damaged,
+	}
+	if !st.Clock.At.IsZero() {
+		out.ClockAhead = durationpb.New(st.Clock.Ahead)
 	}
 	for phase, n := range st.Families {
 		if n > 0 {

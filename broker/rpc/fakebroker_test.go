@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/holdfast-io/holdfast/broker"
+	"github.com/holdfast-io/holdfast/broker/atlassian"
 	"github.com/holdfast-io/holdfast/broker/family"
 	"github.com/holdfast-io/holdfast/secret"
 	"github.com/holdfast-io/holdfast/storage"
@@ -144,7 +145,7 @@ func (f *fakeBroker) ForceRefresh(ctx context.Context, c broker.Caller, id strin
 func (f *fakeBroker) Status(ctx context.Context, c broker.Caller) (*broker.Status, error) {
 	return &broker.Status{
 		Version: "v1", Environment: "test", Provider: "sim", StoreID: "st", StartedAt: at, Now: at.Add(1), Ready: false,
-		Reasons: []string{"store is read-only"}, Damaged: []string{"grt_damaged"},
+		Clock: atlassian.Clock{Ahead: -time.Minute, At: at}, Reasons: []string{"store is read-only"}, Damaged: []string{"grt_damaged"},
 		Families: map[family.Phase]int{family.Revoked: 2, family.Active: 5, family.Lapsed: 0},
 		Apps:     []broker.AppStatus{{ID: "jira-app", Products: []string{"jira"}, Paused: "secret refused", Shared: true}},
 	}, f.enter(ctx, c)

@@ -114,7 +114,7 @@ func exchanges() []exchange {
 			&holdfastv1.ForceRefreshResponse{Grant: wireGrant()}},
 		{holdfastv1.AdminService_GetStatus_FullMethodName, &holdfastv1.GetStatusRequest{}, nil, &holdfastv1.GetStatusResponse{
 			Version: "v1", Environment: "test", Provider: "sim", StoreId: "st", StartedAt: timestamppb.New(at),
-			ServerTime: timestamppb.New(at.Add(1)), NotReadyReasons: []string{"store is read-only"}, DamagedGrantIds: []string{"grt_damaged"},
+			ServerTime: timestamppb.New(at.Add(1)), ClockAhead: durationpb.New(-time.Minute), NotReadyReasons: []string{"store is read-only"}, DamagedGrantIds: []string{"grt_damaged"},
 			PhaseCounts: []*holdfastv1.PhaseCount{
 				{Phase: holdfastv1.GrantPhase_GRANT_PHASE_ACTIVE, Count: 5}, {Phase: holdfastv1.GrantPhase_GRANT_PHASE_REVOKED, Count: 2},
 			},
@@ -192,13 +192,15 @@ func TestTheContractKnowsEveryWordOfTheBroker(t *testing.T) {
 	}{
 		{"GRANT_PHASE_", holdfastv1.GrantPhase_value, words(family.Active.String(), family.Suspected.String(), family.Lapsed.String(),
 			family.Quarantined.String(), family.Revoked.String())},
-		{"LAPSE_REASON_", holdfastv1.LapseReason_value, words(family.LapseRefused, family.LapseLostInDoubt, family.LapseOfflineAccess)},
+		{"LAPSE_REASON_", holdfastv1.LapseReason_value, words(family.LapseRefused, family.LapseLostInDoubt, family.LapseOfflineAccess, family.LapseScrubbed)},
 		{"TOKEN_VERDICT_", holdfastv1.TokenVerdict_value, words(broker.VerdictAccepted, broker.VerdictRejected, broker.VerdictStale, broker.VerdictUnverified)},
 		{"PROVIDER_REVOCATION_", holdfastv1.ProviderRevocation_value, words("DONE", "NOT_OFFERED", "UNVERIFIED")},
 		{"GRANT_EVENT_TYPE_", holdfastv1.GrantEventType_value, words(family.EventConsented, family.EventAnnounced, family.EventSettled,
 			family.EventNotSpent, family.EventInDoubt, family.EventRefused, family.EventMisconfigured, family.EventTransient,
 			family.EventAlternateKept, family.EventAlternatePromoted, family.EventScopesChanged, family.EventRejected,
-			family.EventLapsed, family.EventRevoked, family.EventQuarantined, family.EventReauthStarted)},
+			family.EventLapsed, family.EventRevoked, family.EventQuarantined, family.EventReauthStarted,
+			family.EventDeadlineNear, family.EventVerdictHeld, family.EventUnexplained, family.EventForeignUse, family.EventInterference,
+			family.EventAdopted, family.EventScrubbed, family.EventAskedAgain)},
 		{"CONSENT_STATUS_", holdfastv1.ConsentStatus_value, words(storage.ConsentPending, storage.ConsentAtProvider, storage.ConsentExchanging,
 			storage.ConsentConfirm, storage.ConsentDone, storage.ConsentDenied, storage.ConsentExpired, storage.ConsentNoOfflineAccess,
 			storage.ConsentWrongAccount, storage.ConsentWrongProduct, storage.ConsentMissingScopes, storage.ConsentCodeRefused,

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
@@ -58,6 +59,9 @@ func (c *call) showStatus(s *holdfastv1.GetStatusResponse) error {
 		render.Fact{Name: "store", Value: s.GetStoreId()},
 		render.Fact{Name: "started", Value: render.Time(s.GetStartedAt())},
 	)
+	if d := s.GetClockAhead(); d != nil {
+		facts = append(facts, render.Fact{Name: "clock", Value: clockWords(d.AsDuration())})
+	}
 	for _, p := range s.GetPhaseCounts() {
 		facts = append(facts, render.Fact{Name: render.Enum(p.GetPhase(), "GRANT_PHASE_"), Value: fmt.Sprint(p.GetCount())})
 	}
@@ -82,6 +86,17 @@ func (c *call) showStatus(s *holdfastv1.GetStatusResponse) error {
 		return err
 	}
 	return render.Table(c.io.out, []string{"APP", "PRODUCTS", "STATE"}, rows)
+}
+
+// clockWords says how the broker's clock stands to the provider's, ahead by d.
+func clockWords(d time.Duration) string {
+	switch {
+	case d > 0:
+		return fmt.Sprintf("%v ahead of the provider's", d.Round(time.Second))
+	case d < 0:
+		return fmt.Sprintf("%v behind the provider's", -d.Round(time.Second))
+	}
+	return "agrees with the provider's"
 }
 
 // version of this build: the module's, as the go command recorded it.

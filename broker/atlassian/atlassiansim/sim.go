@@ -67,7 +67,11 @@ func New(cfg Config) (*Sim, error) {
 // ServeHTTP implements http.Handler. Some faults break the connection by
 // panicking with http.ErrAbortHandler, which net/http's server expects;
 // httptest.ResponseRecorder does not.
-func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// net/http would put the machine's time there, and not the simulated one.
+	w.Header().Set("Date", s.now().UTC().Format(http.TimeFormat))
+	s.mux.ServeHTTP(w, r)
+}
 
 // Close releases every request that a fault holds back: each is then handled
 // without further delay, or dropped if it hangs. Call it before the server's shutdown.

@@ -1,0 +1,9 @@
+package broker
+
+import "context"
+
+// KeepClock does once what the clock's goroutine does every ten seconds.
+func (b *Broker) KeepClock(ctx context.Context) { b.clock.keepOnce(ctx, b.store, b.cfg.Provider) }
+
+// Sweep does once what the sweeper does every two seconds.
+func (b *Broker) Sweep(ctx context.Context) { b.sweepDue(ctx) }
