@@ -25,8 +25,10 @@ type App struct {
 	Deaths []AppDeath
 	// Events are the app's newest events, oldest first.
 	Events []AppEvent
-	// VerdictsHeld: refusals prove nothing at the moment.
+	// VerdictsHeld: refusals prove nothing at the moment. HeldAt is when there
+	// were last too many of them at once to prove anything; zero: never.
 	VerdictsHeld bool
+	HeldAt       time.Time
 	// Version of the record that this was read from; set by the store.
 	Version Version
 }

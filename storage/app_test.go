@@ -14,7 +14,7 @@ import (
 // fullApp has every field set.
 func fullApp(id string) storage.App {
 	return storage.App{
-		ID: id, VerdictsHeld: true,
+		ID: id, VerdictsHeld: true, HeldAt: at.Add(time.Second),
 		Pause: &storage.AppPause{By: "ops", Reason: "the provider asked for it", At: at},
 		Windows: []storage.AppWindow{
 			{Replica: "r-1", Minutes: []storage.AppMinute{{At: at, Attempts: 7, Refusals: 2}, {At: at.Add(time.Minute), Attempts: 1}}},

@@ -121,12 +121,18 @@ func toSuspicion(s *family.Suspicion) *storagev1.Suspicion {
 	if s == nil {
 		return nil
 	}
-	return &storagev1.Suspicion{Refusals: int64(s.Refusals), First: toTime(s.First), Last: toTime(s.Last), Code: s.Code}
+	return &storagev1.Suspicion{
+		Refusals: int64(s.Refusals), First: toTime(s.First), Last: toTime(s.Last), Code: s.Code,
+		Held: int64(s.Held), AskedAgain: s.AskedAgain,
+	}
 }
 
 func fromSuspicion(s *storagev1.Suspicion) *family.Suspicion {
 	if s == nil {
 		return nil
 	}
-	return &family.Suspicion{Refusals: int(s.GetRefusals()), First: fromTime(s.GetFirst()), Last: fromTime(s.GetLast()), Code: s.GetCode()}
+	return &family.Suspicion{
+		Refusals: int(s.GetRefusals()), First: fromTime(s.GetFirst()), Last: fromTime(s.GetLast()), Code: s.GetCode(),
+		Held: int(s.GetHeld()), AskedAgain: s.GetAskedAgain(),
+	}
 }

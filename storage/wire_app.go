@@ -10,7 +10,7 @@ import (
 )
 
 func toAppSecret(a *App) *storagev1.AppSecret {
-	x := &storagev1.AppSecret{VerdictsHeld: a.VerdictsHeld}
+	x := &storagev1.AppSecret{VerdictsHeld: a.VerdictsHeld, HeldAt: toTime(a.HeldAt)}
 	if p := a.Pause; p != nil {
 		x.Pause = &storagev1.AppPause{By: p.By, Reason: p.Reason, At: toTime(p.At)}
 	}
@@ -33,7 +33,7 @@ func toAppSecret(a *App) *storagev1.AppSecret {
 }
 
 func fromApp(id string, x *storagev1.AppSecret, v Version) App {
-	a := App{ID: id, VerdictsHeld: x.GetVerdictsHeld(), Version: v}
+	a := App{ID: id, VerdictsHeld: x.GetVerdictsHeld(), HeldAt: fromTime(x.GetHeldAt()), Version: v}
 	if p := x.GetPause(); p != nil {
 		a.Pause = &AppPause{By: p.GetBy(), Reason: p.GetReason(), At: fromTime(p.GetAt())}
 	}

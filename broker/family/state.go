@@ -81,11 +81,18 @@ type Alternate struct {
 
 // Suspicion collects refusals until there is a verdict.
 type Suspicion struct {
+	// Refusals that count, since verdicts were last held; First is the first of them.
 	Refusals int
 	First    time.Time
-	Last     time.Time
+	// Last refusal, or question, of either sort.
+	Last time.Time
 	// Code is the row of the profile's table, never the provider's free text.
 	Code string
+	// Held counts the refusals in a row while verdicts were held: they prove nothing.
+	Held int
+	// AskedAgain: the family had lapsed before, and an operator had the provider
+	// asked once more. Such refusals say nothing about the provider's health.
+	AskedAgain bool
 }
 
 // LapseReason says why the provider's end of a family is believed. Stored as text.

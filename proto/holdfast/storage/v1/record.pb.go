@@ -941,7 +941,11 @@ type Suspicion struct {
 	// The newest.
 	Last *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=last,proto3" json:"last,omitempty"`
 	// Error code out of the profile's table.
-	Code          string `protobuf:"bytes,4,opt,name=code,proto3" json:"code,omitempty"`
+	Code string `protobuf:"bytes,4,opt,name=code,proto3" json:"code,omitempty"`
+	// Refusals while verdicts were held: they are not among those above.
+	Held int64 `protobuf:"varint,5,opt,name=held,proto3" json:"held,omitempty"`
+	// The family had lapsed, and an operator had the provider asked once more.
+	AskedAgain    bool `protobuf:"varint,6,opt,name=asked_again,json=askedAgain,proto3" json:"asked_again,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1002,6 +1006,20 @@ func (x *Suspicion) GetCode() string {
 		return x.Code
 	}
 	return ""
+}
+
+func (x *Suspicion) GetHeld() int64 {
+	if x != nil {
+		return x.Held
+	}
+	return 0
+}
+
+func (x *Suspicion) GetAskedAgain() bool {
+	if x != nil {
+		return x.AskedAgain
+	}
+	return false
 }
 
 // Looks into a refusal that nothing explains: whether the access token dies early.
@@ -1135,7 +1153,9 @@ type AppSecret struct {
 	// Newest events, oldest first, at most 64.
 	Events []*AppEvent `protobuf:"bytes,4,rep,name=events,proto3" json:"events,omitempty"`
 	// Verdicts are held.
-	VerdictsHeld  bool `protobuf:"varint,5,opt,name=verdicts_held,json=verdictsHeld,proto3" json:"verdicts_held,omitempty"`
+	VerdictsHeld bool `protobuf:"varint,5,opt,name=verdicts_held,json=verdictsHeld,proto3" json:"verdicts_held,omitempty"`
+	// When so many families were refused last that verdicts are held for it; absent: never.
+	HeldAt        *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=held_at,json=heldAt,proto3" json:"held_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1203,6 +1223,13 @@ func (x *AppSecret) GetVerdictsHeld() bool {
 		return x.VerdictsHeld
 	}
 	return false
+}
+
+func (x *AppSecret) GetHeldAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HeldAt
+	}
+	return nil
 }
 
 // An operator's pause of an app.
@@ -1549,7 +1576,12 @@ type SpillEntry struct {
 	// Life of the access token from the announcement on.
 	ExpiresIn *durationpb.Duration `protobuf:"bytes,10,opt,name=expires_in,json=expiresIn,proto3" json:"expires_in,omitempty"`
 	// Scopes as the provider returned them.
-	Scopes        []string `protobuf:"bytes,11,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	Scopes []string `protobuf:"bytes,11,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// Id of the consent whose new family could not be stored; empty: the entry is
+	// a rotation's, and the fields before this one say what it brought.
+	ConsentId string `protobuf:"bytes,12,opt,name=consent_id,json=consentId,proto3" json:"consent_id,omitempty"`
+	// That family.
+	Pending       *PendingFamily `protobuf:"bytes,13,opt,name=pending,proto3" json:"pending,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1657,6 +1689,20 @@ func (x *SpillEntry) GetExpiresIn() *durationpb.Duration {
 func (x *SpillEntry) GetScopes() []string {
 	if x != nil {
 		return x.Scopes
+	}
+	return nil
+}
+
+func (x *SpillEntry) GetConsentId() string {
+	if x != nil {
+		return x.ConsentId
+	}
+	return ""
+}
+
+func (x *SpillEntry) GetPending() *PendingFamily {
+	if x != nil {
+		return x.Pending
 	}
 	return nil
 }
@@ -2631,12 +2677,15 @@ const file_holdfast_storage_v1_record_proto_rawDesc = "" +
 	"generation\x12#\n" +
 	"\rrefresh_token\x18\x02 \x01(\tR\frefreshToken\x123\n" +
 	"\x06access\x18\x03 \x01(\v2\x1b.holdfast.storage.v1.AccessR\x06access\x12*\n" +
-	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\x9d\x01\n" +
+	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xd2\x01\n" +
 	"\tSuspicion\x12\x1a\n" +
 	"\brefusals\x18\x01 \x01(\x03R\brefusals\x120\n" +
 	"\x05first\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05first\x12.\n" +
 	"\x04last\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04last\x12\x12\n" +
-	"\x04code\x18\x04 \x01(\tR\x04code\"\xc2\x01\n" +
+	"\x04code\x18\x04 \x01(\tR\x04code\x12\x12\n" +
+	"\x04held\x18\x05 \x01(\x03R\x04held\x12\x1f\n" +
+	"\vasked_again\x18\x06 \x01(\bR\n" +
+	"askedAgain\"\xc2\x01\n" +
 	"\aInquiry\x129\n" +
 	"\n" +
 	"refused_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\trefusedAt\x12.\n" +
@@ -2644,13 +2693,14 @@ const file_holdfast_storage_v1_record_proto_rawDesc = "" +
 	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x1a\n" +
 	"\baccepted\x18\x04 \x01(\bR\baccepted\"\x1b\n" +
 	"\tAppPublic\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\x8d\x02\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\xc2\x02\n" +
 	"\tAppSecret\x123\n" +
 	"\x05pause\x18\x01 \x01(\v2\x1d.holdfast.storage.v1.AppPauseR\x05pause\x128\n" +
 	"\awindows\x18\x02 \x03(\v2\x1e.holdfast.storage.v1.AppWindowR\awindows\x125\n" +
 	"\x06deaths\x18\x03 \x03(\v2\x1d.holdfast.storage.v1.AppDeathR\x06deaths\x125\n" +
 	"\x06events\x18\x04 \x03(\v2\x1d.holdfast.storage.v1.AppEventR\x06events\x12#\n" +
-	"\rverdicts_held\x18\x05 \x01(\bR\fverdictsHeld\"^\n" +
+	"\rverdicts_held\x18\x05 \x01(\bR\fverdictsHeld\x123\n" +
+	"\aheld_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x06heldAt\"^\n" +
 	"\bAppPause\x12\x0e\n" +
 	"\x02by\x18\x01 \x01(\tR\x02by\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12*\n" +
@@ -2670,7 +2720,7 @@ const file_holdfast_storage_v1_record_proto_rawDesc = "" +
 	"\bAppEvent\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x16\n" +
-	"\x06detail\x18\x03 \x01(\tR\x06detail\"\xa9\x03\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\"\x86\x04\n" +
 	"\n" +
 	"SpillEntry\x12\x19\n" +
 	"\bgrant_id\x18\x01 \x01(\tR\agrantId\x12\x1d\n" +
@@ -2688,7 +2738,10 @@ const file_holdfast_storage_v1_record_proto_rawDesc = "" +
 	"\n" +
 	"expires_in\x18\n" +
 	" \x01(\v2\x19.google.protobuf.DurationR\texpiresIn\x12\x16\n" +
-	"\x06scopes\x18\v \x03(\tR\x06scopes\"r\n" +
+	"\x06scopes\x18\v \x03(\tR\x06scopes\x12\x1d\n" +
+	"\n" +
+	"consent_id\x18\f \x01(\tR\tconsentId\x12<\n" +
+	"\apending\x18\r \x01(\v2\".holdfast.storage.v1.PendingFamilyR\apending\"r\n" +
 	"\rConsentPublic\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\tR\x06status\x129\n" +
@@ -2867,34 +2920,36 @@ var file_holdfast_storage_v1_record_proto_depIdxs = []int32{
 	15, // 30: holdfast.storage.v1.AppSecret.windows:type_name -> holdfast.storage.v1.AppWindow
 	17, // 31: holdfast.storage.v1.AppSecret.deaths:type_name -> holdfast.storage.v1.AppDeath
 	18, // 32: holdfast.storage.v1.AppSecret.events:type_name -> holdfast.storage.v1.AppEvent
-	31, // 33: holdfast.storage.v1.AppPause.at:type_name -> google.protobuf.Timestamp
-	16, // 34: holdfast.storage.v1.AppWindow.minutes:type_name -> holdfast.storage.v1.AppMinute
-	31, // 35: holdfast.storage.v1.AppMinute.at:type_name -> google.protobuf.Timestamp
-	31, // 36: holdfast.storage.v1.AppDeath.at:type_name -> google.protobuf.Timestamp
-	32, // 37: holdfast.storage.v1.AppDeath.age:type_name -> google.protobuf.Duration
-	32, // 38: holdfast.storage.v1.AppDeath.idle:type_name -> google.protobuf.Duration
-	31, // 39: holdfast.storage.v1.AppEvent.at:type_name -> google.protobuf.Timestamp
-	1,  // 40: holdfast.storage.v1.SpillEntry.kind:type_name -> holdfast.storage.v1.AttemptKind
-	31, // 41: holdfast.storage.v1.SpillEntry.announced:type_name -> google.protobuf.Timestamp
-	32, // 42: holdfast.storage.v1.SpillEntry.expires_in:type_name -> google.protobuf.Duration
-	31, // 43: holdfast.storage.v1.ConsentPublic.expires_at:type_name -> google.protobuf.Timestamp
-	2,  // 44: holdfast.storage.v1.ConsentSecret.address:type_name -> holdfast.storage.v1.Address
-	31, // 45: holdfast.storage.v1.ConsentSecret.created_at:type_name -> google.protobuf.Timestamp
-	22, // 46: holdfast.storage.v1.ConsentSecret.pending:type_name -> holdfast.storage.v1.PendingFamily
-	32, // 47: holdfast.storage.v1.PendingFamily.expires_in:type_name -> google.protobuf.Duration
-	31, // 48: holdfast.storage.v1.PendingFamily.received_at:type_name -> google.protobuf.Timestamp
-	5,  // 49: holdfast.storage.v1.PendingFamily.sites:type_name -> holdfast.storage.v1.Site
-	5,  // 50: holdfast.storage.v1.PendingFamily.lost_sites:type_name -> holdfast.storage.v1.Site
-	31, // 51: holdfast.storage.v1.JournalEntry.at:type_name -> google.protobuf.Timestamp
-	28, // 52: holdfast.storage.v1.BackupFrame.record:type_name -> holdfast.storage.v1.BackupRecord
-	29, // 53: holdfast.storage.v1.BackupFrame.entry:type_name -> holdfast.storage.v1.BackupEntry
-	30, // 54: holdfast.storage.v1.BackupFrame.end:type_name -> holdfast.storage.v1.BackupEnd
-	31, // 55: holdfast.storage.v1.BackupRecord.due:type_name -> google.protobuf.Timestamp
-	56, // [56:56] is the sub-list for method output_type
-	56, // [56:56] is the sub-list for method input_type
-	56, // [56:56] is the sub-list for extension type_name
-	56, // [56:56] is the sub-list for extension extendee
-	0,  // [0:56] is the sub-list for field type_name
+	31, // 33: holdfast.storage.v1.AppSecret.held_at:type_name -> google.protobuf.Timestamp
+	31, // 34: holdfast.storage.v1.AppPause.at:type_name -> google.protobuf.Timestamp
+	16, // 35: holdfast.storage.v1.AppWindow.minutes:type_name -> holdfast.storage.v1.AppMinute
+	31, // 36: holdfast.storage.v1.AppMinute.at:type_name -> google.protobuf.Timestamp
+	31, // 37: holdfast.storage.v1.AppDeath.at:type_name -> google.protobuf.Timestamp
+	32, // 38: holdfast.storage.v1.AppDeath.age:type_name -> google.protobuf.Duration
+	32, // 39: holdfast.storage.v1.AppDeath.idle:type_name -> google.protobuf.Duration
+	31, // 40: holdfast.storage.v1.AppEvent.at:type_name -> google.protobuf.Timestamp
+	1,  // 41: holdfast.storage.v1.SpillEntry.kind:type_name -> holdfast.storage.v1.AttemptKind
+	31, // 42: holdfast.storage.v1.SpillEntry.announced:type_name -> google.protobuf.Timestamp
+	32, // 43: holdfast.storage.v1.SpillEntry.expires_in:type_name -> google.protobuf.Duration
+	22, // 44: holdfast.storage.v1.SpillEntry.pending:type_name -> holdfast.storage.v1.PendingFamily
+	31, // 45: holdfast.storage.v1.ConsentPublic.expires_at:type_name -> google.protobuf.Timestamp
+	2,  // 46: holdfast.storage.v1.ConsentSecret.address:type_name -> holdfast.storage.v1.Address
+	31, // 47: holdfast.storage.v1.ConsentSecret.created_at:type_name -> google.protobuf.Timestamp
+	22, // 48: holdfast.storage.v1.ConsentSecret.pending:type_name -> holdfast.storage.v1.PendingFamily
+	32, // 49: holdfast.storage.v1.PendingFamily.expires_in:type_name -> google.protobuf.Duration
+	31, // 50: holdfast.storage.v1.PendingFamily.received_at:type_name -> google.protobuf.Timestamp
+	5,  // 51: holdfast.storage.v1.PendingFamily.sites:type_name -> holdfast.storage.v1.Site
+	5,  // 52: holdfast.storage.v1.PendingFamily.lost_sites:type_name -> holdfast.storage.v1.Site
+	31, // 53: holdfast.storage.v1.JournalEntry.at:type_name -> google.protobuf.Timestamp
+	28, // 54: holdfast.storage.v1.BackupFrame.record:type_name -> holdfast.storage.v1.BackupRecord
+	29, // 55: holdfast.storage.v1.BackupFrame.entry:type_name -> holdfast.storage.v1.BackupEntry
+	30, // 56: holdfast.storage.v1.BackupFrame.end:type_name -> holdfast.storage.v1.BackupEnd
+	31, // 57: holdfast.storage.v1.BackupRecord.due:type_name -> google.protobuf.Timestamp
+	58, // [58:58] is the sub-list for method output_type
+	58, // [58:58] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_storage_v1_record_proto_init() }
