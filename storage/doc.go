@@ -7,6 +7,7 @@
 // A store is a directory:
 //
 //	holdfast-store.json   what the store is, with its wrapped root key (header.go)
+//	spill                 settlements that could not be stored (spill_slot.go)
 //	(the backend's files) sealed records (record.go) and journal entries
 //
 // Everything public about a record is authenticated with it, every record

@@ -31,6 +31,12 @@ type Config struct {
 	// MustExist makes a missing store an error; by default a missing or empty
 	// Dir becomes a new store.
 	MustExist bool
+	// SpillSlots is how many slots of SlotSize bytes a new spill file gets: so
+	// many tokens can be on their way at once. 0 means 64, which is 16 MiB.
+	SpillSlots int
+	// Spill is kept in place of a file in Dir, and closed with the store. For
+	// tests and simulations; nil means SpillName in Dir.
+	Spill SpillFile
 	// Now is the wall clock; nil means time.Now.
 	Now func() time.Time
 	// Log; nil means slog.Default().
@@ -59,6 +65,9 @@ func (c *Config) complete() error {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
+	if c.SpillSlots == 0 {
+		c.SpillSlots = defaultSpillSlots
+	}
 	return errors.Join(errs...)
 }
 
@@ -72,6 +81,7 @@ type Store struct {
 	linkKey []byte
 	epoch   uint64
 	header  atomic.Pointer[header]
+	spill   *Spill
 	damaged damageList
 }
 
@@ -90,7 +100,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.start(ctx); err != nil {
+	err = s.start(ctx)
+	if err == nil {
+		err = s.openSpill(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.backend.Close())
 	}
 	return s, nil
@@ -182,7 +196,13 @@ func (s *Store) LinkKey() []byte { return s.linkKey }
 // Health proves that the store can be written now; an error says why not.
 func (s *Store) Health(ctx context.Context) error { return s.backend.Health(ctx) }
 
+// Spill is where settlements wait that cannot be stored.
+func (s *Store) Spill() *Spill { return s.spill }
+
 // Close releases the store. No call may be under way.
-func (s *Store) Close() error { return s.backend.Close() }
+func (s *Store) Close() error {
+	// The backend's lock goes last: whoever gets it finds the spill file free.
+	return errors.Join(closeSpill(s.spill.files), s.backend.Close())
+}
 
 func newStoreID() string { return "str_" + strings.ToLower(rand.Text()) }

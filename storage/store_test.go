@@ -28,6 +28,7 @@ func testConfig(t *testing.T) storage.Config {
 	return storage.Config{
 		Dir: filepath.Join(base, "store"), Environment: "test", Provider: "sim", KEK: kek,
 		Backend: badgerstore.Opener(badgerstore.Options{}), Now: func() time.Time { return at },
+		SpillSlots: 2,
 	}
 }
 

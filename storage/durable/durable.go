@@ -4,20 +4,25 @@
 package durable
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 )
 
 // WriteFile replaces the file at path by data, mode 0600.
 func WriteFile(path string, data []byte) error {
-	return write(path, data, os.Rename)
+	return write(path, bytes.NewReader(data), os.Rename)
 }
 
 // CreateFile writes data to a new file at path, mode 0600. It returns an error
 // that is os.ErrExist, and changes nothing, if there is one already.
-func CreateFile(path string, data []byte) error {
+func CreateFile(path string, data []byte) error { return CreateFrom(path, bytes.NewReader(data)) }
+
+// CreateFrom is CreateFile with the content of data up to its end.
+func CreateFrom(path string, data io.Reader) error {
 	return write(path, data, func(from, to string) error {
 		// A link, unlike a rename, never replaces.
 		if err := os.Link(from, to); err != nil {
@@ -27,13 +32,13 @@ func CreateFile(path string, data []byte) error {
 	})
 }
 
-func write(path string, data []byte, place func(from, to string) error) error {
+func write(path string, data io.Reader, place func(from, to string) error) error {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}
-	_, err = f.Write(data)
+	_, err = io.Copy(f, data)
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
 		err = place(f.Name(), path)
 	}
