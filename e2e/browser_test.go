@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/holdfast-io/holdfast/e2e/rig"
 )
 
 // browser is a headless Chromium with a profile of its own.
@@ -39,7 +41,7 @@ func startBrowser(t *testing.T) *browser {
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("disable-sync", true),
 		chromedp.WindowSize(1000, 900),
-		chromedp.WSURLReadTimeout(patience),
+		chromedp.WSURLReadTimeout(rig.Patience),
 	)
 	alloc, cancelAlloc := chromedp.NewExecAllocator(context.Background(), opts...)
 	ctx, cancel := chromedp.NewContext(alloc)
@@ -58,10 +60,10 @@ func startBrowser(t *testing.T) *browser {
 	return b
 }
 
-// do runs the actions within patience; step names them in a failure.
+// do runs the actions within rig.Patience; step names them in a failure.
 func (b *browser) do(t *testing.T, step string, actions ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	ctx, cancel := context.WithTimeout(b.ctx, rig.Patience)
 	defer cancel()
 	if err := chromedp.Do(ctx, actions...); err != nil {
 		t.Fatalf("%s: %v\nthe page is %s", step, err, b.text(t))
@@ -71,7 +73,7 @@ func (b *browser) do(t *testing.T, step string, actions ...chromedp.Action[chrom
 // shoot saves a screenshot and returns the text that a person reads on the page.
 func (b *browser) shoot(t *testing.T, name string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	ctx, cancel := context.WithTimeout(b.ctx, rig.Patience)
 	defer cancel()
 	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
 	if err != nil {
@@ -88,7 +90,7 @@ func (b *browser) shoot(t *testing.T, name string) string {
 // text returns the page's address and visible text.
 func (b *browser) text(t *testing.T) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	ctx, cancel := context.WithTimeout(b.ctx, rig.Patience)
 	defer cancel()
 	address, err := chromedp.Run(ctx, chromedp.Location())
 	if err != nil {

@@ -28,7 +28,7 @@ func TestCounterpartRotatesAndEndsTheGrantOnReuse(t *testing.T) {
 	}))
 	t.Cleanup(front.Close)
 	app := client{ID: "plain-client", Secret: "plain-secret-of-a-test"}
-	p := startProvider(t, front.URL+"/callback", []string{"read:jira-work"}, app)
+	p := startProvider(t, front.URL+"/callback", []string{"read:jira-work"}, nil, app)
 	b := startBrowser(t)
 
 	verifier := rand.Text() + rand.Text() // RFC 7636 section 4.1: at least 43 characters

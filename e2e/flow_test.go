@@ -8,6 +8,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"github.com/holdfast-io/holdfast/e2e/rig"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -47,20 +48,20 @@ func TestConsentRefreshRotateRevoke(t *testing.T) {
 	checkRotations(t, p.exchanges(t, jira.ID), 2)
 	newest := newestRefreshToken(t, p, jira)
 
-	revoked, err := b.admin.RevokeGrant(t.Context(), &holdfastv1.RevokeGrantRequest{Grant: jira.grant(), Reason: "end of the test"})
+	revoked, err := b.Admin.RevokeGrant(t.Context(), &holdfastv1.RevokeGrantRequest{Grant: jira.Grant(subject), Reason: "end of the test"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got, want := revoked.GetProviderRevocation(), holdfastv1.ProviderRevocation_PROVIDER_REVOCATION_DONE; got != want {
 		t.Errorf("the revocation at the provider ended as %v, want %v", got, want)
 	}
-	if _, err := b.tokens.GetAccessToken(t.Context(), &holdfastv1.GetAccessTokenRequest{Grant: jira.grant()}); reason(err) != "GRANT_REVOKED" {
+	if _, err := b.Tokens.GetAccessToken(t.Context(), &holdfastv1.GetAccessTokenRequest{Grant: jira.Grant(subject)}); rig.Reason(err) != "GRANT_REVOKED" {
 		t.Errorf("GetAccessToken of a revoked grant: %v; want reason GRANT_REVOKED", err)
 	}
 	if status, _ := p.subject(t, last.GetAccessToken()); status != http.StatusUnauthorized {
 		t.Errorf("userinfo answered %d to the revoked grant's token, want 401", status)
 	}
-	if answer := p.refresh(t, jira.client, newest); answer.Error != "invalid_grant" {
+	if answer := p.refresh(t, clientOf(jira), newest); answer.Error != "invalid_grant" {
 		t.Errorf("the revoked grant's refresh token answered error %q, want invalid_grant: the provider's grant must be gone", answer.Error)
 	}
 }
@@ -76,18 +77,18 @@ func TestSpentRefreshTokenIsUselessAndTheOtherFamilyLives(t *testing.T) {
 	before := b.forceRefresh(t, confluence)
 
 	spent := p.exchanges(t, confluence.ID)[0].Issued
-	if answer := p.refresh(t, confluence.client, spent); answer.Error != "invalid_grant" {
+	if answer := p.refresh(t, clientOf(confluence), spent); answer.Error != "invalid_grant" {
 		t.Fatalf("the spent refresh token answered error %q, want invalid_grant", answer.Error)
 	}
 	if n := p.grantsRevoked(t); n != 1 {
 		t.Fatalf("the reuse ended %d grants at the provider, want 1", n)
 	}
 
-	_, err := b.admin.ForceRefresh(t.Context(), &holdfastv1.ForceRefreshRequest{Grant: confluence.grant()})
+	_, err := b.Admin.ForceRefresh(t.Context(), &holdfastv1.ForceRefreshRequest{Grant: confluence.Grant(subject)})
 	if err == nil {
 		t.Fatal("ForceRefresh succeeded although the provider has ended the grant")
 	}
-	got, err := b.admin.GetGrant(t.Context(), &holdfastv1.GetGrantRequest{Grant: confluence.grant()})
+	got, err := b.Admin.GetGrant(t.Context(), &holdfastv1.GetGrantRequest{Grant: confluence.Grant(subject)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,14 +113,14 @@ func TestDeniedConsentLeavesNoGrant(t *testing.T) {
 	br.deny(t, "ada", ended)
 	br.shoot(t, "denied")
 
-	got, err := b.consents.GetConsent(t.Context(), &holdfastv1.GetConsentRequest{ConsentId: link.GetConsentId()})
+	got, err := b.Consents.GetConsent(t.Context(), &holdfastv1.GetConsentRequest{ConsentId: link.GetConsentId()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if status := got.GetConsent().GetStatus(); status != holdfastv1.ConsentStatus_CONSENT_STATUS_DENIED {
 		t.Errorf("the consent's status is %v, want denied", status)
 	}
-	if _, err := b.admin.GetGrant(t.Context(), &holdfastv1.GetGrantRequest{Grant: jira.grant()}); reason(err) != "GRANT_NOT_FOUND" {
+	if _, err := b.Admin.GetGrant(t.Context(), &holdfastv1.GetGrantRequest{Grant: jira.Grant(subject)}); rig.Reason(err) != "GRANT_NOT_FOUND" {
 		t.Errorf("GetGrant after a denied consent: %v; want reason GRANT_NOT_FOUND", err)
 	}
 	if n := len(p.exchanges(t, jira.ID)); n != 0 {
@@ -128,13 +129,13 @@ func TestDeniedConsentLeavesNoGrant(t *testing.T) {
 }
 
 // consent takes a person through the whole consent of one product.
-func (b *broker) consent(t *testing.T, br *browser, a app, account string) {
+func (b *broker) consent(t *testing.T, br *browser, a rig.App, account string) {
 	t.Helper()
 	link := b.startConsent(t, a)
 	b.connect(t, br, link)
 	br.allow(t, account, granted)
-	br.shoot(t, "granted-"+a.product)
-	got, err := b.consents.GetConsent(t.Context(), &holdfastv1.GetConsentRequest{ConsentId: link.GetConsentId()})
+	br.shoot(t, "granted-"+a.Product)
+	got, err := b.Consents.GetConsent(t.Context(), &holdfastv1.GetConsentRequest{ConsentId: link.GetConsentId()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,9 +144,9 @@ func (b *broker) consent(t *testing.T, br *browser, a app, account string) {
 	}
 }
 
-func (b *broker) startConsent(t *testing.T, a app) *holdfastv1.StartConsentResponse {
+func (b *broker) startConsent(t *testing.T, a rig.App) *holdfastv1.StartConsentResponse {
 	t.Helper()
-	link, err := b.consents.StartConsent(t.Context(), &holdfastv1.StartConsentRequest{Address: a.address()})
+	link, err := b.Consents.StartConsent(t.Context(), &holdfastv1.StartConsentRequest{Address: a.Address(subject)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,10 +167,10 @@ func (b *broker) connect(t *testing.T, br *browser, link *holdfastv1.StartConsen
 	br.do(t, "continuing to the provider", chromedp.Click(button), chromedp.WaitVisible(atProvider))
 }
 
-func (b *broker) token(t *testing.T, a app) *holdfastv1.GetAccessTokenResponse {
+func (b *broker) token(t *testing.T, a rig.App) *holdfastv1.GetAccessTokenResponse {
 	t.Helper()
-	got, err := b.tokens.GetAccessToken(t.Context(), &holdfastv1.GetAccessTokenRequest{
-		Grant: a.grant(), RequiredScopes: a.scopes, Purpose: "end-to-end",
+	got, err := b.Tokens.GetAccessToken(t.Context(), &holdfastv1.GetAccessTokenRequest{
+		Grant: a.Grant(subject), RequiredScopes: a.Scopes, Purpose: "end-to-end",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -177,9 +178,9 @@ func (b *broker) token(t *testing.T, a app) *holdfastv1.GetAccessTokenResponse {
 	return got
 }
 
-func (b *broker) forceRefresh(t *testing.T, a app) *holdfastv1.Grant {
+func (b *broker) forceRefresh(t *testing.T, a rig.App) *holdfastv1.Grant {
 	t.Helper()
-	got, err := b.admin.ForceRefresh(t.Context(), &holdfastv1.ForceRefreshRequest{Grant: a.grant()})
+	got, err := b.Admin.ForceRefresh(t.Context(), &holdfastv1.ForceRefreshRequest{Grant: a.Grant(subject)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +210,7 @@ func checkRotations(t *testing.T, ledger []line, want int) {
 
 // newestRefreshToken is what the broker holds now. No API of the broker's gives
 // it away: it comes from the provider's ledger.
-func newestRefreshToken(t *testing.T, p *provider, a app) string {
+func newestRefreshToken(t *testing.T, p *provider, a rig.App) string {
 	t.Helper()
 	ledger := p.exchanges(t, a.ID)
 	return ledger[len(ledger)-1].Issued

@@ -15,11 +15,9 @@ import (
 	"sync"
 	"testing"
 	"time"
-)
 
-// patience bounds every wait for another process. It is long because two busy
-// cores are all that there may be; nothing waits for it when all goes well.
-const patience = time.Minute
+	"github.com/holdfast-io/holdfast/e2e/rig"
+)
 
 // client is one OAuth client registration at the provider.
 type client struct {
@@ -52,8 +50,9 @@ type provider struct {
 	syncs  int
 }
 
-// startProvider starts the counterpart and ends it with the test.
-func startProvider(t *testing.T, callbackURL string, scopes []string, clients ...client) *provider {
+// startProvider starts the counterpart and ends it with the test. env are
+// further settings, as settings.mjs lists them.
+func startProvider(t *testing.T, callbackURL string, scopes, env []string, clients ...client) *provider {
 	t.Helper()
 	if _, err := os.Stat(filepath.Join("node_modules", "oidc-provider")); err != nil {
 		t.Fatalf("the counterpart's packages are not installed: run `make test`, or `npm ci` in e2e/ (%v)", err)
@@ -63,9 +62,9 @@ func startProvider(t *testing.T, callbackURL string, scopes []string, clients ..
 		t.Fatal(err)
 	}
 	cmd := exec.Command("node", "provider.mjs")
-	cmd.Env = append(os.Environ(), "OIDC_CLIENTS="+string(list), "OIDC_CALLBACK_URL="+callbackURL,
+	cmd.Env = append(append(os.Environ(), env...), "OIDC_CLIENTS="+string(list), "OIDC_CALLBACK_URL="+callbackURL,
 		"OIDC_SCOPES="+strings.Join(scopes, " "))
-	cmd.Stderr = logWriter(t, "provider")
+	cmd.Stderr = rig.LogWriter(t, "provider")
 	stdin, stdout := pipes(t, cmd)
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("starting node (Debian's package is nodejs): %v", err)
@@ -112,7 +111,7 @@ func pipes(t *testing.T, cmd *exec.Cmd) (io.WriteCloser, io.Reader) {
 // next reads the ledger up to the first line of that event and returns it.
 func (p *provider) next(t *testing.T, event string) line {
 	t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(rig.Patience)
 	for {
 		select {
 		case l, open := <-p.lines:
@@ -124,7 +123,7 @@ func (p *provider) next(t *testing.T, event string) line {
 				return l
 			}
 		case <-deadline:
-			t.Fatalf("the provider did not say %q within %v", event, patience)
+			t.Fatalf("the provider did not say %q within %v", event, rig.Patience)
 		}
 	}
 }

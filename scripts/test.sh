@@ -10,7 +10,7 @@ flags=(-race -timeout 5m)
 # work says nothing about the next.
 [ "${CI:-}" = true ] && flags+=(-count=1 -shuffle=on)
 
-packages() { go list ./... | grep -v '/e2e$'; }
+packages() { go list ./... | grep -v '/e2e\(/\|$\)'; }
 
 unit() {
   local list
