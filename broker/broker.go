@@ -19,12 +19,14 @@ import (
 type Broker struct {
 	cfg     Config
 	store   *storage.Store
+	clock   *clock
 	now     func() time.Time
 	log     *slog.Logger
 	apps    map[string]*app
 	hot     cache
 	flights singleflight.Group
 	started time.Time
+	census  atomic.Pointer[Census]
 
 	// work counts detached attempts; Close waits for it.
 	work   sync.WaitGroup
@@ -64,12 +66,18 @@ func New(cfg Config) (*Broker, error) {
 	}
 	b := &Broker{
 		cfg: cfg, store: cfg.Store, log: cfg.Log, apps: apps,
-		now: steady(cfg.Now),
+		clock: newClock(cfg.Now, cfg.Timing.ClockMargin, cfg.Log),
+	}
+	b.now = b.clock.now
+	if err := b.clock.load(cfg.Store); err != nil {
+		return nil, err
 	}
 	b.started = b.now()
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.work.Go(b.sweep)
 	if cfg.SweepEvery > 0 {
+		b.work.Go(func() { b.count(b.ctx) })
+		b.work.Go(func() { b.clock.keep(b.ctx, b.store, b.cfg.Provider) })
 		b.work.Go(b.sweepDueEvery)
 	}
 	return b, nil
@@ -92,32 +100,6 @@ func (b *Broker) Close(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("waiting for attempts under way to settle: %w", ctx.Err())
-	}
-}
-
-// steady returns a wall clock that does not go back while the process lives.
-// The leeway goes on while the machine is suspended, when a monotonic clock
-// stands still; and a wall clock that is set back must not make a spent token
-// look fresh. So the later of both counts.
-func steady(wall func() time.Time) func() time.Time {
-	type anchor struct {
-		wall time.Time
-		at   time.Time // with its monotonic reading
-	}
-	var base atomic.Pointer[anchor]
-	base.Store(&anchor{wall().Round(0), time.Now()})
-	return func() time.Time {
-		now, a := wall().Round(0), base.Load()
-		least := a.wall.Add(time.Since(a.at))
-		if !now.After(least) {
-			return least
-		}
-		// The wall clock has run ahead, as it does over a suspension: from now on
-		// that counts. Small steps are left alone, so that few calls write.
-		if now.Sub(least) >= time.Second {
-			base.CompareAndSwap(a, &anchor{now, time.Now()})
-		}
-		return now
 	}
 }
 

@@ -7,3 +7,6 @@ func (b *Broker) KeepClock(ctx context.Context) { b.clock.keepOnce(ctx, b.store,
 
 // Sweep does once what the sweeper does every two seconds.
 func (b *Broker) Sweep(ctx context.Context) { b.sweepDue(ctx) }
+
+// Count does once what the census does every minute.
+func (b *Broker) Count(ctx context.Context) (Census, error) { return b.countOnce(ctx) }

@@ -59,6 +59,7 @@ func (n *Node) openBroker(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("making the broker: %w", err)
 	}
+	newCensus(n.metrics, n.broker.Census)
 	// The store's lock says that no other process is at work on it.
 	if taken, err := n.broker.TakeOver(ctx); err != nil {
 		return errors.Join(err, n.broker.Close(ctx))

@@ -1,0 +1,115 @@
+package broker
+
+import (
+	"context"
+	"time"
+
+	"github.com/holdfast-io/holdfast/broker/family"
+	"github.com/holdfast-io/holdfast/storage"
+)
+
+const (
+	// censusEvery is the least time between two countings of all grants.
+	censusEvery = time.Minute
+	// censusShare bounds what counting costs: it rests twenty times as long as
+	// it took, so that it takes at most a twentieth of one core.
+	censusShare = 20
+)
+
+// Census is how the families fared when they were last counted. It is shared:
+// never change one.
+type Census struct {
+	// At is when the counting began; zero: there was none yet.
+	At   time.Time
+	Took time.Duration
+	// Apps by id; an app without grants is left out, one that is not configured
+	// any more is not.
+	Apps map[string]AppCensus
+	// Damaged is the number of grants whose records do not open.
+	Damaged int
+}
+
+// AppCensus is the part of a Census that is about one app.
+type AppCensus struct {
+	Phases map[family.Phase]int
+	// InDoubt families may have been spent without their successor being known.
+	InDoubt int
+	// NextIdle and NextAbsolute are the earliest deadlines by which the provider
+	// ends a family of the app; zero: unknown.
+	NextIdle, NextAbsolute time.Time
+	// EndingSoon is the number of families whose absolute deadline is at most 30 days away.
+	EndingSoon int
+}
+
+// Census returns the newest counting. It does not block.
+func (b *Broker) Census() Census {
+	if c := b.census.Load(); c != nil {
+		return *c
+	}
+	return Census{}
+}
+
+// count counts every so often until ctx ends.
+func (b *Broker) count(ctx context.Context) {
+	for {
+		started := time.Now()
+		if c, err := b.countOnce(ctx); err == nil {
+			b.census.Store(&c)
+		} else if ctx.Err() == nil {
+			b.log.Warn("counting the grants failed; it is tried again", "error", err)
+		}
+		rest := time.NewTimer(max(censusEvery, censusShare*time.Since(started)))
+		select {
+		case <-ctx.Done():
+			rest.Stop()
+			return
+		case <-rest.C:
+		}
+	}
+}
+
+func (b *Broker) countOnce(ctx context.Context) (Census, error) {
+	now, started := b.now(), time.Now()
+	c := Census{At: now, Apps: map[string]AppCensus{}}
+	f := storage.Filter{Limit: mostPage}
+	for {
+		page, err := b.store.Grants(ctx, f)
+		if err != nil {
+			return c, err
+		}
+		for i := range page {
+			app := c.Apps[page[i].App]
+			app.add(b.info(&page[i]), now)
+			c.Apps[page[i].App] = app
+		}
+		if len(page) < f.Limit {
+			break
+		}
+		f.After = page[len(page)-1].ID
+	}
+	c.Took, c.Damaged = time.Since(started), len(b.store.Damaged())
+	return c, nil
+}
+
+func (a *AppCensus) add(g *GrantInfo, now time.Time) {
+	if a.Phases == nil {
+		a.Phases = map[family.Phase]int{}
+	}
+	a.Phases[g.Phase]++
+	if g.InDoubt {
+		a.InDoubt++
+	}
+	a.NextIdle = earliest(a.NextIdle, g.IdleDeadline)
+	a.NextAbsolute = earliest(a.NextAbsolute, g.AbsoluteDeadline)
+	if d := g.AbsoluteDeadline; !d.IsZero() && d.Sub(now) <= 30*24*time.Hour {
+		a.EndingSoon++
+	}
+}
+
+// earliest of two times of which zero is none.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
