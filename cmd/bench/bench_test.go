@@ -154,6 +154,11 @@ func TestWrongUsageIsNamed(t *testing.T) {
 		{"hot -cases mtls-c0-k1", "must be at least 1"},
 		{"hot -rounds 0", "must be positive"},
 		{"hot -wrong", "not defined"},
+		{"crash -kills 3", "-kills 3: want at least"},
+		{"crash -grants 0", "-grants 0"},
+		{"crash extra", `unexpected argument "extra"`},
+		{"crash -rounds 2", "not defined"},
+		{"-rounds 2 crash", "crash before its flags"},
 	} {
 		err := run(t.Context(), strings.Fields(c.args), io.Discard, io.Discard)
 		if !errors.As(err, new(usageError)) || !strings.Contains(err.Error(), c.want) {

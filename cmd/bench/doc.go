@@ -1,6 +1,7 @@
-// Command bench measures what the product costs on top of plain gRPC. Every
-// figure is a ratio against a bare grpc-go server that is measured in the same
-// run, in alternation, so that a slow or busy machine shifts both.
+// Command bench measures what the product costs on top of plain gRPC, and what
+// it loses when it is killed. Every figure of cost is a ratio against a bare
+// grpc-go server that is measured in the same run, in alternation, so that a slow
+// or busy machine shifts both.
 //
 //	go run ./cmd/bench SUITE [-json FILE] [-cases LIST] [-rounds N] [-duration D]
 //
@@ -11,6 +12,7 @@
 //	        server that sends the same bytes with no work behind them
 //	noise   the bare server against a second bare server: how far from 1 a
 //	        ratio is on this machine when there is nothing to measure
+//	crash   measures no ratio: kills the broker and counts what it lost; see below
 //
 // Cases are named mtls-c64-k4: 64 concurrent callers over 4 connections. Each
 // caller sends its next call when the previous one was answered. Metrics are
@@ -25,4 +27,23 @@
 // The value, the base and the ratio are medians over the rounds; the ratio is
 // the median of the rounds' own ratios, which a drift between rounds does not
 // touch. The table also shows the ratio's lowest and highest round.
+//
+// # The suite crash
+//
+//	go run ./cmd/bench crash [-kills N] [-seed S] [-grants N] [-dir DIR] [-json FILE]
+//
+// It builds the released binary and one with crash points, lets them serve over
+// a store on a real disk against a simulated provider, a lenient and a strict
+// one, and kills them by SIGKILL N times while callers draw tokens: see package
+// cmd/bench/crash. A kill takes about a second. The seed, which is printed, makes
+// the same plan of kills again.
+//
+// Metrics are kills (and kills:POINT for each crash point, kills:random for the
+// rest); lost, the grants that yield no good token any more; late_sends, the spent
+// tokens that were sent after the leeway, and last_tries, the announced ones of
+// them; saved_in_leeway, the spent tokens whose successor was lost and that a
+// repeat inside the leeway brought another of; regressions, the answers to callers
+// that a later one took back; rotations and answers, how much went on meanwhile. The exit
+// code is 1 if there is a loss or a regression, or a late send that is no last try. The lines
+// of -json have the fields suite, case, metric, value and unit.
 package main

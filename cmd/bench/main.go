@@ -18,8 +18,9 @@ const usage = `usage: bench SUITE [flags]
 suites:
   hot      the product's GetAccessToken against a bare gRPC server
   noise    the bare server against itself: the noise floor of this machine
+  crash    the released binary killed again and again under load; "bench crash -h" has its flags
 
-flags:
+flags of hot and noise:
 `
 
 func main() {
@@ -93,7 +94,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 		return o, usageError{fmt.Errorf("unexpected argument %q; run with -h for help", rest[0])}
 	}
 	if o.suite == "" {
-		return o, usageError{errors.New("name a suite: hot or noise; run with -h for help")}
+		return o, usageError{errors.New("name a suite: hot, noise or crash; run with -h for help")}
 	}
 	if o.rounds < 1 || o.duration <= 0 || o.warmUp < 0 {
 		return o, usageError{errors.New("-rounds and -duration must be positive, -warmup not negative")}
@@ -107,6 +108,9 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	if len(args) > 0 && args[0] == "crash" {
+		return runCrash(ctx, args[1:], stdout, stderr)
+	}
 	o, err := parseOptions(args, stderr)
 	if err != nil {
 		return err
@@ -118,7 +122,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case "noise":
 		product = childBare
 	default:
-		return usageError{fmt.Errorf("unknown suite %q: want hot or noise", o.suite)}
+		return usageError{fmt.Errorf("unknown suite %q: want hot or noise, or crash before its flags", o.suite)}
 	}
 	results, err := measureSuite(ctx, o, product, &sharedWriter{w: stderr})
 	if err != nil {
