@@ -205,7 +205,7 @@ func (b *Broker) adoptOnce(ctx context.Context, g storage.Grant, c storage.Conse
 	var events []family.Event
 	g.State, events = family.Replace(g.State, p.ReceivedAt, now, p.Pair)
 	g.App, g.Sites, g.ReauthAllowed = c.App, p.Sites, false
-	g.Due = g.State.Due(b.cfg.Timing)
+	g.Due = g.State.Due(b.cfg.Timing, g.ID)
 	c.Status, c.Detail, c.Verifier, c.Pending = storage.ConsentDone, "", secret.String{}, nil
 	if err := b.store.Swap(ctx, storage.Update{Grant: &g, Consent: &c, Events: events}); err != nil {
 		return nil, err

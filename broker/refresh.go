@@ -263,7 +263,7 @@ func (b *Broker) change(ctx context.Context, id, named string, edit func(*storag
 
 // swap stores the grant and its events in one transaction and publishes it.
 func (b *Broker) swap(ctx context.Context, g storage.Grant, events []family.Event) (storage.Grant, error) {
-	g.Due = g.State.Due(b.cfg.Timing)
+	g.Due = g.State.Due(b.cfg.Timing, g.ID)
 	if err := b.store.Swap(ctx, storage.Update{Grant: &g, Events: events}); err != nil {
 		return g, err
 	}

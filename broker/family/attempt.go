@@ -20,6 +20,7 @@ type Spend struct {
 	Generation  uint64
 	FamilyFirst uint64
 	Kind        AttemptKind
+	Reason      Reason
 	Announced   time.Time
 	Token       secret.String
 	// SendBefore is the guard: from then on the lease, or the leeway, could end
@@ -61,7 +62,7 @@ func Begin(s State, t Timing, now time.Time, id string, n Need) (State, Spend, [
 		FirstAnnounced: first, Announced: now, LeaseUntil: now.Add(t.Lease),
 	}
 	sp := Spend{
-		AttemptID: id, Fence: s.Fence, Generation: s.Generation, FamilyFirst: s.FamilyFirst, Kind: d.Kind,
+		AttemptID: id, Fence: s.Fence, Generation: s.Generation, FamilyFirst: s.FamilyFirst, Kind: d.Kind, Reason: s.reason(d, n),
 		Announced: now, Token: s.Refresh, SendBefore: now.Add(t.Lease - t.HTTPTimeout - t.ClockMargin),
 	}
 	if d.Kind == Repeat {
@@ -84,12 +85,12 @@ func Settle(s State, t Timing, now time.Time, sp Spend, o Outcome) (State, []Eve
 	case NotSpent:
 		s = s.unspent(sp)
 		s.Failures++
-		s.NotBefore = now.Add(backoff(s.Failures))
+		s.NotBefore = now.Add(jittered(backoff(s.Failures, false), sp.AttemptID))
 		return s, []Event{s.eventOf(sp, EventNotSpent, now, o.Code)}
 	case Transient:
 		s = s.unspent(sp)
 		s.Failures++
-		s.NotBefore = now.Add(max(backoff(s.Failures), o.RetryAfter))
+		s.NotBefore = s.notBefore(t, now, sp, o.RetryAfter)
 		return s, []Event{s.eventOf(sp, EventTransient, now, o.Code)}
 	case Misconfigured:
 		// The app's fault and cured there: the family is not held back.
@@ -103,9 +104,21 @@ func Settle(s State, t Timing, now time.Time, sp Spend, o Outcome) (State, []Eve
 	default:
 		s = s.doubted()
 		s.Failures++
-		s.NotBefore = now.Add(backoff(s.Failures))
+		s.NotBefore = s.notBefore(t, now, sp, o.RetryAfter)
 		return s, []Event{s.eventOf(sp, EventInDoubt, now, o.Code)}
 	}
+}
+
+// notBefore holds the next attempt back after one that the provider has seen, as
+// long as the provider wishes. But a doubt that only repeats can cure keeps the
+// time for one: waiting it out to the end of the leeway would lose the family.
+func (s State) notBefore(t Timing, now time.Time, sp Spend, wish time.Duration) time.Time {
+	least := now.Add(jittered(backoff(s.Failures, true), sp.AttemptID))
+	wanted := latest(least, now.Add(min(jittered(wish, sp.AttemptID), mostHeld)))
+	if until, ok := s.RepeatUntil(t); ok && wanted.After(until.Add(-mostPause)) {
+		return latest(least, until.Add(-mostPause))
+	}
+	return wanted
 }
 
 // unspent closes the attempt: this sending spent nothing. An earlier doubt stays.
@@ -173,7 +186,7 @@ func settleRefusal(s State, t Timing, now time.Time, sp Spend, o Outcome) (State
 		}
 		return lapse(s, now, reason, events)
 	}
-	s.NotBefore = now.Add(t.ConfirmDelay)
+	s.NotBefore = now.Add(jittered(max(t.ConfirmDelay, backoff(s.Failures, true)), sp.AttemptID))
 	return s, events
 }
 

@@ -19,7 +19,7 @@ func TestADoubtIsRepeatedAheadWhateverTheTokensOwnLife(t *testing.T) {
 		want   Decision
 	}{
 		{"not inside the backoff", 102, Decision{Verb: Serve, Until: grace}},
-		{"then at once", 103, Decision{Verb: Serve, Until: grace, Ahead: true, Kind: Repeat}},
+		{"then at once", 104, Decision{Verb: Serve, Until: grace, Ahead: true, Kind: Repeat}},
 		{"up to the last moment", 100 + 564, Decision{Verb: Serve, Until: grace, Ahead: true, Kind: Repeat}},
 		{"and not after it", 100 + 565, Decision{Verb: Serve, Until: grace}},
 	} {
@@ -27,7 +27,7 @@ func TestADoubtIsRepeatedAheadWhateverTheTokensOwnLife(t *testing.T) {
 			t.Errorf("%s: got %+v, want %+v", row.name, got, row.want)
 		}
 	}
-	if _, sp := begun(t, doubtful, timing(), 103, "b", Need{}); sp.Kind != Repeat || sp.Token.Reveal() != "refresh-1" {
+	if _, sp := begun(t, doubtful, timing(), 104, "b", Need{}); sp.Kind != Repeat || sp.Token.Reveal() != "refresh-1" {
 		t.Errorf("began %v", sp.Kind)
 	}
 }

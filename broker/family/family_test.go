@@ -99,8 +99,8 @@ func TestPlan(t *testing.T) {
 		{"even by an operator", running, 3601, Need{Force: true}, Decision{Verb: Wait, Until: at(3660)}},
 		{"a running attempt cuts the old token to the access grace", runningEarly, 101, Need{}, Decision{Verb: Serve, Until: at(700)}},
 		{"an ended lease is in doubt and repeated", running, 3660, Need{}, Decision{Verb: Refresh, Kind: Repeat}},
-		{"a doubt is held back at first", doubtful, 3602, Need{}, Decision{Verb: Hold, Until: at(3603)}},
-		{"then repeated", doubtful, 3603, Need{}, Decision{Verb: Refresh, Kind: Repeat}},
+		{"a doubt is held back at first", doubtful, 3602, Need{}, Decision{Verb: Hold, Until: at(3601).Add(jittered(2*time.Second, "a"))}},
+		{"then repeated", doubtful, 3604, Need{}, Decision{Verb: Refresh, Kind: Repeat}},
 		{"as long as it reaches the provider inside the leeway", doubtful, 3600 + 564, Need{}, Decision{Verb: Refresh, Kind: Repeat}},
 		{"and not a second longer", doubtful, 3600 + 565, Need{}, Decision{Verb: Hold, Until: at(3600 + 565 + 2)}},
 		{"then once more if allowed", doubtful, 3600 + 565, Need{LastTryAllowed: true}, Decision{Verb: Refresh, Kind: LastTry}},
@@ -163,6 +163,7 @@ func TestBeginRefusesWhateverPlanDoesNot(t *testing.T) {
 
 func TestSettleClosesTheAttemptByTheClassOfItsOutcome(t *testing.T) {
 	base, sp := begun(t, started(), timing(), 3600, "a", Need{})
+	after := func(d time.Duration) time.Time { return at(3602).Add(jittered(d, "a")) }
 	for _, row := range []struct {
 		name       string
 		outcome    Outcome
@@ -173,12 +174,14 @@ func TestSettleClosesTheAttemptByTheClassOfItsOutcome(t *testing.T) {
 		event      EventType
 	}{
 		{"a pair", success("2"), 2, Active, false, time.Time{}, EventSettled},
-		{"nothing written", Outcome{Class: NotSpent, Code: "refused"}, 1, Active, false, at(3602 + 2), EventNotSpent},
-		{"asked to wait", Outcome{Class: Transient, RetryAfter: 90 * time.Second}, 1, Active, false, at(3602 + 90), EventTransient},
+		{"nothing written", Outcome{Class: NotSpent, Code: "refused"}, 1, Active, false, after(2 * time.Second), EventNotSpent},
+		{"asked to wait", Outcome{Class: Transient, RetryAfter: 90 * time.Second}, 1, Active, false, after(90 * time.Second), EventTransient},
+		{"asked to wait for ages", Outcome{Class: Transient, RetryAfter: 900 * time.Hour}, 1, Active, false, at(3602).Add(mostHeld), EventTransient},
 		{"the app's fault", Outcome{Class: Misconfigured}, 1, Active, false, time.Time{}, EventMisconfigured},
-		{"unknown", inDoubt, 1, Active, true, at(3602 + 2), EventInDoubt},
-		{"no class at all", Outcome{}, 1, Active, true, at(3602 + 2), EventInDoubt},
-		{"a refusal", refused, 1, Suspected, false, at(3602 + 30), EventRefused},
+		{"unknown", inDoubt, 1, Active, true, after(2 * time.Second), EventInDoubt},
+		{"unknown, and asked to wait", Outcome{Class: InDoubt, RetryAfter: 40 * time.Second}, 1, Active, true, after(40 * time.Second), EventInDoubt},
+		{"no class at all", Outcome{}, 1, Active, true, after(2 * time.Second), EventInDoubt},
+		{"a refusal", refused, 1, Suspected, false, after(30 * time.Second), EventRefused},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s, events := Settle(base, timing(), at(3602), sp, row.outcome)
@@ -236,8 +239,8 @@ func TestTheLeewayCountsFromTheFirstAnnouncement(t *testing.T) {
 		t.Fatalf("%d repeats counted, want 3", s.Doubt.Repeats)
 	}
 	// A repeat that answers not spent leaves the older doubt standing.
-	s, sp = begun(t, s, timing(), 4100, "b", Need{})
-	s = settledWith(s, 4101, sp, Outcome{Class: NotSpent})
+	s, sp = begun(t, s, timing(), 4080, "b", Need{})
+	s = settledWith(s, 4081, sp, Outcome{Class: NotSpent})
 	if s.Doubt == nil || !s.Doubt.FirstAnnounced.Equal(at(3600)) {
 		t.Fatal("a repeat that was not sent cleared the doubt of the first attempt")
 	}
@@ -272,11 +275,11 @@ func TestARefusalIsConfirmedAfterADelay(t *testing.T) {
 	if s.Phase != Suspected {
 		t.Fatalf("phase %v after two refusals in 5 s, want suspected", s.Phase)
 	}
-	recovered, sp := begun(t, s, timing(), 3640, "c", Need{})
-	if back := settledWith(recovered, 3641, sp, success("2")); back.Phase != Active || back.Suspicion != nil {
+	recovered, sp := begun(t, s, timing(), 3690, "c", Need{})
+	if back := settledWith(recovered, 3691, sp, success("2")); back.Phase != Active || back.Suspicion != nil {
 		t.Fatalf("a pair does not clear the suspicion: %+v", back)
 	}
-	s = settledWith(recovered, 3641, sp, refused)
+	s = settledWith(recovered, 3691, sp, refused)
 	if s.Phase != Lapsed || s.Lapse != LapseRefused || s.Refresh.Reveal() != "refresh-1" {
 		t.Fatalf("phase %v, reason %q, token kept %v", s.Phase, s.Lapse, !s.Refresh.Empty())
 	}
@@ -322,13 +325,12 @@ func TestDue(t *testing.T) {
 		state State
 		want  time.Time
 	}{
-		"idle families are kept alive at half the limit": {fresh, t0.Add(45 * 24 * time.Hour)},
-		"a running attempt when its lease ends":          {running, at(3660)},
-		"a doubt when it may be repeated":                {settledWith(running, 3601, sp, inDoubt), at(3603)},
-		"a suspicion when it may be confirmed":           {settledWith(running, 3601, sp, refused), at(3631)},
-		"an ended family never":                          {revoked, time.Time{}},
+		"a running attempt when its lease ends": {running, at(3660)},
+		"a doubt when it may be repeated":       {settledWith(running, 3601, sp, inDoubt), at(3601).Add(jittered(2*time.Second, "a"))},
+		"a suspicion when it may be confirmed":  {settledWith(running, 3601, sp, refused), at(3601).Add(jittered(30*time.Second, "a"))},
+		"an ended family never":                 {revoked, time.Time{}},
 	} {
-		if got := row.state.Due(timing()); !got.Equal(row.want) {
+		if got := row.state.Due(timing(), "grant"); !got.Equal(row.want) {
 			t.Errorf("%s: got %v, want %v", name, got, row.want)
 		}
 	}

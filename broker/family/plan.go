@@ -219,6 +219,20 @@ func (s State) FirstAnnounced() (time.Time, bool) {
 	return time.Time{}, false
 }
 
+// RepeatUntil is until when a repeat of what was announced can be begun, so that
+// it reaches the provider inside the leeway; false: nothing is announced, or the
+// provider has no leeway.
+func (s State) RepeatUntil(t Timing) (time.Time, bool) {
+	from, open := s.FirstAnnounced()
+	if !open || t.Leeway == 0 {
+		return time.Time{}, false
+	}
+	if s.Doubt != nil && !s.Doubt.LastTry.IsZero() {
+		from = s.Doubt.LastTry
+	}
+	return from.Add(t.Leeway - t.HTTPTimeout - t.ClockMargin), true
+}
+
 // Due is when the grant next wants attention without being asked; zero: never.
 // An idle family is kept alive around half of the idle limit: seed, the grant's
 // id, says when in a ninth of it (45 days, 5 more or less, at 90), so that

@@ -1,6 +1,8 @@
 package family
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -86,16 +88,32 @@ func (t Timing) Validate() error {
 	return errors.Join(errs...)
 }
 
-// backoff between the attempts of one grant after n failures: 2 s, 8 s, 32 s,
-// then a minute. Short enough for several repeats inside a leeway of ten
-// minutes, long enough for at most two POSTs a minute once it is an outage.
-func backoff(n int) time.Duration {
-	const most = time.Minute
+// mostPause is the longest wait between the attempts of one grant, unless the
+// provider asks for more.
+const mostPause = time.Minute
+
+// backoff between the attempts of one grant after n failures. The provider sees
+// at most two of them in any minute: 2 s after the first, as most answers are lost
+// to a fault that is over by then, afterwards a minute. Of an attempt that never
+// left it sees nothing: 2 s, 8 s, 32 s, then a minute.
+func backoff(n int, sent bool) time.Duration {
 	d := 2 * time.Second
 	for range n - 1 {
-		if d *= 4; d >= most {
-			return most
+		if d *= 4; sent || d >= mostPause {
+			return mostPause
 		}
 	}
 	return d
+}
+
+// jittered makes d up to a quarter longer, by what the attempt's random id says:
+// grants that failed together must not come again together.
+func jittered(d time.Duration, id string) time.Duration {
+	return d + time.Duration(fraction(id)*float64(d)/4)
+}
+
+// fraction of 1 that a seed stands for; seeds are spread evenly.
+func fraction(seed string) float64 {
+	sum := sha256.Sum256([]byte(seed))
+	return float64(binary.BigEndian.Uint64(sum[:8])>>11) / (1 << 53)
 }
