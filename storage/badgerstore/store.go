@@ -70,7 +70,7 @@ func Open(dir string, key []byte, o Options) (*Store, error) {
 	s := &Store{opts: o, dir: dir, log: &logger{log: o.Log}, lock: lock,
 		queue: make(chan *member, queueLength), stop: make(chan struct{})}
 	if err := s.open(key); err != nil {
-		return nil, errors.Join(err, lock.release())
+		return nil, errors.Join(whatHelps(err), lock.release())
 	}
 	s.running.Add(2)
 	go s.commitLoop()
@@ -81,6 +81,9 @@ func Open(dir string, key []byte, o Options) (*Store, error) {
 func (s *Store) data() string { return filepath.Join(s.dir, dataDir) }
 
 func (s *Store) open(key []byte) error {
+	if err := s.checkSpace(openRoom); err != nil {
+		return err
+	}
 	if err := s.inspect(key); err != nil {
 		return err
 	}
