@@ -19,7 +19,8 @@ import (
 // app is a configured App and how it fares.
 type app struct {
 	App
-	mu sync.Mutex // guards all below
+	load *load
+	mu   sync.Mutex // guards all below
 	// secrets as last read, and the index of the one in use.
 	secrets []secret.String
 	inUse   int

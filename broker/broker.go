@@ -25,6 +25,8 @@ type Broker struct {
 	apps    map[string]*app
 	hot     cache
 	flights singleflight.Group
+	// strays are the apps of due grants that are not configured any more, once told.
+	strays  sync.Map
 	started time.Time
 	census  atomic.Pointer[Census]
 
@@ -63,6 +65,9 @@ func New(cfg Config) (*Broker, error) {
 	apps, err := newApps(cfg.Apps)
 	if err != nil {
 		return nil, err
+	}
+	for _, a := range apps {
+		a.load = newLoad(cfg.Load, cfg.Timing)
 	}
 	b := &Broker{
 		cfg: cfg, store: cfg.Store, log: cfg.Log, apps: apps,
@@ -134,16 +139,20 @@ func detach(ctx context.Context, bound time.Duration) (context.Context, context.
 	return context.WithTimeout(context.WithoutCancel(ctx), bound)
 }
 
-// sweepDueEvery sweeps at once, then every so often.
+// sweepDueEvery sweeps at once, then every so often: less often if there is so
+// much to read that it would do nothing else.
 func (b *Broker) sweepDueEvery() {
-	tick := time.NewTicker(b.cfg.SweepEvery)
-	defer tick.Stop()
+	var running sync.WaitGroup
+	defer running.Wait()
 	for {
-		b.sweepDue(b.ctx)
+		started := time.Now()
+		b.sweepRound(b.ctx, &running)
+		rest := time.NewTimer(max(b.cfg.SweepEvery, sweepShare*time.Since(started)))
 		select {
 		case <-b.ctx.Done():
+			rest.Stop()
 			return
-		case <-tick.C:
+		case <-rest.C:
 		}
 	}
 }

@@ -51,6 +51,9 @@ type Config struct {
 	Provider *atlassian.Provider
 	Apps     []App
 	Timing   family.Timing
+	// Load bounds what is asked of the provider for each app; the zero value
+	// means the defaults.
+	Load Load
 
 	// Policy decides who may do what, Audit records it. Together they are the
 	// funnel that every method passes; see gate.go.
@@ -77,9 +80,29 @@ type Config struct {
 	Observe Observer
 }
 
+// Attempt is a spend that has ended, for counting.
+type Attempt struct {
+	// App id.
+	App string
+	// Reason why it was begun, and Kind of it.
+	Reason family.Reason
+	Kind   family.AttemptKind
+	// Class of its outcome.
+	Class family.Class
+	// Took is how long the provider took to answer, or not to.
+	Took time.Duration
+	// Stored: the outcome is durable; ToSettle is how long that took from the announcement.
+	Stored   bool
+	ToSettle time.Duration
+	// Overtaken: it had lost its lease by then, so that a pair became an
+	// alternate at the most.
+	Overtaken bool
+}
+
 // Observer counts what the broker does; rpc-level figures are the rpc package's.
+// Its methods must not block.
 type Observer interface {
-	Attempt(app string, kind family.AttemptKind, class family.Class, took time.Duration)
+	Attempt(a Attempt)
 	HotHit()
 	HotMiss()
 }
@@ -97,15 +120,13 @@ func (c *Config) validate() error {
 	require(c.PublicURL != nil, "PublicURL")
 	require(c.Policy != nil, "Policy")
 	require(c.Audit != nil, "Audit")
-	if err := c.Timing.Validate(); err != nil {
-		errs = append(errs, err)
-	}
+	errs = append(errs, c.Timing.Validate(), c.Load.validate())
 	return errors.Join(errs...)
 }
 
 // nobody is the Observer that is told nothing.
 type nobody struct{}
 
-func (nobody) Attempt(string, family.AttemptKind, family.Class, time.Duration) {}
-func (nobody) HotHit()                                                         {}
-func (nobody) HotMiss()                                                        {}
+func (nobody) Attempt(Attempt) {}
+func (nobody) HotHit()         {}
+func (nobody) HotMiss()        {}

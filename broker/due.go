@@ -1,8 +1,12 @@
 package broker
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,11 +18,13 @@ import (
 const (
 	// defaultSweepEvery leaves a lost answer a hundred chances inside Atlassian's leeway.
 	defaultSweepEvery = 2 * time.Second
-	// dueAtOnce bounds how many due grants are refreshed at the same time, so
-	// that callers' refreshes find room beside them.
-	dueAtOnce = 4
 	// dueRest is the least time between two sweeps of a grant that stayed due.
 	dueRest = 30 * time.Second
+	// dueKept bounds how many grants of an app a round keeps in memory, of those
+	// in recovery and of idle ones; the rest is found by the next.
+	dueKept = 500
+	// sweepShare is how many times as long as reading took the sweep rests.
+	sweepShare = 3
 )
 
 // TakeOver closes the attempts that an earlier process left open, so that they
@@ -55,43 +61,133 @@ func (b *Broker) TakeOver(ctx context.Context) (int, error) {
 	}
 }
 
-// sweepDue refreshes what is due without being asked: attempts in doubt while
-// the leeway lasts, suspicions to be confirmed, and idle families that the
-// provider would let die. It returns when all of them have ended.
+// dueGrants of one app, of one round.
+type dueGrants struct {
+	app *app
+	// recovery are open questions: attempts in doubt, suspicions. idle are
+	// families that the provider would let die.
+	recovery, idle []storage.Grant
+}
+
+// sweepDue makes a round and waits until all that it began has ended.
 func (b *Broker) sweepDue(ctx context.Context) {
+	var running sync.WaitGroup
+	b.sweepRound(ctx, &running)
+	running.Wait()
+}
+
+// sweepRound refreshes what is due without being asked. It reads through all of
+// it, so that grants which can not be helped now keep no other from being found,
+// and returns; what it began is counted in running. Of an app whose grants of an
+// earlier round are still at work it begins nothing new.
+func (b *Broker) sweepRound(ctx context.Context, running *sync.WaitGroup) {
 	now := b.now()
-	due, err := b.store.Grants(ctx, storage.Filter{DueBefore: now, Limit: mostPage})
-	if err != nil {
-		b.log.Warn("looking for grants that are due failed; it is tried again", "error", err)
+	found := make(map[string]*dueGrants)
+	filter := storage.Filter{DueBefore: now, Limit: mostPage}
+	for ctx.Err() == nil {
+		page, err := b.store.Grants(ctx, filter)
+		if err != nil {
+			b.log.Warn("looking for grants that are due failed; it is tried again", "error", err)
+			break // with what was found
+		}
+		for i := range page {
+			b.sortDue(found, &page[i], now)
+		}
+		if len(page) < filter.Limit {
+			break
+		}
+		filter.After = page[len(page)-1].ID
+	}
+	for _, d := range found {
+		if d.app.load.sweeping.CompareAndSwap(false, true) {
+			running.Go(func() {
+				defer d.app.load.sweeping.Store(false)
+				b.sweepApp(ctx, d)
+			})
+		}
+	}
+}
+
+// sortDue puts a due grant where it belongs, unless nothing can be done for it now.
+func (b *Broker) sortDue(found map[string]*dueGrants, g *storage.Grant, now time.Time) {
+	a := b.apps[g.App]
+	if a == nil {
+		if _, told := b.strays.LoadOrStore(g.App, true); !told {
+			b.log.Warn("grants of an app that is not configured any more are due: put it back into the configuration", "app", g.App, "grant", g.Address.String())
+		}
 		return
 	}
+	if now.UnixNano() < a.load.restUntil.Load() {
+		return
+	}
+	if sl := b.hot.findID(g.ID); sl != nil && now.UnixNano() < sl.restUntil.Load() {
+		return
+	}
+	d := found[g.App]
+	if d == nil {
+		d = &dueGrants{app: a}
+		found[g.App] = d
+	}
+	st := &g.State
+	switch {
+	case st.Attempt != nil || st.Doubt != nil || st.Phase == family.Suspected:
+		if len(d.recovery) < dueKept {
+			d.recovery = append(d.recovery, *g)
+		}
+	case len(d.idle) < dueKept:
+		d.idle = append(d.idle, *g)
+	}
+}
+
+// sweepApp refreshes the due grants of an app: those in doubt first whose leeway
+// ends first, then the other questions, then idle ones while there is room.
+func (b *Broker) sweepApp(ctx context.Context, d *dueGrants) {
+	until := func(g *storage.Grant) int64 {
+		if t, ok := g.State.RepeatUntil(b.cfg.Timing); ok {
+			return t.UnixNano()
+		}
+		return math.MaxInt64
+	}
+	slices.SortStableFunc(d.recovery, func(x, y storage.Grant) int { return cmp.Compare(until(&x), until(&y)) })
+	room := make(chan struct{}, max(1, d.app.load.limits.Concurrency/2))
 	var running sync.WaitGroup
 	defer running.Wait()
-	room := make(chan struct{}, dueAtOnce)
-	for i := range due {
-		sl, e := b.hot.publish(due[i], now)
-		if now.UnixNano() < sl.restUntil.Load() {
-			continue
-		}
+	for i, g := range slices.Concat(d.recovery, d.idle) {
+		idle := i >= len(d.recovery)
 		select {
 		case room <- struct{}{}:
 		case <-ctx.Done():
 			return
 		}
+		now := b.now()
+		if now.UnixNano() < d.app.load.restUntil.Load() || idle && !d.app.load.spare(now, g.ID) {
+			return
+		}
 		running.Go(func() {
 			defer func() { <-room }()
-			b.refreshDue(ctx, sl, e)
+			sl, e := b.hot.publish(g, now)
+			b.refreshDue(ctx, d.app, sl, e, idle)
 		})
 	}
 }
 
-func (b *Broker) refreshDue(ctx context.Context, sl *slot, e *entry) {
-	need := family.Need{LastTryAllowed: b.lastTryAllowed(ctx, sl, b.now())}
-	if err := b.refresh(ctx, sl, need); err != nil {
+func (b *Broker) refreshDue(ctx context.Context, a *app, sl *slot, e *entry, idle bool) {
+	need := family.Need{LastTryAllowed: b.lastTryAllowed(ctx, sl, b.now()), KeepAlive: idle}
+	err := b.refresh(ctx, sl, need)
+	if err != nil {
 		b.log.Warn("refreshing a grant that is due failed", "grant", e.grant.Address.String(), "error", err)
 	}
-	// What is still due could not be helped now: an app that is paused, a
-	// provider that nothing vouches for. It must not starve the others.
+	if refused, ok := errors.AsType[*Error](err); ok && refused.Reason == ReasonAppPaused {
+		// Each other grant of the app would hear the same.
+		rest := dueRest
+		if refused.RetryAfter > 0 {
+			rest = min(rest, refused.RetryAfter)
+		}
+		a.load.restUntil.Store(b.now().Add(rest).UnixNano())
+		return
+	}
+	// What is still due could not be helped now: a provider that nothing
+	// vouches for. It must not be asked about in every round.
 	if g := &sl.entry.Load().grant; !g.Due.IsZero() && !g.Due.After(b.now()) {
 		sl.restUntil.Store(b.now().Add(dueRest).UnixNano())
 	}

@@ -28,11 +28,11 @@ func TestALostAnswerIsRepeatedThoughNobodyCalls(t *testing.T) {
 func TestIdleFamiliesAreKeptAlive(t *testing.T) {
 	w := newWorld(t, sweeping)
 	w.consent(jira)
-	w.clock.Advance(44 * 24 * time.Hour)
+	w.clock.Advance(39 * 24 * time.Hour)
 	if n := w.refreshes(); n != 0 {
-		t.Fatalf("%d refreshes before half of the idle limit", n)
+		t.Fatalf("%d refreshes long before half of the idle limit", n)
 	}
-	w.clock.Advance(2 * 24 * time.Hour)
+	w.clock.Advance(12 * 24 * time.Hour)
 	waitFor(t, func() bool { return w.refreshes() == 1 })
 	if w.token(jira).Generation != 2 {
 		t.Fatal("the family was not refreshed")
@@ -47,7 +47,7 @@ func TestARefusalIsConfirmedThoughNobodyCalls(t *testing.T) {
 	}
 	w.clock.Advance(2 * time.Hour)
 	_, _ = w.AccessToken(ctx, svc, broker.TokenRequest{Address: jira})
-	w.clock.Advance(31 * time.Second)
+	w.clock.Advance(39 * time.Second)
 	waitFor(t, func() bool {
 		_, err := w.AccessToken(ctx, svc, broker.TokenRequest{Address: jira})
 		return broker.ReasonOf(err) == broker.ReasonConsentRequired
@@ -59,7 +59,7 @@ func TestADueGrantThatCanNotBeHelpedIsLeftAloneForAWhile(t *testing.T) {
 	w.consent(jira)
 	w.consent(wiki)
 	w.setSecrets("jira", "wrong")
-	w.clock.Advance(46 * 24 * time.Hour)
+	w.clock.Advance(51 * 24 * time.Hour)
 	waitFor(t, func() bool { g, _, _ := w.Grant(ctx, op, "", wiki); return g != nil && g.Generation == 2 })
 	posts := w.sim.Ledger().TokenPosts
 	swaps := w.backend.swapCount()

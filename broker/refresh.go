@@ -97,6 +97,14 @@ func (b *Broker) attemptOnce(ctx context.Context, g storage.Grant, need family.N
 	if a == nil {
 		return 0, &Error{Reason: ReasonAppPaused, Message: fmt.Sprintf("app %q of %s is not configured any more: put it back into the configuration", g.App, g.Address)}
 	}
+	leave, err := a.load.admit(ctx, b.now, &g, need)
+	if errors.Is(err, errNoRoom) {
+		return 0, nil // a keep-alive: it comes again with the next sweep
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
 	credentials, err := a.credentials(b.now(), b.cfg.Timing.Lease)
 	if err != nil {
 		return 0, err
@@ -133,7 +141,8 @@ func (b *Broker) attemptOnce(ctx context.Context, g storage.Grant, need family.N
 	crashpoint.At(crashpoint.SettleDurable)
 	b.noteOutcome(&g, outcome)
 	a.learn(b.now(), g.ID, credentials, outcome)
-	b.cfg.Observe.Attempt(a.ID, sp.Kind, outcome.Class, took)
+	b.learnLoad(a, &g, outcome)
+	b.observe(&g, sp, outcome.Class, took, err == nil)
 	b.logOutcome(&g, sp, outcome)
 	return outcome.Class, err
 }

@@ -264,7 +264,7 @@ func TestARefusalIsConfirmedBeforeAVerdict(t *testing.T) {
 	w.clock.Advance(2 * time.Hour)
 	w.fault(atlassiansim.Fault{Kind: atlassiansim.FaultRefuse, Count: 1})
 	w.refused(jira, broker.ReasonProviderUnavailable)
-	w.clock.Advance(31 * time.Second)
+	w.clock.Advance(39 * time.Second)
 	if answer := w.token(jira); answer.Generation != 2 {
 		t.Fatal("one spurious refusal lost the family")
 	}
@@ -274,7 +274,7 @@ func TestARefusalIsConfirmedBeforeAVerdict(t *testing.T) {
 	}
 	w.clock.Advance(2 * time.Hour)
 	w.refused(jira, broker.ReasonProviderUnavailable)
-	w.clock.Advance(31 * time.Second)
+	w.clock.Advance(39 * time.Second)
 	e := w.refused(jira, broker.ReasonConsentRequired)
 	if e.Metadata["why"] != string(family.LapseRefused) {
 		t.Fatalf("why %q", e.Metadata["why"])
