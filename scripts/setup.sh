@@ -70,6 +70,7 @@ need git git "generated code is compared with it"
 need node nodejs "runs the independent authorization server of the end-to-end tests"
 need npm npm "installs that server"
 need chromium chromium "the browser of the end-to-end tests"
+need strace strace "shows that the synced write comes before the byte that depends on it"
 install_missing
 node_is_new_enough
 counterpart

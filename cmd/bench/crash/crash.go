@@ -45,16 +45,14 @@ var variants = []variant{
 // Run builds the programs and runs all legs, a share of the kills each. It returns
 // an error only if the run could not be made; a loss is in the results. After
 // either, the run's directory is kept and named in Log.
-func Run(ctx context.Context, o Options) ([]Result, error) { return run(ctx, o, variants) }
-
-func run(ctx context.Context, o Options, variants []variant) (_ []Result, err error) {
+func Run(ctx context.Context, o Options) (results []Result, err error) {
 	dir, err := os.MkdirTemp(o.Dir, "holdfast-crash-")
 	if err != nil {
 		return nil, fmt.Errorf("making the run's directory: %w", err)
 	}
-	failed := false
 	defer func() {
-		if (failed || err != nil) && ctx.Err() == nil {
+		failed := err != nil || slices.ContainsFunc(results, func(r Result) bool { return r.Failed() })
+		if failed && ctx.Err() == nil {
 			fmt.Fprintf(o.Log, "crash: logs and stores are left in %s\n", dir)
 			return
 		}
@@ -70,18 +68,23 @@ func run(ctx context.Context, o Options, variants []variant) (_ []Result, err er
 	if err != nil {
 		return nil, err
 	}
-	random := rand.New(rand.NewPCG(o.Seed, 1))
-	shares := plan(o.Kills, len(variants), random)
+	return run(ctx, binaries, o, dir, variants)
+}
+
+func run(ctx context.Context, binaries Binaries, o Options, dir string, variants []variant) ([]Result, error) {
+	shares := plan(o.Kills, len(variants), rand.New(rand.NewPCG(o.Seed, 1)))
 	var results []Result
 	for i, v := range variants {
-		l := &leg{name: v.name, binaries: binaries, seed: o.Seed, log: o.Log, grants: newGrants(o.Grants), kills: map[string]int{}, recovery: cmp.Or(o.recovery, defaultRecovery)}
+		l := &leg{
+			name: v.name, binaries: binaries, seed: o.Seed, log: o.Log, recovery: cmp.Or(o.recovery, defaultRecovery),
+			grants: newGrants(o.Grants), kills: map[string]int{},
+		}
 		r, err := l.run(ctx, filepath.Join(dir, v.name), v.switches, shares[i])
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", v.name, err)
 		}
 		results = append(results, r)
 	}
-	failed = slices.ContainsFunc(results, func(r Result) bool { return r.Failed() })
 	return results, nil
 }
 

@@ -1,9 +1,13 @@
 package crash
 
 import (
+	"context"
+	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,10 +25,37 @@ func (l testLog) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// programs builds those of all tests once.
+var programs = sync.OnceValues(func() (Binaries, error) { return Build(context.Background(), programDir) })
+
+// programDir of programs; TestMain owns it.
+var programDir string
+
+func TestMain(m *testing.M) {
+	var err error
+	if programDir, err = os.MkdirTemp("", "holdfast-crash-test-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(programDir)
+	os.Exit(code)
+}
+
+func build(t *testing.T) Binaries {
+	t.Helper()
+	b, err := programs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 func TestFiftyKillsLoseNothing(t *testing.T) {
+	t.Parallel()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	results, err := Run(t.Context(), Options{Kills: 50, Seed: seed, Grants: 6, Dir: t.TempDir(), Log: testLog{t}})
+	results, err := run(t.Context(), build(t), Options{Kills: 50, Seed: seed, Grants: 6, Log: testLog{t}}, t.TempDir(), variants)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,8 +83,9 @@ func TestFiftyKillsLoseNothing(t *testing.T) {
 // The same run against a provider that forgives nothing, of which the broker
 // does not know: it must not pass.
 func TestTheRunSeesALoss(t *testing.T) {
+	t.Parallel()
 	unforgiving := []variant{{"unforgiving", map[string]any{"leeway_seconds": 0}}}
-	results, err := run(t.Context(), Options{Kills: LeastKills, Seed: 1, Grants: 2, Dir: t.TempDir(), Log: testLog{t}, recovery: time.Second}, unforgiving)
+	results, err := run(t.Context(), build(t), Options{Kills: LeastKills, Seed: 1, Grants: 2, Log: testLog{t}, recovery: time.Second}, t.TempDir(), unforgiving)
 	if err != nil {
 		t.Fatal(err)
 	}
