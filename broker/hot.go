@@ -64,22 +64,22 @@ func (c *cache) findID(id string) *slot {
 // publish makes g the slot's entry unless that is as new already, and returns
 // the slot and its present entry.
 func (c *cache) publish(g storage.Grant, now time.Time) (*slot, *entry) {
+	next := &entry{grant: g, changed: make(chan struct{}), at: now}
 	s := c.find(g.Address)
 	if s == nil {
-		fresh, _ := c.byAddress.LoadOrStore(g.Address, &slot{})
-		s = fresh.(*slot)
+		fresh := &slot{}
+		fresh.entry.Store(next) // before anybody can find it: who does reads that
+		known, _ := c.byAddress.LoadOrStore(g.Address, fresh)
+		s = known.(*slot)
 	}
-	defer c.byID.LoadOrStore(g.ID, s) // once there is an entry: who finds it by id reads that
-	next := &entry{grant: g, changed: make(chan struct{}), at: now}
+	defer c.byID.LoadOrStore(g.ID, s)
 	for {
 		old := s.entry.Load()
-		if old != nil && old.grant.Version >= g.Version {
+		if old.grant.Version >= g.Version {
 			return s, old
 		}
 		if s.entry.CompareAndSwap(old, next) {
-			if old != nil {
-				close(old.changed)
-			}
+			close(old.changed)
 			return s, next
 		}
 	}

@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -46,5 +48,25 @@ func TestTheCacheDropsOnlyWhatCanServeNothing(t *testing.T) {
 	}
 	if c.find(dead) != nil || c.findID("dead") != nil {
 		t.Fatal("a dead entry was kept")
+	}
+}
+
+func TestASlotThatIsFoundHasItsEntry(t *testing.T) {
+	for i := range 3000 {
+		var c cache
+		a := storage.Address{Tenant: "t", Subject: fmt.Sprint(i), Product: "jira", Name: "default"}
+		var found *slot
+		looked := make(chan struct{})
+		go func() {
+			defer close(looked)
+			for found = c.find(a); found == nil; found = c.find(a) {
+				runtime.Gosched()
+			}
+			if found.entry.Load() == nil {
+				t.Error("a grant was found in the cache before it was there")
+			}
+		}()
+		c.publish(storage.Grant{ID: "g", Address: a, Version: 1}, time.Now())
+		<-looked
 	}
 }
