@@ -48,6 +48,16 @@ node_is_new_enough() {
   [ "$major" -ge 20 ] || problems+=("node is version $major, want 20 or later: install nodejs of Debian 13 or of your node version manager")
 }
 
+# machine names what the faults of the machine need: a mount namespace and a loop device.
+machine() {
+  command -v unshare >/dev/null && command -v mkfs.ext4 >/dev/null || return 0 # already named
+  unshare --mount --propagation private true 2>/dev/null || {
+    problems+=("mounting file systems is not allowed, which the tests in e2e/machine do in a namespace of their own: run as root (in a container: docker run --privileged)")
+    return
+  }
+  [ -e /dev/loop-control ] || problems+=("/dev/loop-control is missing, which the tests in e2e/machine need: modprobe loop (in a container: docker run --privileged)")
+}
+
 counterpart() {
   command -v npm >/dev/null || return 0 # already named
   local mark=e2e/node_modules/.package-lock.json
@@ -71,7 +81,10 @@ need node nodejs "runs the independent authorization server of the end-to-end te
 need npm npm "installs that server"
 need chromium chromium "the browser of the end-to-end tests"
 need strace strace "shows that the synced write comes before the byte that depends on it"
+need unshare util-linux "mounts what the tests of the machine's faults break"
+need mkfs.ext4 e2fsprogs "makes the disk that turns read-only in those tests"
 install_missing
+machine
 node_is_new_enough
 counterpart
 modules

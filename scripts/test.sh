@@ -19,11 +19,14 @@ unit() {
   go test "${flags[@]}" $list
 }
 
-# Always run anew: what it tests is a process, which no cache of results sees.
+# Always run anew: what they test is a process, which no cache of results sees.
 e2e() { go test -race -timeout 5m -count=1 ./e2e/; }
+# Most of it waits for leases and leeways to end, so more runs at a time than there are processors.
+machine() { go test -race -timeout 5m -count=1 -parallel 16 ./e2e/machine/; }
 
 # Without its set-up no test can be trusted to have run.
 scripts/setup.sh
 step "packages, with the race detector" unit
 step "end to end, real binary and browser" e2e
+step "faults of the machine, real binary" machine
 steps_done test

@@ -98,7 +98,7 @@ func Deploy(t testing.TB, s Setup) *Deployment {
 	}
 	d := &Deployment{Setup: s, Dir: t.TempDir(), binary: Binary(t, s.Build)}
 	d.pki = newAuthority(t, d.Dir)
-	d.Run(t, "keys", "create", "--out", "kek")
+	d.Run(t, "keys", "create", "--out", filepath.Join(d.Dir, "kek"))
 	d.writeConfig(t)
 
 	integration := d.dial(t, "integration")
@@ -139,6 +139,19 @@ provider:
 	}
 	d.config = filepath.Join(d.Dir, "holdfast.yaml")
 	write(t, d.config, []byte(text.String()))
+}
+
+// Copy returns a deployment over a copy of all files, as they lie there now. Both
+// have the same addresses, so that only one of them can run at a time.
+func (d *Deployment) Copy(t testing.TB) *Deployment {
+	t.Helper()
+	c := *d
+	c.Dir = filepath.Join(t.TempDir(), "copy")
+	c.config = filepath.Join(c.Dir, filepath.Base(d.config))
+	if out, err := exec.Command("cp", "-a", "--sparse=always", d.Dir, c.Dir).CombinedOutput(); err != nil {
+		t.Fatalf("copying the deployment: %v\n%s", err, out)
+	}
+	return &c
 }
 
 // Command is the binary with arguments, in the deployment's directory; not yet started.

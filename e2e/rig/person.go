@@ -43,6 +43,14 @@ func (d *Deployment) follow(t testing.TB, link, account string) {
 	}
 	person := &http.Client{Jar: jar, Timeout: Patience, Transport: &http.Transport{TLSClientConfig: d.pki.client(t, "")}}
 	defer person.CloseIdleConnections()
+	// The simulator accepts without a page; this is how it is told who accepts.
+	person.CheckRedirect = func(req *http.Request, _ []*http.Request) error {
+		if q := req.URL.Query(); req.URL.Path == "/authorize" {
+			q.Set("sim_account", account)
+			req.URL.RawQuery = q.Encode()
+		}
+		return nil
+	}
 	const most = 6 // connect, log in, allow, and some in reserve
 	ask := func() (*http.Response, error) { return person.Get(link) }
 	for range most {
