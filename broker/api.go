@@ -133,8 +133,13 @@ type GrantInfo struct {
 	InDoubt         bool
 	AttemptRunning  bool
 	NextAttempt     time.Time
-	// Deadlines by which the provider ends the family; zero: unknown.
+	// Deadlines by which the provider ends the family, and where their limits are
+	// known from; zero: unknown.
 	IdleDeadline, AbsoluteDeadline time.Time
+	IdleSource, AbsoluteSource     family.Source
+	// Related are the ids of other grants of the account at the same client, at
+	// most 100; only Broker.Grant fills it.
+	Related []string
 }
 
 // GrantFilter narrows ListGrants.
@@ -163,7 +168,9 @@ type Status struct {
 	// Reasons says, one a line, why it is not ready.
 	Reasons  []string
 	Families map[family.Phase]int
-	Apps     []AppStatus
+	// OpenSettlements counts new tokens that could not be stored yet.
+	OpenSettlements int
+	Apps            []AppStatus
 	// Clock is what the provider's newest answer said about this machine's
 	// clock; its At is zero if there was none yet.
 	Clock atlassian.Clock
@@ -178,4 +185,14 @@ type AppStatus struct {
 	// Paused says why nothing is spent for this app; empty: it is not paused.
 	Paused string
 	Shared bool
+	// PausedByOperator: it does not resume by itself.
+	PausedByOperator bool
+	// VerdictsHeld: no family is declared lapsed, since too many are refused at once.
+	VerdictsHeld bool
+	// RecentAttempts of the last 5 minutes, on all replicas, and RecentRefusals among them.
+	RecentAttempts, RecentRefusals uint64
+	// CircuitOpen: the provider fails for the app, and few grants are tried.
+	CircuitOpen bool
+	// Events are the newest, newest first. Apps fills it, Status does not.
+	Events []storage.AppEvent
 }

@@ -25,10 +25,13 @@ type Broker struct {
 	apps    map[string]*app
 	hot     cache
 	flights singleflight.Group
+	watch   watch
 	// strays are the apps of due grants that are not configured any more, once told.
 	strays  sync.Map
 	started time.Time
-	census  atomic.Pointer[Census]
+	// unstored are the settlements that wait for a store that takes them.
+	unstored unstored
+	census   atomic.Pointer[Census]
 
 	// work counts detached attempts; Close waits for it.
 	work   sync.WaitGroup
@@ -62,7 +65,7 @@ func New(cfg Config) (*Broker, error) {
 	if cfg.SweepEvery == 0 {
 		cfg.SweepEvery = defaultSweepEvery
 	}
-	apps, err := newApps(cfg.Apps)
+	apps, err := newApps(cfg.Apps, cfg.Log)
 	if err != nil {
 		return nil, err
 	}
@@ -72,6 +75,7 @@ func New(cfg Config) (*Broker, error) {
 	b := &Broker{
 		cfg: cfg, store: cfg.Store, log: cfg.Log, apps: apps,
 		clock: newClock(cfg.Now, cfg.Timing.ClockMargin, cfg.Log),
+		watch: newWatch(),
 	}
 	b.now = b.clock.now
 	if err := b.clock.load(cfg.Store); err != nil {
@@ -79,11 +83,15 @@ func New(cfg Config) (*Broker, error) {
 	}
 	b.started = b.now()
 	b.ctx, b.cancel = context.WithCancel(context.Background())
+	b.drainFound() // before any sweep or call
 	b.work.Go(b.sweep)
+	b.work.Go(b.followUpEach)
 	if cfg.SweepEvery > 0 {
 		b.work.Go(func() { b.count(b.ctx) })
 		b.work.Go(func() { b.clock.keep(b.ctx, b.store, b.cfg.Provider) })
+		b.work.Go(b.shareAppsEvery)
 		b.work.Go(b.sweepDueEvery)
+		b.work.Go(b.followLimitsEvery)
 	}
 	return b, nil
 }
@@ -95,15 +103,19 @@ func (b *Broker) Close(ctx context.Context) error {
 	b.closed = true
 	b.mu.Unlock()
 	b.cancel()
+	b.logUnstored("waiting for settlements that are not stored yet")
 	done := make(chan struct{})
 	go func() {
 		b.work.Wait()
+		b.drain(ctx, true) // what waited for its next turn
 		close(done)
 	}()
 	select {
 	case <-done:
+		b.logUnstored("the next start goes on with settlements that could not be stored")
 		return nil
 	case <-ctx.Done():
+		b.logUnstored("the next start goes on with settlements that could not be stored")
 		return fmt.Errorf("waiting for attempts under way to settle: %w", ctx.Err())
 	}
 }

@@ -198,7 +198,7 @@ func (b *Broker) ConfirmConsent(ctx context.Context, id string, cookie secret.St
 	// Detached: a closed tab must not leave the swap undone.
 	ctx, cancel := detach(ctx, settlePatience)
 	defer cancel()
-	return b.adopt(ctx, consent, consent.Pending, true)
+	return b.adopt(ctx, consent, consent.Pending, true, nil)
 }
 
 // end stores a consent's last status and drops what it does not need any more.

@@ -81,8 +81,10 @@ func (b *Broker) sweepDue(ctx context.Context) {
 // and returns; what it began is counted in running. Of an app whose grants of an
 // earlier round are still at work it begins nothing new.
 func (b *Broker) sweepRound(ctx context.Context, running *sync.WaitGroup) {
+	b.drain(ctx, false)
 	now := b.now()
 	found := make(map[string]*dueGrants)
+	var attention []string
 	filter := storage.Filter{DueBefore: now, Limit: mostPage}
 	for ctx.Err() == nil {
 		page, err := b.store.Grants(ctx, filter)
@@ -91,13 +93,19 @@ func (b *Broker) sweepRound(ctx context.Context, running *sync.WaitGroup) {
 			break // with what was found
 		}
 		for i := range page {
-			b.sortDue(found, &page[i], now)
+			if len(attention) < dueKept && b.wantsAttention(&page[i], now) {
+				attention = append(attention, page[i].ID)
+			}
+			if b.attemptIsDue(&page[i], now) {
+				b.sortDue(found, &page[i], now)
+			}
 		}
 		if len(page) < filter.Limit {
 			break
 		}
 		filter.After = page[len(page)-1].ID
 	}
+	b.attendDue(ctx, running, attention)
 	for _, d := range found {
 		if d.app.load.sweeping.CompareAndSwap(false, true) {
 			running.Go(func() {
@@ -172,7 +180,7 @@ func (b *Broker) sweepApp(ctx context.Context, d *dueGrants) {
 }
 
 func (b *Broker) refreshDue(ctx context.Context, a *app, sl *slot, e *entry, idle bool) {
-	need := family.Need{LastTryAllowed: b.lastTryAllowed(ctx, sl, b.now()), KeepAlive: idle}
+	need := family.Need{LastTryAllowed: b.lastTryAllowed(ctx, sl, b.now()), ClockVouched: b.clock.vouched(b.cfg.Provider), KeepAlive: idle}
 	err := b.refresh(ctx, sl, need)
 	if err != nil {
 		b.log.Warn("refreshing a grant that is due failed", "grant", e.grant.Address.String(), "error", err)

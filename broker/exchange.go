@@ -33,9 +33,17 @@ func (b *Broker) exchange(ctx context.Context, c storage.Consent, code secret.St
 	// Detached: a closed tab must not leave the exchange half done.
 	ctx, cancel := detach(ctx, b.Patience())
 	defer cancel()
+	if err := b.clock.mayNotSpend(); err != nil {
+		return nil, err
+	}
+	s, err := b.proveExchange(ctx, &c)
+	if err != nil {
+		return nil, err
+	}
+	defer b.leaveExchange(s)
 	const rounds = 3 // one or two secrets, and one that was changed meanwhile
 	for range rounds {
-		credentials, err := a.credentials(b.now(), b.cfg.Timing.Lease)
+		credentials, err := b.credentials(ctx, a)
 		if err != nil {
 			if c.Status == storage.ConsentExchanging { // every secret was refused, and the app is paused for it
 				return b.end(ctx, c, storage.ConsentMisconfigured, exchangeMisconfigured)
@@ -49,6 +57,7 @@ func (b *Broker) exchange(ctx context.Context, c storage.Consent, code secret.St
 		if !mine {
 			return b.outcome(&c), nil
 		}
+		s.kept.Spend.AttemptID = c.AttemptID
 		announced := b.now()
 		crashpoint.At(crashpoint.ExchangeAnnounced)
 		o := b.cfg.Provider.Exchange(ctx, credentials, atlassian.Code{Code: code, Verifier: c.Verifier, RedirectURI: b.callbackURL()}, nil)
@@ -57,7 +66,7 @@ func (b *Broker) exchange(ctx context.Context, c storage.Consent, code secret.St
 		b.log.Info("code exchanged", "consent", c.ID, "grant", c.Address.String(), "class", o.Class.String(), "code", o.Code)
 		switch {
 		case o.Class == family.Settled:
-			return b.examine(ctx, c, announced, o.Pair)
+			return b.examine(ctx, c, announced, o.Pair, s)
 		case o.Class != family.Misconfigured || o.Code == otherClient:
 			status, detail := exchangeFailure(o)
 			return b.end(ctx, c, status, detail)
@@ -105,7 +114,7 @@ func exchangeFailure(o family.Outcome) (storage.ConsentStatus, string) {
 
 // examine checks what came back against what was asked for, before anything
 // of it becomes a grant.
-func (b *Broker) examine(ctx context.Context, c storage.Consent, announced time.Time, pair family.Pair) (*ConsentOutcome, error) {
+func (b *Broker) examine(ctx context.Context, c storage.Consent, announced time.Time, pair family.Pair, s *settlement) (*ConsentOutcome, error) {
 	if pair.Refresh.Empty() {
 		return b.end(ctx, c, storage.ConsentNoOfflineAccess, "The provider gave no refresh token: the app must be allowed offline access.")
 	}
@@ -136,7 +145,7 @@ func (b *Broker) examine(ctx context.Context, c storage.Consent, announced time.
 		return b.end(ctx, c, storage.ConsentWrongProduct, fmt.Sprintf("The consent reaches no site with %s.", productName(c.Address.Product)))
 	}
 	c.Account = account.ID
-	return b.adopt(ctx, c, &storage.PendingFamily{Pair: pair, ReceivedAt: announced, Account: account.ID, Sites: sites}, false)
+	return b.adopt(ctx, c, &storage.PendingFamily{Pair: pair, ReceivedAt: announced, Account: account.ID, Sites: sites}, false, s)
 }
 
 // sites returns the sites of a token that have the product.
@@ -153,25 +162,31 @@ func (b *Broker) sites(ctx context.Context, product string, access secret.String
 }
 
 // adopt swaps the new family in, in one transaction with the consent's end:
-// there is no moment with half of it. The pair is in memory only until then, so
-// that a store that cannot take it is tried again until ctx ends.
-func (b *Broker) adopt(ctx context.Context, c storage.Consent, p *storage.PendingFamily, confirmed bool) (*ConsentOutcome, error) {
+// there is no moment with half of it. A store that cannot take it is tried again
+// until ctx ends; the pair is kept in s meanwhile, and after that. s is nil where
+// the store holds the pair already.
+func (b *Broker) adopt(ctx context.Context, c storage.Consent, p *storage.PendingFamily, confirmed bool, s *settlement) (*ConsentOutcome, error) {
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		g, err := b.store.Grant(ctx, c.Address.GrantID())
-		isNew := errors.Is(err, storage.ErrNotFound)
-		if isNew {
-			g, err = storage.Grant{ID: c.Address.GrantID(), Address: c.Address, Account: p.Account, CreatedAt: b.now()}, nil
-		}
+		g, err := b.grantFor(ctx, &c, p.Account)
 		if err == nil {
 			var outcome *ConsentOutcome
 			if outcome, err = b.adoptOnce(ctx, g, c, p, confirmed); err == nil {
+				b.adopted(s)
 				return outcome, nil
 			}
 		}
 		fresh, rerr := b.store.Consent(ctx, c.ID)
 		if rerr == nil && fresh.Version != c.Version { // ours was committed, or another tab was first
+			b.adopted(s)
 			b.reload(ctx, c.Address)
 			return b.outcome(&fresh), nil
+		}
+		if s != nil && (rerr != nil || !errors.Is(err, storage.ErrConflict)) {
+			s.kept.Pending = p
+			b.unsettled(s, err)
+			if s.inSpill.Load() && errors.Is(err, storage.ErrReopen) { // only the next start can do it
+				return nil, storeError("storing the new family of", c.Address.String(), err)
+			}
 		}
 		select {
 		case <-time.After(wait):
@@ -179,6 +194,15 @@ func (b *Broker) adopt(ctx context.Context, c storage.Consent, p *storage.Pendin
 			return nil, storeError("storing the new family of", c.Address.String(), err)
 		}
 	}
+}
+
+// grantFor reads the grant that the consent is for, or makes one.
+func (b *Broker) grantFor(ctx context.Context, c *storage.Consent, account string) (storage.Grant, error) {
+	g, err := b.store.Grant(ctx, c.Address.GrantID())
+	if errors.Is(err, storage.ErrNotFound) {
+		return storage.Grant{ID: c.Address.GrantID(), Address: c.Address, Account: account, CreatedAt: b.now()}, nil
+	}
+	return g, err
 }
 
 // adoptOnce decides by the grant as it is now, and stores what it decided.
@@ -205,7 +229,7 @@ func (b *Broker) adoptOnce(ctx context.Context, g storage.Grant, c storage.Conse
 	var events []family.Event
 	g.State, events = family.Replace(g.State, p.ReceivedAt, now, p.Pair)
 	g.App, g.Sites, g.ReauthAllowed = c.App, p.Sites, false
-	g.Due = g.State.Due(b.cfg.Timing, g.ID)
+	g.Due = b.due(&g)
 	c.Status, c.Detail, c.Verifier, c.Pending = storage.ConsentDone, "", secret.String{}, nil
 	if err := b.store.Swap(ctx, storage.Update{Grant: &g, Consent: &c, Events: events}); err != nil {
 		return nil, err

@@ -27,6 +27,7 @@ import (
 	"github.com/holdfast-io/holdfast/secret"
 	"github.com/holdfast-io/holdfast/storage"
 	"github.com/holdfast-io/holdfast/storage/badgerstore"
+	"github.com/holdfast-io/holdfast/storage/memstore"
 	"github.com/holdfast-io/holdfast/storage/seal"
 )
 
@@ -64,6 +65,8 @@ type world struct {
 	mu      sync.Mutex          // guards secrets
 	secrets map[string][]string // by app
 	backend *watched
+	// mem, if set, keeps the records instead of Badger.
+	mem *memstore.Store
 	// scope, if set before the broker asks, replaces the scope of the provider's token answers.
 	scope atomic.Pointer[string]
 	cfg   broker.Config
@@ -241,8 +244,13 @@ func (w *world) openStore() {
 	}
 	w.store, err = storage.Open(context.Background(), storage.Config{
 		Dir: filepath.Join(w.dir, "store"), Environment: "test", Provider: "atlassian", KEK: kek, Now: w.clock.Now, Log: w.cfg.Log,
+		SpillSlots: 4,
 		Backend: func(dir string, key []byte) (storage.Backend, error) {
-			inner, err := badgerstore.Opener(badgerstore.Options{Log: w.cfg.Log})(dir, key)
+			open := badgerstore.Opener(badgerstore.Options{Log: w.cfg.Log})
+			if w.mem != nil {
+				open = w.mem.Opener()
+			}
+			inner, err := open(dir, key)
 			w.backend = &watched{Backend: inner}
 			return w.backend, err
 		},

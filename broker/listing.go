@@ -103,19 +103,18 @@ func (b *Broker) page(ctx context.Context, f GrantFilter, see func(storage.Addre
 
 // info is a grant without its secrets.
 func (b *Broker) info(g *storage.Grant) *GrantInfo {
-	s, t := &g.State, &b.cfg.Timing
+	s := &g.State
 	i := &GrantInfo{
 		ID: g.ID, Address: g.Address, App: g.App, Account: g.Account, Phase: s.Phase, Lapse: s.Lapse,
 		Generation: s.Generation, Scopes: s.Access.Scopes, Sites: g.Sites, CreatedAt: g.CreatedAt,
 		ConsentedAt: s.FamilyStarted, LastExchange: s.LastExchange, AccessExpiresAt: s.Access.ExpiresAt,
 		InDoubt: s.Doubt != nil, AttemptRunning: s.Attempt != nil, NextAttempt: s.NotBefore,
 	}
-	if s.Phase != family.Lapsed && s.Phase != family.Revoked {
-		if t.IdleLimit > 0 {
-			i.IdleDeadline = s.LastExchange.Add(t.IdleLimit)
-		}
-		if t.AbsoluteLimit > 0 {
-			i.AbsoluteDeadline = s.FamilyStarted.Add(t.AbsoluteLimit)
+	for _, d := range s.Deadlines(b.timing(g.App)) {
+		if d.Limit == family.LimitIdle {
+			i.IdleDeadline, i.IdleSource = d.At, d.Source
+		} else {
+			i.AbsoluteDeadline, i.AbsoluteSource = d.At, d.Source
 		}
 	}
 	return i
@@ -154,9 +153,11 @@ func (b *Broker) status(ctx context.Context) (*Status, error) {
 		}
 		filter.After = rows[len(rows)-1].ID
 	}
+	s.Clock, _ = b.cfg.Provider.Clock()
+	s.OpenSettlements = b.unstored.count().open
 	s.Damaged = b.store.Damaged() // as the listing above left it
 	for _, id := range b.appIDs() {
-		s.Apps = append(s.Apps, b.apps[id].status())
+		s.Apps = append(s.Apps, b.apps[id].status(s.Now))
 	}
 	return s, nil
 }
@@ -170,8 +171,14 @@ func (b *Broker) NotReady(ctx context.Context) []string {
 	if err := b.store.Health(ctx); err != nil {
 		reasons = append(reasons, "store: "+err.Error())
 	}
+	if text := b.unstored.count().complaint(); text != "" {
+		reasons = append(reasons, text)
+	}
 	if err := b.cfg.Audit.Health(); err != nil {
 		reasons = append(reasons, "audit: "+err.Error())
+	}
+	if d := b.clock.behind(); d > 0 {
+		reasons = append(reasons, "clock: "+b.clock.complaint(d))
 	}
 	for _, id := range b.appIDs() {
 		if secrets, err := b.apps[id].Secrets(); err != nil || len(secrets) == 0 {

@@ -67,6 +67,9 @@ func (b *Broker) refreshAhead(ctx context.Context, sl *slot) {
 // planning again tells the caller what became of it.
 func (b *Broker) attempt(ctx context.Context, id string, need family.Need) error {
 	for range 3 {
+		if err := b.settleBefore(ctx, id); err != nil {
+			return err
+		}
 		g, err := b.store.Grant(ctx, id)
 		if err != nil {
 			return storeError("reading a grant", id, err)
@@ -74,7 +77,7 @@ func (b *Broker) attempt(ctx context.Context, id string, need family.Need) error
 		b.hot.publish(g, b.now())
 		d := family.Plan(g.State, b.cfg.Timing, b.now(), need)
 		if d.Verb == family.Expire {
-			return b.expire(ctx, id)
+			return b.expire(ctx, id, need)
 		}
 		if d.Verb != family.Refresh && !(d.Verb == family.Serve && d.Ahead) {
 			return nil
@@ -97,6 +100,12 @@ func (b *Broker) attemptOnce(ctx context.Context, g storage.Grant, need family.N
 	if a == nil {
 		return 0, &Error{Reason: ReasonAppPaused, Message: fmt.Sprintf("app %q of %s is not configured any more: put it back into the configuration", g.App, g.Address)}
 	}
+	if err := b.clock.mayNotSpend(); err != nil {
+		return 0, err
+	}
+	if err := b.notPaused(ctx, a); err != nil {
+		return 0, err
+	}
 	leave, err := a.load.admit(ctx, b.now, &g, need)
 	if errors.Is(err, errNoRoom) {
 		return 0, nil // a keep-alive: it comes again with the next sweep
@@ -105,15 +114,21 @@ func (b *Broker) attemptOnce(ctx context.Context, g storage.Grant, need family.N
 		return 0, err
 	}
 	defer leave()
-	credentials, err := a.credentials(b.now(), b.cfg.Timing.Lease)
+	credentials, err := b.credentials(ctx, a)
 	if err != nil {
 		return 0, err
 	}
 	// Prove the write path before anything is spent: a successor that cannot be
 	// stored is a family lost.
-	if err := b.store.Health(ctx); err != nil {
-		return 0, &Error{Reason: ReasonStoreUnavailable, RetryAfter: retrySoon, Message: "the store cannot be written, so nothing is spent", cause: err}
+	slot, err := b.prove(ctx)
+	if err != nil {
+		return 0, err
 	}
+	defer func() {
+		if slot != nil {
+			b.giveBack(slot)
+		}
+	}()
 	g, sp, err := b.announce(ctx, g, need)
 	if errors.Is(err, family.ErrNotNow) {
 		return 0, nil // time went on since the plan: the caller plans again
@@ -135,9 +150,12 @@ func (b *Broker) attemptOnce(ctx context.Context, g storage.Grant, need family.N
 	}
 	took := time.Since(started)
 	crashpoint.At(crashpoint.SpendAnswered)
-	// Nothing stands between the answer and its settlement: until then the only
+	outcome.VerdictHeld = b.weigh(ctx, a, &g, outcome)
+	// Nothing stands between a pair and its settlement: until then the only
 	// live token of the family is in this function's hands.
-	err = b.settle(ctx, g, sp, outcome)
+	mine := slot
+	slot = nil
+	err = b.settle(ctx, g, sp, outcome, mine)
 	crashpoint.At(crashpoint.SettleDurable)
 	b.noteOutcome(&g, outcome)
 	a.learn(b.now(), g.ID, credentials, outcome)
@@ -170,67 +188,10 @@ func (b *Broker) announce(ctx context.Context, g storage.Grant, need family.Need
 	return next, sp, nil
 }
 
-// settlePatience is how long a settlement is tried to be stored. The pair is
-// in memory only until then.
-const settlePatience = 2 * time.Minute
-
-// settle records the outcome, come what may: the successor is the only live
-// token of the family. It retries until the store took it or the patience ended.
-func (b *Broker) settle(ctx context.Context, g storage.Grant, sp family.Spend, o family.Outcome) error {
-	ctx, cancel := detach(ctx, settlePatience)
-	defer cancel()
-	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		st, events := family.Settle(g.State, b.cfg.Timing, b.now(), sp, o)
-		if len(events) == 0 {
-			return nil // overtaken, and nothing worth keeping came back
-		}
-		next := g
-		next.State = st
-		stored, err := b.swap(ctx, next, events)
-		if err == nil {
-			b.revokeSettled(ctx, &stored)
-			return nil
-		}
-		if fresh, rerr := b.store.Grant(ctx, g.ID); rerr == nil {
-			g = fresh
-			b.hot.publish(fresh, b.now())
-			if settled(&g.State, sp, o) {
-				b.revokeSettled(ctx, &g)
-				return nil
-			}
-		}
-		b.log.Error("storing the outcome of an attempt failed; it is kept in memory and tried again",
-			"grant", g.Address.String(), "generation", sp.Generation, "error", err)
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return &Error{Reason: ReasonStoreUnavailable, RetryAfter: retrySoon, cause: err,
-				Message: fmt.Sprintf("the new token of %s could not be stored, so it is not handed out", g.Address)}
-		}
-	}
-}
-
-// settled reports whether the outcome is in the record already, which is how a
-// swap of unknown outcome is recognised.
-func settled(s *family.State, sp family.Spend, o family.Outcome) bool {
-	if o.Class != family.Settled {
-		return s.Attempt == nil || s.Attempt.ID != sp.AttemptID
-	}
-	if s.Access.Token.Equal(o.Pair.Access) {
-		return true
-	}
-	for _, alt := range s.Alternates {
-		if alt.Access.Token.Equal(o.Pair.Access) {
-			return true
-		}
-	}
-	return false
-}
-
 // expire stores the verdict on an in-doubt family that nothing can recover.
-func (b *Broker) expire(ctx context.Context, id string) error {
+func (b *Broker) expire(ctx context.Context, id string, need family.Need) error {
 	_, err := b.change(ctx, id, id, func(g *storage.Grant) ([]family.Event, error) {
-		if family.Plan(g.State, b.cfg.Timing, b.now(), family.Need{}).Verb != family.Expire {
+		if family.Plan(g.State, b.cfg.Timing, b.now(), need).Verb != family.Expire {
 			return nil, nil
 		}
 		var events []family.Event
@@ -272,11 +233,16 @@ func (b *Broker) change(ctx context.Context, id, named string, edit func(*storag
 
 // swap stores the grant and its events in one transaction and publishes it.
 func (b *Broker) swap(ctx context.Context, g storage.Grant, events []family.Event) (storage.Grant, error) {
-	g.Due = g.State.Due(b.cfg.Timing, g.ID)
+	g.Due = b.due(&g)
 	if err := b.store.Swap(ctx, storage.Update{Grant: &g, Events: events}); err != nil {
 		return g, err
 	}
+	var was *storage.Grant
+	if sl := b.hot.find(g.Address); sl != nil {
+		was = &sl.entry.Load().grant
+	}
 	b.hot.publish(g, b.now())
+	b.notice(was, &g, events)
 	return g, nil
 }
 

@@ -3,7 +3,6 @@ package storage
 import (
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,7 +13,6 @@ import (
 	"time"
 
 	"github.com/holdfast-io/holdfast/broker/crashpoint"
-	"github.com/holdfast-io/holdfast/storage/durable"
 	"github.com/holdfast-io/holdfast/storage/seal"
 )
 
@@ -37,6 +35,9 @@ type Config struct {
 	// Spill is kept in place of a file in Dir, and closed with the store. For
 	// tests and simulations; nil means SpillName in Dir.
 	Spill SpillFile
+	// WitnessFile outside of Dir tells a copy or an older state of the store from
+	// the store itself. Put it on another disk if you can. Empty: none is kept.
+	WitnessFile string
 	// Now is the wall clock; nil means time.Now.
 	Now func() time.Time
 	// Log; nil means slog.Default().
@@ -58,6 +59,9 @@ func (c *Config) complete() error {
 	}
 	if c.KEK == nil {
 		errs = append(errs, errors.New("store configuration: missing KEK: configure the key file that wraps the store's root key"))
+	}
+	if c.WitnessFile != "" && witnessInside(c.WitnessFile, c.Dir) {
+		errs = append(errs, fmt.Errorf("store configuration: the witness %s lies in the store's directory, with which it would be copied: put it elsewhere", c.WitnessFile))
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -83,6 +87,8 @@ type Store struct {
 	header  atomic.Pointer[header]
 	spill   *Spill
 	damaged damageList
+	finding atomic.Pointer[string]
+	keeper  keeper
 }
 
 // Open opens the store in cfg.Dir. The header is checked before the backend is
@@ -107,6 +113,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.backend.Close())
 	}
+	s.keepWitness()
 	return s, nil
 }
 
@@ -141,46 +148,23 @@ func openBackend(cfg Config, h header, root []byte) (*Store, error) {
 	return s, nil
 }
 
-// start reads or makes the key ring and counts this start.
+// start reads or makes the key ring, compares the store with its witness and
+// counts this start.
 func (s *Store) start(ctx context.Context) error {
 	if err := s.openRing(ctx); err != nil {
 		return err
 	}
-	m, err := s.Meta(ctx, metaEpoch)
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return err
-	}
-	m.Name = metaEpoch
-	if len(m.Value) == 8 {
-		s.epoch = binary.BigEndian.Uint64(m.Value)
-	}
-	s.epoch++
-	m.Value = binary.BigEndian.AppendUint64(nil, s.epoch)
-	if err := s.SwapMeta(ctx, &m); err != nil {
-		return fmt.Errorf("counting this start of the store: %w", err)
-	}
-	crashpoint.At(crashpoint.StoreOpened)
-	return nil
-}
-
-const metaEpoch = "epoch"
-
-// Restored reports that the store is a restored backup whose grants were not
-// quarantined yet: spend nothing before QuarantineAll has returned nil.
-func (s *Store) Restored() bool { return !s.header.Load().RestoredAt.IsZero() }
-
-// clearRestored says in the header that the restored store has been dealt with.
-func (s *Store) clearRestored() error {
-	h := *s.header.Load()
-	h.RestoredAt = time.Time{}
-	b, err := h.encode(s.root)
+	p, err := s.readPast(ctx)
 	if err != nil {
 		return err
 	}
-	if err := durable.WriteFile(filepath.Join(s.cfg.Dir, HeaderFile), b); err != nil {
+	if err := s.find(ctx, p); err != nil {
 		return err
 	}
-	s.header.Store(&h)
+	if err := s.countStart(ctx, p); err != nil {
+		return err
+	}
+	crashpoint.At(crashpoint.StoreOpened)
 	return nil
 }
 
@@ -193,14 +177,30 @@ func (s *Store) Epoch() uint64 { return s.epoch }
 // LinkKey is the key, 32 bytes, that signs consent links. Do not change it.
 func (s *Store) LinkKey() []byte { return s.linkKey }
 
-// Health proves that the store can be written now; an error says why not.
-func (s *Store) Health(ctx context.Context) error { return s.backend.Health(ctx) }
+// Health proves that the store can be written now, and that no copy of it has
+// taken its witness; an error says why not.
+func (s *Store) Health(ctx context.Context) error {
+	if err := s.witnessed(); err != nil {
+		return err
+	}
+	return s.backend.Health(ctx)
+}
 
 // Spill is where settlements wait that cannot be stored.
 func (s *Store) Spill() *Spill { return s.spill }
 
+// MustReopen returns why the store can not be used until it is opened again, as
+// after a failed sync; nil: it can. The error is ErrReopen. It never blocks.
+func (s *Store) MustReopen() error {
+	if b, ok := s.backend.(interface{ MustReopen() error }); ok {
+		return b.MustReopen()
+	}
+	return nil
+}
+
 // Close releases the store. No call may be under way.
 func (s *Store) Close() error {
+	s.stopWitness()
 	// The backend's lock goes last: whoever gets it finds the spill file free.
 	return errors.Join(closeSpill(s.spill.files), s.backend.Close())
 }

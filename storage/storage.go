@@ -185,6 +185,9 @@ var (
 	ErrCorrupt = errors.New("corrupt record")
 	// ErrUnavailable: the store cannot be reached or written; try later.
 	ErrUnavailable = errors.New("store unavailable")
+	// ErrReopen comes together with ErrUnavailable: a sync has failed, and until
+	// the store is opened again nothing that it says may be trusted.
+	ErrReopen = errors.New("the store must be reopened: restart Holdfast")
 )
 
 // Kind of a record.

@@ -27,6 +27,7 @@ type AdminBroker interface {
 type adminService struct {
 	holdfastv1.UnsafeAdminServiceServer
 	broker AdminBroker
+	apps   AppsBroker
 }
 
 // ListGrants implements holdfastv1.AdminServiceServer.
@@ -114,6 +115,7 @@ func (s *adminService) GetStatus(ctx context.Context, _ *holdfastv1.GetStatusReq
 		ServerTime:      timeOut(st.Now),
 		Ready:           st.Ready,
 		NotReadyReasons: st.Reasons, DamagedGrantIds: st.Damaged,
+		OpenSettlements: uint32(st.OpenSettlements),
 	}
 	if !st.Clock.At.IsZero() {
 		out.ClockAhead = durationpb.New(st.Clock.Ahead)
@@ -124,8 +126,8 @@ func (s *adminService) GetStatus(ctx context.Context, _ *holdfastv1.GetStatusReq
 		}
 	}
 	slices.SortFunc(out.PhaseCounts, func(a, b *holdfastv1.PhaseCount) int { return int(a.GetPhase() - b.GetPhase()) })
-	for _, a := range st.Apps {
-		out.Apps = append(out.Apps, &holdfastv1.AppStatus{Id: a.ID, Products: a.Products, Paused: a.Paused, Shared: a.Shared})
+	for i := range st.Apps {
+		out.Apps = append(out.Apps, appOut(&st.Apps[i]))
 	}
 	return out, nil
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/holdfast-io/holdfast/storage"
 )
 
-// fakeBroker satisfies all three interfaces. It denies callers that are not
+// fakeBroker satisfies all interfaces. It denies callers that are not
 // mapped, as the broker's funnel does, unless allowAll is set.
 type fakeBroker struct {
 	// hook, if set, runs in every method; its error is the method's.
@@ -145,8 +145,30 @@ func (f *fakeBroker) ForceRefresh(ctx context.Context, c broker.Caller, id strin
 func (f *fakeBroker) Status(ctx context.Context, c broker.Caller) (*broker.Status, error) {
 	return &broker.Status{
 		Version: "v1", Environment: "test", Provider: "sim", StoreID: "st", StartedAt: at, Now: at.Add(1), Ready: false,
-		Clock: atlassian.Clock{Ahead: -time.Minute, At: at}, Reasons: []string{"store is read-only"}, Damaged: []string{"grt_damaged"},
+		Clock: atlassian.Clock{Ahead: -time.Minute, At: at}, Reasons: []string{"store is read-only"}, Damaged: []string{"grt_damaged"}, OpenSettlements: 3,
 		Families: map[family.Phase]int{family.Revoked: 2, family.Active: 5, family.Lapsed: 0},
-		Apps:     []broker.AppStatus{{ID: "jira-app", Products: []string{"jira"}, Paused: "secret refused", Shared: true}},
+		Apps:     []broker.AppStatus{appStatus()},
 	}, f.enter(ctx, c)
+}
+
+func appStatus() broker.AppStatus {
+	return broker.AppStatus{
+		ID: "jira-app", Products: []string{"jira"}, Paused: "secret refused", Shared: true, PausedByOperator: true,
+		VerdictsHeld: true, RecentAttempts: 9, RecentRefusals: 8, CircuitOpen: true,
+		Events: []storage.AppEvent{{Type: storage.AppVerdictsHeld, At: at, Detail: "8 of 9"}},
+	}
+}
+
+func (f *fakeBroker) Apps(ctx context.Context, c broker.Caller) ([]broker.AppStatus, error) {
+	return []broker.AppStatus{appStatus()}, f.enter(ctx, c)
+}
+
+func (f *fakeBroker) PauseApp(ctx context.Context, c broker.Caller, id, reason string) (*broker.AppStatus, error) {
+	s := appStatus()
+	return &s, f.enter(ctx, c, id, reason)
+}
+
+func (f *fakeBroker) ResumeApp(ctx context.Context, c broker.Caller, id string, within time.Duration) (*broker.AppStatus, int, error) {
+	s := appStatus()
+	return &s, 3, f.enter(ctx, c, id, within)
 }

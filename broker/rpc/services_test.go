@@ -39,6 +39,14 @@ func wireGrant() *holdfastv1.Grant {
 	}
 }
 
+func wireApp() *holdfastv1.AppStatus {
+	return &holdfastv1.AppStatus{
+		Id: "jira-app", Products: []string{"jira"}, Paused: "secret refused", Shared: true, PausedByOperator: true,
+		VerdictsHeld: true, RecentAttempts: 9, RecentRefusals: 8, CircuitOpen: true,
+		Events: []*holdfastv1.AppEvent{{Type: holdfastv1.AppEventType_APP_EVENT_TYPE_VERDICTS_HELD, OccurredAt: timestamppb.New(at), Detail: "8 of 9"}},
+	}
+}
+
 func wireToken(token string) *holdfastv1.GetAccessTokenResponse {
 	ts := func(n time.Duration) *timestamppb.Timestamp { return timestamppb.New(at.Add(n)) }
 	return &holdfastv1.GetAccessTokenResponse{
@@ -114,12 +122,18 @@ func exchanges() []exchange {
 			&holdfastv1.ForceRefreshResponse{Grant: wireGrant()}},
 		{holdfastv1.AdminService_GetStatus_FullMethodName, &holdfastv1.GetStatusRequest{}, nil, &holdfastv1.GetStatusResponse{
 			Version: "v1", Environment: "test", Provider: "sim", StoreId: "st", StartedAt: timestamppb.New(at),
-			ServerTime: timestamppb.New(at.Add(1)), ClockAhead: durationpb.New(-time.Minute), NotReadyReasons: []string{"store is read-only"}, DamagedGrantIds: []string{"grt_damaged"},
+			ServerTime: timestamppb.New(at.Add(1)), ClockAhead: durationpb.New(-time.Minute), NotReadyReasons: []string{"store is read-only"}, DamagedGrantIds: []string{"grt_damaged"}, OpenSettlements: 3,
 			PhaseCounts: []*holdfastv1.PhaseCount{
 				{Phase: holdfastv1.GrantPhase_GRANT_PHASE_ACTIVE, Count: 5}, {Phase: holdfastv1.GrantPhase_GRANT_PHASE_REVOKED, Count: 2},
 			},
-			Apps: []*holdfastv1.AppStatus{{Id: "jira-app", Products: []string{"jira"}, Paused: "secret refused", Shared: true}},
+			Apps: []*holdfastv1.AppStatus{wireApp()},
 		}},
+		{holdfastv1.AdminService_ListApps_FullMethodName, &holdfastv1.ListAppsRequest{}, nil, &holdfastv1.ListAppsResponse{Apps: []*holdfastv1.AppStatus{wireApp()}}},
+		{holdfastv1.AdminService_PauseApp_FullMethodName, &holdfastv1.PauseAppRequest{AppId: "jira-app", Reason: "why"},
+			[]any{"jira-app", "why"}, &holdfastv1.PauseAppResponse{App: wireApp()}},
+		{holdfastv1.AdminService_ResumeApp_FullMethodName,
+			&holdfastv1.ResumeAppRequest{AppId: "jira-app", AskAgainLapsedWithin: durationpb.New(time.Hour)},
+			[]any{"jira-app", time.Hour}, &holdfastv1.ResumeAppResponse{App: wireApp(), AskedAgain: 3}},
 	}
 }
 

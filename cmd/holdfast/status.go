@@ -65,6 +65,9 @@ func (c *call) showStatus(s *holdfastv1.GetStatusResponse) error {
 	for _, p := range s.GetPhaseCounts() {
 		facts = append(facts, render.Fact{Name: render.Enum(p.GetPhase(), "GRANT_PHASE_"), Value: fmt.Sprint(p.GetCount())})
 	}
+	if n := s.GetOpenSettlements(); n > 0 {
+		facts = append(facts, render.Fact{Name: "not stored yet", Value: fmt.Sprintf("%d new tokens  (kept in the spill file; the log says for which grants, and why)", n)})
+	}
 	for _, id := range s.GetDamagedGrantIds() {
 		facts = append(facts, render.Fact{Name: "damaged", Value: id + "  (holdfast grants show " + id + " says how)"})
 	}

@@ -98,7 +98,7 @@ func (s *Store) gather(first *member) []*member {
 
 func (s *Store) commit(group []*member) {
 	if err := s.broken.Load(); err != nil {
-		answer(group, fmt.Errorf("%w: an earlier commit failed: %w", storage.ErrUnavailable, *err))
+		answer(group, fmt.Errorf("%w: an earlier commit failed: %w: %w", storage.ErrUnavailable, storage.ErrReopen, *err))
 		return
 	}
 	// Health keeps a reserve free before anything is spent; what was spent may
@@ -148,7 +148,7 @@ func (s *Store) commitGroup(group []*member) error {
 			return err
 		}
 	}
-	next := s.commits + 1
+	next := s.commits.Load() + 1
 	if err := txn.Set(commitKey, pack(commitKey, binary.BigEndian.AppendUint64(nil, next))); err != nil {
 		return err
 	}
@@ -160,7 +160,7 @@ func (s *Store) commitGroup(group []*member) error {
 	if s.log.syncFailed.Load() {
 		return errors.New("syncing the value log failed; the log has the cause")
 	}
-	s.commits = next
+	s.commits.Store(next)
 	s.witness.note(next)
 	return nil
 }

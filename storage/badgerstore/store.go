@@ -40,8 +40,8 @@ type Store struct {
 	// that Badger says can be trusted until the store is reopened.
 	broken atomic.Pointer[error]
 
-	// commits counts commits, durably; only the committer touches it.
-	commits uint64
+	// commits counts commits, durably; only the committer changes it.
+	commits atomic.Uint64
 	witness *witness
 	// proven is when a commit last succeeded, in Unix nanoseconds.
 	proven atomic.Int64
@@ -94,9 +94,11 @@ func (s *Store) open(key []byte) error {
 	if s.db, err = badger.Open(s.opts.badgerOptions(s.data(), key, s.log)); err != nil {
 		return errors.Join(fmt.Errorf("%w: opening %s: %w; %s", storage.ErrCorrupt, s.data(), err, wayOut), s.witness.close())
 	}
-	if s.commits, err = readCommits(s.db); err == nil && s.commits < s.witness.seen {
-		err = lostCommits(s.data(), s.commits, s.witness.seen)
+	commits, err := readCommits(s.db)
+	if err == nil && commits < s.witness.seen {
+		err = lostCommits(s.data(), commits, s.witness.seen)
 	}
+	s.commits.Store(commits)
 	if err != nil {
 		return errors.Join(err, s.db.Close(), s.witness.close())
 	}
@@ -140,12 +142,21 @@ func (s *Store) enter() error {
 	}
 	if err := s.broken.Load(); err != nil {
 		s.mu.RUnlock()
-		return fmt.Errorf("%w: a commit failed and the store must be reopened, restart Holdfast: %w", storage.ErrUnavailable, *err)
+		return fmt.Errorf("%w: a commit failed: %w: %w", storage.ErrUnavailable, storage.ErrReopen, *err)
 	}
 	return nil
 }
 
 func (s *Store) leave() { s.mu.RUnlock() }
+
+// MustReopen returns why the store refuses everything until it is opened again;
+// nil: it does not. It never blocks.
+func (s *Store) MustReopen() error {
+	if err := s.broken.Load(); err != nil {
+		return fmt.Errorf("%w: a commit failed: %w", storage.ErrReopen, *err)
+	}
+	return nil
+}
 
 // provenFor is how long a successful commit proves that the next one will do.
 const provenFor = time.Second
@@ -153,6 +164,9 @@ const provenFor = time.Second
 // Health commits a small value, unless a commit succeeded within the last
 // second; then it only looks at the free space.
 func (s *Store) Health(ctx context.Context) error {
+	if err := s.MustReopen(); err != nil {
+		return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
+	}
 	if err := s.checkSpace(s.opts.MinFree); err != nil {
 		return err
 	}
@@ -178,6 +192,9 @@ func (s *Store) checkSpace(least uint64) error {
 	}
 	return nil
 }
+
+// Sequence implements storage.Sequencer. It does not block.
+func (s *Store) Sequence(context.Context) (uint64, error) { return s.commits.Load(), nil }
 
 // Close waits for queued swaps, closes Badger and notes what its files hold,
 // so that the next Open can tell whether one was damaged. It returns nil if

@@ -102,8 +102,11 @@ func TestAFailedSyncIsUnknownAndEndsTheStore(t *testing.T) {
 	if _, err := s.Get(t.Context(), c[0].Item.Key); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("a read after that: got %v", err)
 	}
-	if err := s.Health(t.Context()); !errors.Is(err, storage.ErrUnavailable) {
+	if err := s.Health(t.Context()); !errors.Is(err, storage.ErrUnavailable) || !errors.Is(err, storage.ErrReopen) {
 		t.Errorf("Health after that: got %v", err)
+	}
+	if err := s.MustReopen(); !errors.Is(err, storage.ErrReopen) {
+		t.Errorf("MustReopen after that: got %v", err)
 	}
 }
 
@@ -152,8 +155,8 @@ func TestAGroupThatIsTooBigIsSplit(t *testing.T) {
 			t.Errorf("member %d of a split group: %v", i, err)
 		}
 	}
-	if s.commits < 3 {
-		t.Errorf("%d commits for a group that fits no two", s.commits)
+	if n := s.commits.Load(); n < 3 {
+		t.Errorf("%d commits for a group that fits no two", n)
 	}
 	one := group("b", 1, limit+1)
 	s.commit(one)
@@ -167,7 +170,7 @@ func TestAGroupThatIsTooBigIsSplit(t *testing.T) {
 
 func TestAGroupIsOneCommit(t *testing.T) {
 	s := openTest(t, t.TempDir())
-	before := s.commits
+	before := s.commits.Load()
 	members := group("a", 50, 1)
 	s.commit(members)
 	for _, m := range members {
@@ -175,7 +178,7 @@ func TestAGroupIsOneCommit(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := s.commits - before; got != 1 {
+	if got := s.commits.Load() - before; got != 1 {
 		t.Errorf("50 swaps at once took %d commits", got)
 	}
 }

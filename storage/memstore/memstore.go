@@ -44,16 +44,17 @@ type Store struct {
 type state struct {
 	records map[storage.Key]storage.Item
 	journal map[string][]storage.Entry // oldest first
+	commits uint64
 }
 
 func (s state) clone() state {
 	// Items and slices of entries are never changed in place.
-	return state{maps.Clone(s.records), maps.Clone(s.journal)}
+	return state{maps.Clone(s.records), maps.Clone(s.journal), s.commits}
 }
 
 // New returns an empty store.
 func New() *Store {
-	empty := state{map[storage.Key]storage.Item{}, map[string][]storage.Entry{}}
+	empty := state{records: map[storage.Key]storage.Item{}, journal: map[string][]storage.Entry{}}
 	return &Store{live: empty, synced: empty.clone()}
 }
 
@@ -91,7 +92,7 @@ func (s *Store) usable(ctx context.Context) error {
 		return fmt.Errorf("%w: the store is closed", storage.ErrUnavailable)
 	}
 	if s.broken {
-		return fmt.Errorf("%w: a sync failed and the store must be reopened", storage.ErrUnavailable)
+		return fmt.Errorf("%w: a sync failed: %w", storage.ErrUnavailable, storage.ErrReopen)
 	}
 	return nil
 }
@@ -171,6 +172,13 @@ func (s *Store) Health(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.usable(ctx)
+}
+
+// Sequence implements storage.Sequencer.
+func (s *Store) Sequence(ctx context.Context) (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.synced.commits, s.usable(ctx)
 }
 
 // Close implements storage.Backend.

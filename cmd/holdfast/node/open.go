@@ -46,6 +46,7 @@ func (n *Node) openBroker(ctx context.Context) error {
 		return Input(err)
 	}
 	n.stack.Push("store", 30*time.Second, func(context.Context) error { return store.Close() })
+	n.watchStore(store.MustReopen)
 	if err := n.quarantine(ctx, store); err != nil {
 		return err
 	}
@@ -71,18 +72,19 @@ func (n *Node) openBroker(ctx context.Context) error {
 	return nil
 }
 
-// quarantine deals with a restored backup before anything can be spent: what
-// was rotated since the backup was made is unknown to it, and a token that was
-// spent long ago would end its family.
+// quarantine deals with a store that may be a copy or out of date before
+// anything can be spent: what was rotated since is unknown to it, and a token
+// that was spent long ago would end its family.
 func (n *Node) quarantine(ctx context.Context, store *storage.Store) error {
-	if !store.Restored() {
+	if store.Finding() == "" {
 		return nil
 	}
-	count, err := store.QuarantineAll(ctx, "restored from a backup")
+	count, err := store.QuarantineAll(ctx) // none, if an earlier start was done with it
 	if err != nil {
-		return fmt.Errorf("quarantining the grants of a restored store: %w", err)
+		return fmt.Errorf("quarantining the grants of a store that may be a copy or out of date: %w", err)
 	}
-	n.log.Warn("the store was restored from a backup: its grants are quarantined until an operator decides", "grants", count)
+	n.log.Warn("quarantined grants spend nothing until an operator decides with holdfast grants adopt or scrub",
+		"finding", store.Finding(), "quarantined_now", count)
 	return nil
 }
 
@@ -102,7 +104,7 @@ func StoreConfig(c *config.Config, log *slog.Logger) (storage.Config, error) {
 		return storage.Config{}, err
 	}
 	return storage.Config{
-		Dir: c.Store.Dir, Environment: c.Environment, Provider: c.Provider.Resolved.Name,
+		Dir: c.Store.Dir, WitnessFile: c.Store.WitnessFile, Environment: c.Environment, Provider: c.Provider.Resolved.Name,
 		KEK: kek, Backend: badgerstore.Opener(badgerstore.Options{Log: log}), Log: log,
 	}, nil
 }
