@@ -71,8 +71,8 @@ func TestARestoredBackupHoldsEverythingAndIsQuarantined(t *testing.T) {
 	}
 	cfg.MustExist = true
 	s := openStore(t, cfg)
-	if !s.Restored() || original.Restored() || s.StoreID() != original.StoreID() {
-		t.Errorf("restored: %v, the original: %v; ids %s and %s", s.Restored(), original.Restored(), s.StoreID(), original.StoreID())
+	if !s.MustQuarantine() || original.MustQuarantine() || s.StoreID() != original.StoreID() {
+		t.Errorf("restored: %v, the original: %v; ids %s and %s", s.MustQuarantine(), original.MustQuarantine(), s.StoreID(), original.StoreID())
 	}
 	for _, want := range grants {
 		got, err := s.Grant(t.Context(), want.ID)
@@ -88,7 +88,7 @@ func TestARestoredBackupHoldsEverythingAndIsQuarantined(t *testing.T) {
 			t.Errorf("journal (-backed up +restored), errors %v, %v:\n%s", err1, err2, d)
 		}
 	}
-	n, err := s.QuarantineAll(t.Context(), "restored")
+	n, err := s.QuarantineAll(t.Context())
 	if err != nil || n != 4 {
 		t.Fatalf("%d quarantined, error %v; want the 4 active and suspected ones", n, err)
 	}
@@ -105,13 +105,13 @@ func TestARestoredBackupHoldsEverythingAndIsQuarantined(t *testing.T) {
 			t.Errorf("a %s grant is %s after the quarantine", old.State.Phase, g.State.Phase)
 		}
 	}
-	if s.Restored() {
+	if s.MustQuarantine() {
 		t.Error("the store still says that it must be quarantined")
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if again := openStore(t, cfg); again.Restored() {
+	if again := openStore(t, cfg); again.MustQuarantine() {
 		t.Error("after reopening, the store again says that it must be quarantined")
 	}
 }
@@ -122,7 +122,7 @@ func TestAnAdoptedStoreGoesOnAsItWas(t *testing.T) {
 	if _, err := storage.Restore(t.Context(), cfg, bytes.NewReader(backup), true); err != nil {
 		t.Fatal(err)
 	}
-	if openStore(t, cfg).Restored() {
+	if openStore(t, cfg).MustQuarantine() {
 		t.Error("the store says that it must be quarantined although an operator vouched for it")
 	}
 }

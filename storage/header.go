@@ -36,7 +36,10 @@ type header struct {
 	// RestoredAt is set while the store is a restored backup whose grants have
 	// not been quarantined yet.
 	RestoredAt time.Time `json:"restored_at,omitzero"`
-	MAC        []byte    `json:"mac"`
+	// Finding is set while the grants have not been quarantined yet for what the
+	// witness said at a start.
+	Finding string `json:"finding,omitempty"`
+	MAC     []byte `json:"mac"`
 }
 
 func (h *header) mac(root []byte) ([]byte, error) {
@@ -52,6 +55,9 @@ func (h *header) mac(root []byte) ([]byte, error) {
 	b = appendBytes(b, h.WrappedRoot)
 	b = appendBytes(b, []byte(h.CreatedAt.UTC().Format(time.RFC3339Nano)))
 	b = appendBytes(b, []byte(h.RestoredAt.UTC().Format(time.RFC3339Nano)))
+	if h.Finding != "" { // absent from what a Holdfast without witnesses wrote
+		b = appendBytes(b, []byte(h.Finding))
+	}
 	m := hmac.New(sha256.New, key)
 	m.Write(b)
 	return m.Sum(nil), nil

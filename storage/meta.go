@@ -40,15 +40,24 @@ func (s *Store) Meta(ctx context.Context, name string) (Meta, error) {
 }
 
 // SwapMeta writes m if its record still has m.Version, and advances that. The errors are Swap's.
-func (s *Store) SwapMeta(ctx context.Context, m *Meta) error {
-	c, err := s.sealChange(Key{KindMeta, m.Name}, m.Version, &storagev1.MetaPublic{Name: m.Name}, &storagev1.MetaSecret{Value: m.Value})
-	if err == nil {
-		err = s.backend.Swap(ctx, []Change{c}, nil)
+func (s *Store) SwapMeta(ctx context.Context, m *Meta) error { return s.swapMetas(ctx, m) }
+
+// swapMetas swaps several values in one transaction.
+func (s *Store) swapMetas(ctx context.Context, metas ...*Meta) error {
+	var changes []Change
+	for _, m := range metas {
+		c, err := s.sealChange(Key{KindMeta, m.Name}, m.Version, &storagev1.MetaPublic{Name: m.Name}, &storagev1.MetaSecret{Value: m.Value})
+		if err != nil {
+			return fmt.Errorf("storing the store's value %q: %w", m.Name, err)
+		}
+		changes = append(changes, c)
 	}
-	if err != nil {
-		return fmt.Errorf("storing the store's value %q: %w", m.Name, err)
+	if err := s.backend.Swap(ctx, changes, nil); err != nil {
+		return fmt.Errorf("storing the store's value %q: %w", metas[0].Name, err)
 	}
-	m.Version++
+	for _, m := range metas {
+		m.Version++
+	}
 	return nil
 }
 

@@ -179,7 +179,7 @@ func TestAFlippedBitInTheHeaderIsNoticedOrMeansNothing(t *testing.T) {
 			refused++
 			continue
 		}
-		if s.StoreID() != id || !bytes.Equal(s.LinkKey(), link) || s.Restored() {
+		if s.StoreID() != id || !bytes.Equal(s.LinkKey(), link) || s.MustQuarantine() {
 			t.Errorf("byte %d: silently another store", i)
 		}
 		_ = s.Close()

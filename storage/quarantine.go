@@ -4,15 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/holdfast-io/holdfast/broker/family"
 )
 
-// QuarantineAll quarantines every grant whose family could be spent, with why
-// in its journal, and then forgets that the store was restored. It returns how
-// many it quarantined. Run again after an error or a crash, it goes on. Nobody
-// may spend while it runs; a grant that is changed meanwhile is read again.
-func (s *Store) QuarantineAll(ctx context.Context, why string) (int, error) {
+// QuarantineAll quarantines every grant whose family could be spent, with the
+// finding in its journal, if MustQuarantine. It returns how many it quarantined.
+// Run again after an error or a crash, it goes on. Nobody may spend while it
+// runs; a grant that is changed meanwhile is read again.
+func (s *Store) QuarantineAll(ctx context.Context) (int, error) {
+	why := s.header.Load().pending()
+	if why == "" {
+		return 0, nil
+	}
+	if err := s.dropPending(ctx); err != nil {
+		return 0, fmt.Errorf("quarantining: %w", err)
+	}
 	n, f := 0, Filter{Limit: maxPage}
 	for {
 		page, err := s.Grants(ctx, f)
@@ -33,10 +41,7 @@ func (s *Store) QuarantineAll(ctx context.Context, why string) (int, error) {
 		}
 		f.After = page[len(page)-1].ID
 	}
-	if !s.Restored() {
-		return n, nil
-	}
-	return n, s.clearRestored()
+	return n, s.told(ctx)
 }
 
 func (s *Store) quarantine(ctx context.Context, g Grant, why string) (bool, error) {
@@ -45,7 +50,7 @@ func (s *Store) quarantine(ctx context.Context, g Grant, why string) (bool, erro
 		if len(events) == 0 {
 			return false, nil
 		}
-		g.State = st
+		g.State, g.Due = st, time.Time{}
 		err := s.Swap(ctx, Update{Grant: &g, Events: events})
 		if !errors.Is(err, ErrConflict) && !errors.Is(err, ErrUnknown) {
 			return err == nil, err
@@ -53,5 +58,33 @@ func (s *Store) quarantine(ctx context.Context, g Grant, why string) (bool, erro
 		if g, err = s.Grant(ctx, g.ID); err != nil {
 			return false, err
 		}
+	}
+}
+
+// dropPending ends the consents whose new family waits for a confirmation: the
+// store that this one is a copy of may have it confirmed, and then both would
+// spend it. Who consented does so again.
+func (s *Store) dropPending(ctx context.Context) error {
+	q := Query{Kind: KindConsent, Limit: maxPage}
+	for {
+		items, err := s.backend.List(ctx, q)
+		if err != nil {
+			return err
+		}
+		for _, it := range items {
+			c, err := s.openConsent(it)
+			if err != nil || c.Pending == nil {
+				continue // one that does not open can not be confirmed either
+			}
+			c.Pending, c.Status = nil, ConsentSuperseded
+			c.Detail = "the store was found to be a copy or out of date while this waited: consent again"
+			if err := s.Swap(ctx, Update{Consent: &c}); err != nil {
+				return err
+			}
+		}
+		if len(items) < q.Limit {
+			return nil
+		}
+		q.After = items[len(items)-1].Key.ID
 	}
 }

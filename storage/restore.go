@@ -25,9 +25,10 @@ var errBadBackup = errors.New("the backup is damaged or incomplete: use another 
 // Restore makes the store of a backup in cfg.Dir, which must be missing or
 // empty; the KEK must be the one of the store that was backed up. Either all of
 // the backup is there afterwards, or cfg.Dir is as it was. The restored store
-// says so (Restored) until its grants are quarantined: whatever was rotated
-// since the backup was made is unknown to it. With adopt it does not: an
-// operator vouches that no broker has run on the store since the backup.
+// says so (MustQuarantine) until its grants are quarantined: whatever was rotated
+// since the backup was made is unknown to it. With adopt it does not, and has a
+// fresh witness: an operator vouches that no broker has run on the store since
+// the backup.
 func Restore(ctx context.Context, cfg Config, r io.Reader, adopt bool) (sum BackupSummary, err error) {
 	if err := cfg.complete(); err != nil {
 		return sum, err
@@ -166,8 +167,23 @@ func (c *chunkReader) restoreInto(ctx context.Context, cfg Config, adopt bool) (
 		if end.GetRecords() != uint64(sum.Records) || end.GetEntries() != uint64(sum.Entries) {
 			return sum, errBadBackup
 		}
-		return sum, c.atEOF()
+		if err := c.atEOF(); err != nil || !adopt || cfg.WitnessFile == "" {
+			return sum, err
+		}
+		return sum, s.vouch(ctx)
 	}
+}
+
+// vouch writes the witness of a store that nobody has started.
+func (s *Store) vouch(ctx context.Context) error {
+	if err := s.openRing(ctx); err != nil {
+		return err
+	}
+	p, err := s.readPast(ctx)
+	if err != nil {
+		return err
+	}
+	return s.writeWitness(witness{Epoch: p.number(), Start: string(p.start.Value), Sequence: p.sequence})
 }
 
 func (c *chunkReader) atEOF() error {

@@ -80,7 +80,7 @@ func removeInventory(dir string) error {
 }
 
 func (s *Store) writeInventory() error {
-	inv := inventory{Format: inventoryFormat, Commits: s.commits}
+	inv := inventory{Format: inventoryFormat, Commits: s.commits.Load()}
 	names, err := dataFiles(s.data())
 	if err != nil {
 		return err

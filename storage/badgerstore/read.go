@@ -203,4 +203,7 @@ func entry(txn *badger.Txn, grantID string, seq uint64) (storage.Entry, error) {
 	return storage.Entry{GrantID: grantID, Seq: seq, Sealed: b[8:]}, nil
 }
 
-var _ storage.Backend = (*Store)(nil)
+var (
+	_ storage.Backend   = (*Store)(nil)
+	_ storage.Sequencer = (*Store)(nil)
+)

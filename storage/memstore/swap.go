@@ -23,6 +23,7 @@ func (s *Store) Swap(ctx context.Context, changes []storage.Change, entries []st
 		}
 	}
 	next.append(entries)
+	next.commits++
 	fault := None
 	if s.fault != nil {
 		fault = s.fault(changes)
@@ -88,11 +89,13 @@ func (s *Store) Load(ctx context.Context, items []storage.Item, entries []storag
 		next.records[it.Key] = copied(it)
 	}
 	next.append(entries)
+	next.commits++
 	s.live, s.synced = next, next.clone()
 	return nil
 }
 
 var (
-	_ storage.Backend = (*Store)(nil)
-	_ storage.Loader  = (*Store)(nil)
+	_ storage.Backend   = (*Store)(nil)
+	_ storage.Loader    = (*Store)(nil)
+	_ storage.Sequencer = (*Store)(nil)
 )

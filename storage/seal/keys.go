@@ -23,6 +23,7 @@ const (
 	ForLinks   Purpose = "holdfast v1 links"
 	ForHeader  Purpose = "holdfast v1 header"
 	ForBackup  Purpose = "holdfast v1 backup"
+	ForWitness Purpose = "holdfast v1 witness"
 )
 
 // NewKey returns KeySize random bytes.

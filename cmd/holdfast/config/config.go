@@ -56,6 +56,9 @@ type Config struct {
 type Store struct {
 	// Dir of the embedded store. Required; made if it does not exist.
 	Dir string `yaml:"dir"`
+	// WitnessFile tells a copy or an older state of the store from the store
+	// itself. It must not lie in Dir; best is another disk. Default: Dir + ".witness".
+	WitnessFile string `yaml:"witness_file"`
 }
 
 // Keys says what seals the store.

@@ -36,6 +36,7 @@ func (c *Config) validateFiles(r *report) {
 		}
 	}
 	r.storeDir(c.Store.Dir)
+	r.witnessDir(c.Store.WitnessFile)
 	r.auditFile(c.Audit.File)
 }
 
@@ -114,6 +115,57 @@ func (r *report) storeDir(dir string) {
 			r.add(path, "%s is not writable for this user, and the store lies in it; change its owner, or correct the path", at)
 		}
 		return
+	}
+}
+
+// validateWitness reports a witness that would be copied, and put back, together
+// with the store that it is there to tell from its copies.
+func (c *Config) validateWitness(r *report) {
+	const path = "store.witness_file"
+	if c.Store.Dir == "" || !r.fine(path, c.Store.WitnessFile) {
+		return
+	}
+	dir, file := realPath(c.Store.Dir), filepath.Join(realPath(filepath.Dir(c.Store.WitnessFile)), filepath.Base(c.Store.WitnessFile))
+	if rel, err := filepath.Rel(dir, file); err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
+		r.add(path, "%s lies in store.dir, with which it would be copied and put back; put it beside that directory, or better on another disk", c.Store.WitnessFile)
+	}
+}
+
+// realPath is the path behind links, as far as it exists.
+func realPath(path string) string {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return path
+	}
+	if at, err := filepath.EvalSymlinks(abs); err == nil {
+		return at
+	}
+	if parent := filepath.Dir(abs); parent != abs {
+		return filepath.Join(realPath(parent), filepath.Base(abs))
+	}
+	return abs
+}
+
+// witnessDir checks that the witness can be replaced. The place of the default is
+// made with the store, if it is not there.
+func (r *report) witnessDir(file string) {
+	const path = "store.witness_file"
+	if !r.fine(path, file) || !r.fine("store.dir", file) {
+		return
+	}
+	dir := filepath.Dir(file)
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		if _, given := r.lines[path]; given {
+			r.add(path, "the directory %s does not exist; make it, or correct the path", dir)
+		}
+	case err != nil:
+		r.add(path, "%v; correct the path", err)
+	case !info.IsDir():
+		r.add(path, "%s is no directory; correct the path", dir)
+	case !writable(dir):
+		r.add(path, "the store's witness is kept in %s, which is not writable for this user; change its owner, or give a place outside of store.dir that is", dir)
 	}
 }
 

@@ -59,6 +59,9 @@ func parseWith(r *report, text []byte, validate func(*Config, *report)) (*Config
 	}
 	c.applyDefaults()
 	c.resolvePaths(filepath.Dir(r.file))
+	if c.Store.WitnessFile == "" && c.Store.Dir != "" {
+		c.Store.WitnessFile = filepath.Clean(c.Store.Dir) + ".witness"
+	}
 	validate(c, r)
 	if err := r.err(); err != nil {
 		return nil, r.warnings, err
@@ -73,7 +76,7 @@ func (r *report) syntaxOnly() bool { return len(r.problems) > 0 && len(r.lines) 
 // resolvePaths makes relative paths count from dir.
 func (c *Config) resolvePaths(dir string) {
 	paths := []*string{
-		&c.Store.Dir, &c.Keys.KEKFile, &c.HTTP.CertFile, &c.HTTP.KeyFile,
+		&c.Store.Dir, &c.Store.WitnessFile, &c.Keys.KEKFile, &c.HTTP.CertFile, &c.HTTP.KeyFile,
 		&c.TLS.CertFile, &c.TLS.KeyFile, &c.TLS.ClientCAFile, &c.Provider.CAFile, &c.Provider.ProxyURLFile, &c.Audit.File,
 	}
 	for i := range c.Apps {

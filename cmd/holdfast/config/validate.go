@@ -19,6 +19,7 @@ func (c *Config) validateStore(r *report) {
 		r.add("environment", "%q: want 1 to 64 of the characters A-Z a-z 0-9 . _ -", c.Environment)
 	}
 	r.required("store.dir", c.Store.Dir, "give the directory of the store, e.g. /var/lib/holdfast")
+	c.validateWitness(r)
 	r.requiredFile("keys.kek_file", c.Keys.KEKFile, "make one with: holdfast keys create --out FILE")
 }
 
