@@ -46,7 +46,15 @@ func (b *Broker) grant(ctx context.Context, c *call, id string) (*GrantInfo, []f
 	if err != nil {
 		return nil, nil, storeError("reading the journal of", g.Address.String(), err)
 	}
-	return b.info(&g), events, nil
+	info := b.info(&g)
+	others, err := b.related(ctx, &g)
+	if err != nil { // it is told about the grant all the same
+		b.log.Warn("looking for related grants failed", "grant", g.Address.String(), "error", err)
+	}
+	for _, o := range others {
+		info.Related = append(info.Related, o.ID)
+	}
+	return info, events, nil
 }
 
 // named is how the caller named the grant.

@@ -105,6 +105,10 @@ type Observer interface {
 	Attempt(a Attempt)
 	HotHit()
 	HotMiss()
+	// Death is the end of a family of the app.
+	Death(app string, reason family.LapseReason)
+	// Security is an UNEXPLAINED_REFUSAL, an INTERFERENCE or a FOREIGN_USE.
+	Security(event family.EventType)
 }
 
 func (c *Config) validate() error {
@@ -115,6 +119,9 @@ func (c *Config) validate() error {
 		}
 	}
 	require(c.Store != nil, "Store")
+	if c.Store != nil && c.Store.MustQuarantine() {
+		errs = append(errs, fmt.Errorf("the store may be a copy or out of date (%s): quarantine its grants before a broker is made over it", c.Store.Finding()))
+	}
 	require(c.Provider != nil, "Provider")
 	require(len(c.Apps) > 0, "Apps")
 	require(c.PublicURL != nil, "PublicURL")
@@ -127,6 +134,8 @@ func (c *Config) validate() error {
 // nobody is the Observer that is told nothing.
 type nobody struct{}
 
-func (nobody) Attempt(Attempt) {}
-func (nobody) HotHit()         {}
-func (nobody) HotMiss()        {}
+func (nobody) Attempt(Attempt)                  {}
+func (nobody) HotHit()                          {}
+func (nobody) HotMiss()                         {}
+func (nobody) Death(string, family.LapseReason) {}
+func (nobody) Security(family.EventType)        {}

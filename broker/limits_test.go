@@ -132,6 +132,10 @@ func (b *bomb) HotHit() {
 
 func (b *bomb) HotMiss() {}
 
+func (b *bomb) Death(string, family.LapseReason) {}
+
+func (b *bomb) Security(family.EventType) {}
+
 func TestAPanicEndsOneMemberOfABatch(t *testing.T) {
 	b := &bomb{}
 	w := newWorld(t, func(w *world) { w.cfg.Observe = b })

@@ -26,6 +26,8 @@ type Spend struct {
 	// SendBefore is the guard: from then on the lease, or the leeway, could end
 	// before the provider has the token. Nothing may be written any more.
 	SendBefore time.Time
+	// alternate: the token came late from an attempt whose outcome was lost.
+	alternate bool
 }
 
 // Begin announces an attempt. Store the returned state before sending
@@ -65,6 +67,7 @@ func Begin(s State, t Timing, now time.Time, id string, n Need) (State, Spend, [
 		AttemptID: id, Fence: s.Fence, Generation: s.Generation, FamilyFirst: s.FamilyFirst, Kind: d.Kind, Reason: s.reason(d, n),
 		Announced: now, Token: s.Refresh, SendBefore: now.Add(t.Lease - t.HTTPTimeout - t.ClockMargin),
 	}
+	sp.alternate = len(s.Alternates) < len(before.Alternates)
 	if d.Kind == Repeat {
 		if end := s.leewayEnd(t).Add(-t.HTTPTimeout - t.ClockMargin); end.Before(sp.SendBefore) {
 			sp.SendBefore = end
@@ -96,7 +99,7 @@ func Settle(s State, t Timing, now time.Time, sp Spend, o Outcome) (State, []Eve
 		// The app's fault and cured there: the family is not held back.
 		s = s.unspent(sp)
 		if o.RetryAfter > 0 { // unless the caller says that it is this grant's alone
-			s.NotBefore = now.Add(o.RetryAfter)
+			s.NotBefore = now.Add(min(o.RetryAfter, mostHeld))
 		}
 		return s, []Event{s.eventOf(sp, EventMisconfigured, now, o.Code)}
 	case Refused:
@@ -145,49 +148,14 @@ func settlePair(s State, now time.Time, sp Spend, o Outcome) (State, []Event) {
 		s.Refresh = o.Pair.Refresh
 	}
 	s.Access = accessOf(sp.Announced, o.Pair)
-	s.LastExchange = now
-	s.Attempt, s.Doubt, s.Suspicion = nil, nil, nil
+	s.LastExchange, s.WarnedIdle = now, 0
+	s.Attempt, s.Doubt, s.Suspicion, s.Inquiry = nil, nil, nil, nil
 	s.NotBefore, s.Failures = time.Time{}, 0
 	if s.Phase == Suspected {
 		s.Phase = Active
 	}
 	s.Alternates = slices.DeleteFunc(slices.Clone(s.Alternates), func(a Alternate) bool { return a.Generation < s.Generation })
 	return s, append(events, s.eventOf(sp, EventSettled, now, sp.Kind.String()))
-}
-
-// settleRefusal suspects before it believes: alternates first, then the same
-// question again after a delay.
-func settleRefusal(s State, t Timing, now time.Time, sp Spend, o Outcome) (State, []Event) {
-	events := []Event{s.eventOf(sp, EventRefused, now, o.Code)}
-	s.Failures++
-	if s.Phase != Active && s.Phase != Suspected {
-		s.Attempt = nil
-		return s, events
-	}
-	suspicion := Suspicion{First: now}
-	if s.Suspicion != nil {
-		suspicion = *s.Suspicion
-	}
-	suspicion.Refusals++
-	suspicion.Last, suspicion.Code = now, o.Code
-	s.Phase, s.Suspicion = Suspected, &suspicion
-	doubt := s.Doubt
-	s.Attempt = nil
-	switch {
-	case len(s.Alternates) > 0:
-		s = s.promoted()
-		return s, append(events, s.event(EventAlternatePromoted, now, ""))
-	case doubt != nil && !doubt.LastTry.IsZero():
-		return lapse(s, now, LapseLostInDoubt, events)
-	case suspicion.Refusals >= 2 && now.Sub(suspicion.First) >= t.ConfirmDelay:
-		reason := LapseRefused
-		if doubt != nil {
-			reason = LapseLostInDoubt
-		}
-		return lapse(s, now, reason, events)
-	}
-	s.NotBefore = now.Add(jittered(max(t.ConfirmDelay, backoff(s.Failures, true)), sp.AttemptID))
-	return s, events
 }
 
 // settleLate keeps a successor that lost its lease: it may be the only live

@@ -330,7 +330,7 @@ func TestDue(t *testing.T) {
 		"a suspicion when it may be confirmed":  {settledWith(running, 3601, sp, refused), at(3601).Add(jittered(30*time.Second, "a"))},
 		"an ended family never":                 {revoked, time.Time{}},
 	} {
-		if got := row.state.Due(timing(), "grant"); !got.Equal(row.want) {
+		if got := row.state.AttemptDue(timing(), "grant"); !got.Equal(row.want) {
 			t.Errorf("%s: got %v, want %v", name, got, row.want)
 		}
 	}

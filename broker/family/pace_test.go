@@ -104,8 +104,8 @@ func TestIdleFamiliesAreKeptAliveSpreadOverDays(t *testing.T) {
 	perDay := map[int]int{}
 	for i := range 10_000 {
 		id := fmt.Sprint("grt_", i)
-		due := started().Due(timing(), id)
-		if again := started().Due(timing(), id); !again.Equal(due) {
+		due := started().AttemptDue(timing(), id)
+		if again := started().AttemptDue(timing(), id); !again.Equal(due) {
 			t.Fatal("the same grant has two times")
 		}
 		after := due.Sub(t0)
@@ -124,7 +124,7 @@ func TestIdleFamiliesAreKeptAliveSpreadOverDays(t *testing.T) {
 	}
 	unlimited := timing()
 	unlimited.IdleLimit = 0
-	if due := started().Due(unlimited, "grant"); !due.IsZero() {
+	if due := started().AttemptDue(unlimited, "grant"); !due.IsZero() {
 		t.Errorf("without an idle limit it is due at %v", due)
 	}
 }
@@ -174,7 +174,7 @@ func TestEachRotationHasItsReason(t *testing.T) {
 // due without one is far away.
 func TestAGrantThatNobodyDrawsIsNotRotatedAhead(t *testing.T) {
 	s := started()
-	if due := s.Due(timing(), "grant"); due.Before(s.Access.ExpiresAt) {
+	if due := s.AttemptDue(timing(), "grant"); due.Before(s.Access.ExpiresAt) {
 		t.Fatalf("due at %v, before the token ends", due)
 	}
 	if d := Plan(s, timing(), at(3400), Need{}); !d.Ahead {

@@ -177,6 +177,7 @@ func (s State) doubted() State {
 		s.Doubt = &Doubt{Generation: s.Attempt.Generation, FirstAnnounced: s.Attempt.FirstAnnounced}
 	}
 	s.Attempt = nil
+	s.Inquiry = nil // the broker's own spend may end the access token now
 	return s
 }
 
@@ -187,7 +188,7 @@ func (s State) promoted() State {
 	s.Alternates = append([]Alternate(nil), s.Alternates[:last]...)
 	s.Generation = max(s.Generation, alt.Generation)
 	s.Refresh, s.Access = alt.Refresh, alt.Access
-	s.Attempt, s.Doubt = nil, nil
+	s.Attempt, s.Doubt, s.Inquiry = nil, nil, nil
 	s.NotBefore = time.Time{}
 	return s
 }
@@ -233,11 +234,11 @@ func (s State) RepeatUntil(t Timing) (time.Time, bool) {
 	return from.Add(t.Leeway - t.HTTPTimeout - t.ClockMargin), true
 }
 
-// Due is when the grant next wants attention without being asked; zero: never.
+// AttemptDue is when the next attempt is due without being asked for; zero: never.
 // An idle family is kept alive around half of the idle limit: seed, the grant's
 // id, says when in a ninth of it (45 days, 5 more or less, at 90), so that
 // grants that were consented together are not all due on one day.
-func (s State) Due(t Timing, seed string) time.Time {
+func (s State) AttemptDue(t Timing, seed string) time.Time {
 	switch {
 	case s.Phase != Active && s.Phase != Suspected:
 		return time.Time{}
@@ -249,7 +250,7 @@ func (s State) Due(t Timing, seed string) time.Time {
 		return latest(s.NotBefore, s.Suspicion.Last)
 	case t.IdleLimit > 0:
 		spread := t.IdleLimit / 9
-		return s.LastExchange.Add(t.IdleLimit/2 - spread/2 + time.Duration(fraction(seed)*float64(spread)))
+		return latest(s.NotBefore, s.LastExchange.Add(t.IdleLimit/2-spread/2+time.Duration(fraction(seed)*float64(spread))))
 	}
 	return time.Time{}
 }

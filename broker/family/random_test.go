@@ -28,6 +28,8 @@ type world struct {
 	generationOf map[string]uint64
 	settledMax   uint64
 	fence        uint64
+	// refusals since a token was last taken, or verdicts were last held.
+	refusals []time.Time
 	// decided: this step is an operator's decision about a quarantine.
 	decided bool
 }
@@ -103,7 +105,7 @@ func (w *world) settle(t *rapid.T) {
 	sp := w.flying[i]
 	w.flying = slices.Delete(w.flying, i, i+1)
 	class := Class(rapid.IntRange(1, 6).Draw(t, "class"))
-	o := Outcome{Class: class}
+	o := Outcome{Class: class, VerdictHeld: class == Refused && rapid.Bool().Draw(t, "held")}
 	if class == Settled {
 		o.Pair = w.newPair(sp.Generation + 1)
 	}
@@ -122,14 +124,63 @@ func (w *world) settle(t *rapid.T) {
 	if class == Settled && mine && next.Refresh.Reveal() != o.Pair.Refresh.Reveal() {
 		t.Fatal("the successor was not taken")
 	}
+	w.checkVerdict(t, before, next, o, mine)
 	if len(events) > 0 && events[len(events)-1].Fence != next.Fence {
 		t.Fatal("the newest journal entry does not carry the fence")
 	}
 	w.state = next
 }
 
+// checkVerdict believes refusals only if two came from outside a hold, the
+// ConfirmDelay apart, or a last try was refused; a held one takes no token away,
+// but that of an older generation.
+func (w *world) checkVerdict(t *rapid.T, before, next State, o Outcome, mine bool) {
+	if o.Class == Settled && mine {
+		w.refusals = nil
+	}
+	if o.Class != Refused || !mine {
+		return
+	}
+	lapsed := next.Phase == Lapsed && before.Phase != Lapsed
+	if !o.VerdictHeld {
+		w.refusals = append(w.refusals, w.now)
+		lastTry := before.Doubt != nil && !before.Doubt.LastTry.IsZero()
+		if lapsed && !lastTry && w.now.Sub(w.refusals[0]) < w.timing.ConfirmDelay {
+			t.Fatalf("lapsed by refusals at %v", w.refusals)
+		}
+		return
+	}
+	w.refusals = nil
+	if lapsed {
+		t.Fatal("lapsed by a held refusal")
+	}
+	kept := append([]Alternate{{Generation: next.Generation, Refresh: next.Refresh}}, next.Alternates...)
+	for _, had := range append([]Alternate{{Generation: before.Generation, Refresh: before.Refresh}}, before.Alternates...) {
+		there := slices.ContainsFunc(kept, func(a Alternate) bool { return a.Refresh.Equal(had.Refresh) })
+		if !there && had.Generation >= next.Generation {
+			t.Fatal("a held refusal took a token away")
+		}
+	}
+}
+
+// look shows the access token to the provider, whatever that says.
+func (w *world) look(t *rapid.T) {
+	seen := Look(rapid.IntRange(0, 2).Draw(t, "seen"))
+	var events []Event
+	w.state, events = Inquire(w.state, w.timing, w.now, seen, Facts{})
+	_, left := w.announced[w.state.Refresh.Reveal()]
+	for _, e := range events {
+		if e.Type == EventForeignUse && (left || w.state.Doubt != nil || w.state.Attempt != nil) {
+			t.Fatal("a stranger is blamed for what the broker's own spend may have done")
+		}
+	}
+}
+
 func (w *world) check(t *rapid.T, before State) {
 	s := w.state
+	if i := s.Inquiry; i != nil && (s.Phase != Suspected && s.Phase != Lapsed || s.Doubt != nil || s.Suspicion == nil) {
+		t.Fatalf("an inquiry in phase %v, with doubt %v and suspicion %v", s.Phase, s.Doubt, s.Suspicion)
+	}
 	switch {
 	case s.Generation < before.Generation:
 		t.Fatalf("generation went from %d to %d", before.Generation, s.Generation)
@@ -196,6 +247,11 @@ func TestRandomEventsKeepTheInvariants(t *testing.T) {
 			"begin2": step(w.begin),
 			"settle": step(w.settle),
 			"crash":  step(func(*rapid.T) { w.flying = nil }),
+			"ask again": step(func(*rapid.T) {
+				if next, events := AskAgain(w.state, w.now, ""); len(events) > 0 {
+					w.state, w.refusals = next, nil
+				}
+			}),
 			"seconds": step(func(t *rapid.T) {
 				w.now = w.now.Add(time.Duration(rapid.IntRange(1, 90).Draw(t, "s")) * time.Second)
 			}),
@@ -210,6 +266,7 @@ func TestRandomEventsKeepTheInvariants(t *testing.T) {
 			}),
 			"reconsent": step(func(t *rapid.T) {
 				if rapid.IntRange(0, 5).Draw(t, "rare") == 0 {
+					w.refusals = nil
 					w.state, _ = Replace(w.state, w.now, w.now, w.newPair(w.state.Generation+1))
 					w.fence = w.state.Fence
 				}
@@ -224,6 +281,8 @@ func TestRandomEventsKeepTheInvariants(t *testing.T) {
 					w.decide(t)
 				}
 			}),
+			"look": step(w.look),
+			"warn": step(func(*rapid.T) { w.state, _, _ = Warn(w.state, w.timing, w.now) }),
 			"revoke": step(func(t *rapid.T) {
 				if rapid.IntRange(0, 19).Draw(t, "rare") == 0 {
 					w.state, _ = Revoke(w.state, w.now, "")

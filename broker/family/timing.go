@@ -40,8 +40,10 @@ type Timing struct {
 	RefreshAhead time.Duration
 	// ConfirmDelay is the least time between the first refusal and the verdict.
 	ConfirmDelay time.Duration
-	// IdleLimit and AbsoluteLimit end a family at the provider; 0: unknown.
-	IdleLimit, AbsoluteLimit time.Duration
+	// IdleLimit and AbsoluteLimit end a family at the provider; 0: unknown. The
+	// sources say where they are known from; empty: documented.
+	IdleLimit, AbsoluteLimit   time.Duration
+	IdleSource, AbsoluteSource Source
 	// InDoubt must be set if Leeway is 0; the empty value means InDoubtLastTry otherwise.
 	InDoubt InDoubtRule
 }

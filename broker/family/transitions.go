@@ -36,7 +36,7 @@ func Revoke(s State, now time.Time, why string) (State, []Event) {
 	if s.Phase == Revoked {
 		return s, nil
 	}
-	s.Phase, s.EndedAt = Revoked, now
+	s.Phase, s.EndedAt, s.Inquiry = Revoked, now, nil
 	return s, []Event{s.event(EventRevoked, now, why)}
 }
 
@@ -45,7 +45,7 @@ func Quarantine(s State, now time.Time, why string) (State, []Event) {
 	if s.Phase == Revoked || s.Phase == Lapsed || s.Phase == Quarantined {
 		return s, nil
 	}
-	s.Phase = Quarantined
+	s.Phase, s.Inquiry = Quarantined, nil // of a copy, another store's spend is no stranger's
 	return s, []Event{s.event(EventQuarantined, now, why)}
 }
 
@@ -108,4 +108,18 @@ func Abandon(s State, now time.Time) (State, []Event) {
 func Lapse(s State, t Timing, now time.Time) (State, []Event) {
 	s = Normalize(s, t, now)
 	return lapse(s, now, LapseLostInDoubt, nil)
+}
+
+// AskAgain re-opens a family that lapsed because the provider refused it, so
+// that the provider is asked once more: by an operator who has reason to think
+// that it was refused for another cause. A refusal lets it lapse again, confirmed
+// as ever. Without events: it is not such a family, and nothing changed.
+func AskAgain(s State, now time.Time, why string) (State, []Event) {
+	if s.Phase != Lapsed || s.Lapse != LapseRefused || s.Attempt != nil {
+		return s, nil
+	}
+	s.Phase, s.Lapse, s.EndedAt = Suspected, LapseNone, time.Time{}
+	s.Suspicion = &Suspicion{Last: now, AskedAgain: true}
+	s.NotBefore, s.Failures = time.Time{}, 0
+	return s, []Event{s.event(EventAskedAgain, now, why)}
 }

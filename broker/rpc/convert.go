@@ -82,11 +82,19 @@ func grantOut(g *broker.GrantInfo) *holdfastv1.Grant {
 		NextAttemptAt:    timeOut(g.NextAttempt),
 		IdleDeadline:     timeOut(g.IdleDeadline),
 		AbsoluteDeadline: timeOut(g.AbsoluteDeadline),
+
+		IdleDeadlineSource:     sourceOut(g.IdleSource),
+		AbsoluteDeadlineSource: sourceOut(g.AbsoluteSource),
+		RelatedGrantIds:        g.Related,
 	}
 	for _, s := range g.Sites {
 		out.Sites = append(out.Sites, siteOut(s))
 	}
 	return out
+}
+
+func sourceOut(s family.Source) holdfastv1.DeadlineSource {
+	return holdfastv1.DeadlineSource(enumNumber(holdfastv1.DeadlineSource_value, "DEADLINE_SOURCE_", string(s)))
 }
 
 func grantsOut(gs []broker.GrantInfo) []*holdfastv1.Grant {

@@ -12,6 +12,7 @@ import (
 type observer struct {
 	attempts, settle                     *prometheus.HistogramVec
 	rotations, saved, lastTries, overrun *prometheus.CounterVec
+	deaths, security                     *prometheus.CounterVec
 	hits, mis                            prometheus.Counter
 }
 
@@ -34,6 +35,10 @@ func newObserver(reg prometheus.Registerer) *observer {
 		saved:     perApp("holdfast_saved_in_leeway_total", "Repeats of an attempt in doubt that settled: each one saved a family, by app."),
 		lastTries: perApp("holdfast_last_tries_total", "Spent tokens that were sent once more after their leeway, by app."),
 		overrun:   perApp("holdfast_fenced_settlements_total", "Outcomes of attempts that had lost their lease by the time they came, by app."),
+		deaths:    perApp("holdfast_family_deaths_total", "Families that ended, by app and reason.", "reason"),
+		security: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "holdfast_security_events_total", Help: "Refusals that nothing explains, harm by related grants and foreign use of a token, by type.",
+		}, []string{"type"}),
 		hits: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "holdfast_hot_hits_total", Help: "Tokens served from the hot cache.",
 		}),
@@ -41,7 +46,7 @@ func newObserver(reg prometheus.Registerer) *observer {
 			Name: "holdfast_hot_misses_total", Help: "Tokens that needed the store or the provider.",
 		}),
 	}
-	reg.MustRegister(o.attempts, o.settle, o.rotations, o.saved, o.lastTries, o.overrun, o.hits, o.mis)
+	reg.MustRegister(o.attempts, o.settle, o.rotations, o.saved, o.lastTries, o.overrun, o.deaths, o.security, o.hits, o.mis)
 	return o
 }
 
@@ -63,6 +68,14 @@ func (o *observer) Attempt(a broker.Attempt) {
 		o.saved.WithLabelValues(a.App).Inc()
 	}
 }
+
+// Death implements broker.Observer.
+func (o *observer) Death(app string, reason family.LapseReason) {
+	o.deaths.WithLabelValues(app, string(reason)).Inc()
+}
+
+// Security implements broker.Observer.
+func (o *observer) Security(event family.EventType) { o.security.WithLabelValues(string(event)).Inc() }
 
 // HotHit implements broker.Observer.
 func (o *observer) HotHit() { o.hits.Inc() }

@@ -1,0 +1,106 @@
+package family
+
+import "time"
+
+// settleRefusal suspects before it believes: alternates first, then the same
+// question again after a delay.
+func settleRefusal(s State, t Timing, now time.Time, sp Spend, o Outcome) (State, []Event) {
+	events := []Event{s.eventOf(sp, EventRefused, now, o.Code)}
+	if s.Phase != Active && s.Phase != Suspected {
+		s.Failures++
+		s.Attempt = nil
+		return s, events
+	}
+	if !o.VerdictHeld && s.unexplained(sp) {
+		s = s.inquiring(t, now)
+	}
+	s.Failures++
+	suspicion := s.Suspicion.and(now, o)
+	s.Phase, s.Suspicion = Suspected, &suspicion
+	if o.VerdictHeld {
+		return settleHeld(s, t, now, sp, events)
+	}
+	doubt := s.Doubt
+	s.Attempt = nil
+	switch {
+	case len(s.Alternates) > 0:
+		s = s.promoted()
+		return s, append(events, s.event(EventAlternatePromoted, now, ""))
+	case doubt != nil && !doubt.LastTry.IsZero():
+		return lapse(s, now, LapseLostInDoubt, events)
+	case suspicion.Refusals >= 2 && now.Sub(suspicion.First) >= t.ConfirmDelay:
+		reason := LapseRefused
+		if doubt != nil {
+			reason = LapseLostInDoubt
+		}
+		return lapse(s, now, reason, events)
+	}
+	s.NotBefore = now.Add(jittered(max(t.ConfirmDelay, backoff(s.Failures, true)), sp.AttemptID))
+	return s, events
+}
+
+// and adds a refusal. One that came while verdicts were held proves nothing, and
+// neither do those before it, which may have been the wave's first: both refusals
+// of a verdict must come after the hold.
+func (s *Suspicion) and(now time.Time, o Outcome) Suspicion {
+	var next Suspicion
+	if s != nil {
+		next = *s
+	}
+	next.Last, next.Code = now, o.Code
+	switch {
+	case o.VerdictHeld:
+		next.Held++
+		next.Refusals, next.First = 0, time.Time{}
+	case next.Refusals == 0:
+		next.Refusals, next.First, next.Held = 1, now, 0
+	default:
+		next.Refusals++
+	}
+	return next
+}
+
+// settleHeld takes a refusal for no more than the wish to be asked later: the
+// family stays, with each token that may live. A last try counts as not made.
+func settleHeld(s State, t Timing, now time.Time, sp Spend, events []Event) (State, []Event) {
+	s = s.unspent(sp)
+	s.NotBefore = now.Add(heldDelay(t, s.Suspicion.Held, sp.AttemptID))
+	events = append(events, s.eventOf(sp, EventVerdictHeld, now, ""))
+	if len(s.Alternates) == 0 {
+		return s, events
+	}
+	switch newest := s.Alternates[len(s.Alternates)-1]; {
+	case newest.Generation > s.Generation:
+		// The refused token is spent, for this is its successor: the wave says
+		// nothing about that, so the successor is asked at once, as ever.
+		s = s.promoted()
+	case s.Doubt == nil:
+		s = s.setAside(now)
+	default:
+		// In doubt, it gives way to its sibling when its leeway is over.
+		return s, events
+	}
+	return s, append(events, s.event(EventAlternatePromoted, now, ""))
+}
+
+// setAside lets the newest alternate have its turn and keeps the refused token,
+// its sibling, as the one to be tried last. The time of the next attempt stays.
+func (s State) setAside(now time.Time) State {
+	next := s.promoted()
+	refused := Alternate{Generation: s.Generation, Refresh: s.Refresh, Access: s.Access, At: now}
+	next.Alternates = append([]Alternate{refused}, next.Alternates...)
+	next.NotBefore = s.NotBefore
+	return next
+}
+
+// heldDelay is how long a family rests after its nth refusal in a row while
+// verdicts are held: ConfirmDelay, doubling up to 12 minutes; jitter makes that a
+// quarter of an hour at most.
+func heldDelay(t Timing, n int, attempt string) time.Duration {
+	most := max(12*time.Minute, t.ConfirmDelay)
+	d := t.ConfirmDelay
+	for i := 1; i < n && d < most; i++ {
+		d = min(2*d, most)
+	}
+	return jittered(d, attempt)
+}
