@@ -31,8 +31,9 @@ type slot struct {
 	// lastTryAsked limits how often the conditions of a last try are looked at;
 	// both in Unix nanoseconds.
 	restUntil, lastTryAsked atomic.Int64
-	// probed is when a rejected token was last checked, in Unix nanoseconds.
-	probed atomic.Int64
+	// probed is when a rejected token was last checked, and looked when the
+	// record was last read again for callers who cannot be served; both in Unix nanoseconds.
+	probed, looked atomic.Int64
 }
 
 // entry is immutable.

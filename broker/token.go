@@ -179,8 +179,14 @@ func (b *Broker) obtain(ctx context.Context, sl *slot, need family.Need) (*entry
 			}
 			return e, nil
 		case family.Deny:
+			if b.lookAgain(ctx, sl) {
+				continue
+			}
 			return nil, b.denied(&e.grant, d.Deny)
 		case family.Hold:
+			if b.lookAgain(ctx, sl) {
+				continue
+			}
 			if !need.ClockVouched && b.clock.vouched(b.cfg.Provider) {
 				need.ClockVouched = true
 				continue
@@ -206,17 +212,46 @@ func (b *Broker) obtain(ctx context.Context, sl *slot, need family.Need) (*entry
 	return nil, &Error{Reason: ReasonRefreshInProgress, RetryAfter: retrySoon, Message: "the grant kept changing; try again"}
 }
 
-// wait blocks until the entry was replaced, the lease ended, or ctx did.
+// lookEvery is the least time between two reads of one grant's record for
+// callers who cannot be served: a storm of them must not become one at the store.
+const lookEvery = time.Second
+
+// lookAgain reads the record of a grant that cannot be served: another replica
+// may have rotated it, or a person consented there, and nothing tells this one.
+// True: there is a newer entry.
+func (b *Broker) lookAgain(ctx context.Context, sl *slot) bool {
+	e, now := sl.entry.Load(), b.now().UnixNano()
+	last := sl.looked.Load()
+	if now-last < int64(lookEvery) || !sl.looked.CompareAndSwap(last, now) {
+		return false
+	}
+	g, err := b.store.Grant(ctx, e.grant.ID)
+	if err != nil {
+		return false
+	}
+	_, fresh := b.hot.publish(g, b.now())
+	return fresh.grant.Version > e.grant.Version
+}
+
+// wait blocks until the entry was replaced, the lease ended, or ctx did. An
+// attempt of another replica shows in the store only.
 func (b *Broker) wait(ctx context.Context, e *entry, lease time.Duration) error {
-	timer := time.NewTimer(lease)
+	timer, look := time.NewTimer(lease), time.NewTicker(lookEvery)
 	defer timer.Stop()
-	select {
-	case <-e.changed:
-		return nil
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return inProgress(&e.grant, ctx.Err(), lease)
+	defer look.Stop()
+	for {
+		select {
+		case <-e.changed:
+			return nil
+		case <-timer.C:
+			return nil
+		case <-look.C:
+			if sl := b.hot.find(e.grant.Address); sl != nil {
+				b.lookAgain(ctx, sl)
+			}
+		case <-ctx.Done():
+			return inProgress(&e.grant, ctx.Err(), lease)
+		}
 	}
 }
 
