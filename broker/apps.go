@@ -2,8 +2,10 @@ package broker
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -20,6 +22,7 @@ import (
 type app struct {
 	App
 	load *load
+	log  *slog.Logger
 	mu   sync.Mutex // guards all below
 	// secrets as last read, and the index of the one in use.
 	secrets []secret.String
@@ -32,17 +35,23 @@ type app struct {
 	pausedUntil time.Time
 	probing     bool
 	pauses      int // in a row, for the backoff
+	// misconfigured: a pause was recorded, and not yet its end.
+	misconfigured bool
 	// settled are the two grants that settled last, for lastTryAllowed.
-	settled [2]settlement
+	settled [2]lastSettled
+	tally   verdictTally
+	// survivors guards itself.
+	survivors survivors
 }
 
-type settlement struct {
+type lastSettled struct {
 	grant string
 	at    time.Time
 }
 
-func newApps(list []App) (map[string]*app, error) {
+func newApps(list []App, log *slog.Logger) (map[string]*app, error) {
 	apps := make(map[string]*app, len(list))
+	replica := rand.Text() // of this run: an earlier one's counts stay its own
 	var errs []error
 	for _, a := range list {
 		switch {
@@ -51,7 +60,7 @@ func newApps(list []App) (map[string]*app, error) {
 		case apps[a.ID] != nil:
 			errs = append(errs, fmt.Errorf("app %q is configured twice", a.ID))
 		default:
-			apps[a.ID] = &app{App: a}
+			apps[a.ID] = &app{App: a, log: log, tally: verdictTally{replica: replica}}
 		}
 	}
 	return apps, errors.Join(errs...)
@@ -127,12 +136,16 @@ func (a *app) learn(now time.Time, grant string, with atlassian.Credentials, o f
 	switch {
 	case o.Class == family.Settled || o.Class == family.Refused:
 		// The provider recognised the client.
-		a.refused, a.pauses, a.paused, a.probing = 0, 0, "", false
+		a.unpause()
+		if a.misconfigured {
+			a.misconfigured = false
+			a.noteEvent(storage.AppEvent{Type: storage.AppRecovered, At: now, Detail: "the provider takes its client again"})
+		}
 		if o.Class == family.Settled {
 			if a.settled[0].grant != grant {
 				a.settled[1] = a.settled[0]
 			}
-			a.settled[0] = settlement{grant, now}
+			a.settled[0] = lastSettled{grant, now}
 		}
 	case a.paused != "" && !a.probing: // of an attempt begun before the pause
 	case o.Class == family.Misconfigured && o.Code != otherClient && a.secrets[a.inUse].Equal(with.Secret):
@@ -148,26 +161,39 @@ func (a *app) learn(now time.Time, grant string, with atlassian.Credentials, o f
 		// at the provider should not have to call anything.
 		a.pausedUntil = now.Add(min(5*time.Second<<min(a.pauses, 6), 5*time.Minute))
 		a.pauses++
+		if !a.misconfigured {
+			a.misconfigured = true
+			a.noteEvent(storage.AppEvent{Type: storage.AppMisconfigured, At: now, Detail: a.paused})
+		}
 	}
 }
 
-func (a *app) status() AppStatus {
+// unpause forgets the broker's own pause: the app is tried at once. It needs a.mu.
+func (a *app) unpause() { a.refused, a.pauses, a.paused, a.probing = 0, 0, "", false }
+
+func (a *app) status(now time.Time) AppStatus {
+	s := AppStatus{ID: a.ID, Products: a.Products, Shared: a.Shared()}
+	s.CircuitOpen, _ = a.circuitOpen(now)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	s := AppStatus{ID: a.ID, Products: a.Products, Shared: a.Shared()}
 	s.Paused = a.paused
+	if p := a.tally.record.Pause; p != nil {
+		s.Paused, s.PausedByOperator = pausedBy(p), true
+	}
+	s.RecentAttempts, s.RecentRefusals = a.tally.recent(now)
+	s.VerdictsHeld, _ = hold(a.tally.held, a.tally.heldAt, now, s.RecentAttempts, s.RecentRefusals)
 	return s
 }
 
 // lastTryAllowed says whether a token whose leeway is over may be sent once
-// more: the provider is healthy (another grant of the app settled just now),
-// and no other live family shares account and client, since nobody knows how
-// far the provider's kill would reach.
+// more: the provider is healthy (another grant of the app settled just now, and
+// verdicts are not held), and no other live family shares account and client,
+// since nobody knows how far the provider's kill would reach.
 // It is asked once in 30 s per grant: the answer takes a listing.
 func (b *Broker) lastTryAllowed(ctx context.Context, sl *slot, now time.Time) bool {
 	g := &sl.entry.Load().grant
 	a, doubt := b.apps[g.App], family.Normalize(g.State, b.cfg.Timing, now).Doubt
-	if a == nil || doubt == nil || g.State.NotBefore.After(now) || !a.otherSettled(g.ID, now.Add(-2*time.Minute), doubt.FirstAnnounced) {
+	if a == nil || doubt == nil || a.verdictsHeld(now) || !b.clock.vouched(b.cfg.Provider) || g.State.NotBefore.After(now) || !a.otherSettled(g.ID, now.Add(-2*time.Minute), doubt.FirstAnnounced) {
 		return false
 	}
 	last := sl.lastTryAsked.Load()
@@ -190,7 +216,7 @@ func (b *Broker) lastTryAllowed(ctx context.Context, sl *slot, now time.Time) bo
 func (a *app) otherSettled(grant string, after, and time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return slices.ContainsFunc(a.settled[:], func(s settlement) bool {
+	return slices.ContainsFunc(a.settled[:], func(s lastSettled) bool {
 		return s.grant != "" && s.grant != grant && s.at.After(after) && s.at.After(and)
 	})
 }
