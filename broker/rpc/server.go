@@ -36,10 +36,11 @@ const (
 
 // Config of a Server. Fields without a stated zero value are required.
 type Config struct {
-	// Tokens, Consents and Admin answer the calls; usually one *broker.Broker.
+	// Tokens, Consents, Admin and Apps answer the calls; usually one *broker.Broker.
 	Tokens   TokenBroker
 	Consents ConsentBroker
 	Admin    AdminBroker
+	Apps     AppsBroker
 
 	// TLS holds the server's certificates and ClientCAs (or GetConfigForClient
 	// that does). A zero MinVersion means TLS 1.3. A zero ClientAuth means
@@ -72,8 +73,8 @@ type Server struct {
 // NewServer returns a server that does not listen yet. Its health is NOT_SERVING
 // until SetServing.
 func NewServer(c Config) (*Server, error) {
-	if c.Tokens == nil || c.Consents == nil || c.Admin == nil || c.TLS == nil || c.CallerName == nil {
-		return nil, errors.New("rpc: Tokens, Consents, Admin, TLS and CallerName are required")
+	if c.Tokens == nil || c.Consents == nil || c.Admin == nil || c.Apps == nil || c.TLS == nil || c.CallerName == nil {
+		return nil, errors.New("rpc: Tokens, Consents, Admin, Apps, TLS and CallerName are required")
 	}
 	if c.TLS.ClientCAs == nil && c.TLS.GetConfigForClient == nil {
 		// Without them the system's roots would be trusted to name callers.
@@ -98,7 +99,7 @@ func NewServer(c Config) (*Server, error) {
 	s := &Server{grpc: grpc.NewServer(options(c, e)...), health: health.NewServer(), end: end}
 	holdfastv1.RegisterTokenServiceServer(s.grpc, &tokenService{broker: c.Tokens, edge: e})
 	holdfastv1.RegisterConsentServiceServer(s.grpc, &consentService{broker: c.Consents})
-	holdfastv1.RegisterAdminServiceServer(s.grpc, &adminService{broker: c.Admin})
+	holdfastv1.RegisterAdminServiceServer(s.grpc, &adminService{broker: c.Admin, apps: c.Apps})
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	e.methods = metrics.methods(s.grpc.GetServiceInfo())

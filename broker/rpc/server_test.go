@@ -229,7 +229,7 @@ func TestStopCancelsCallsAtItsDeadline(t *testing.T) {
 
 func TestConfigWithoutWhoMayCallIsRefused(t *testing.T) {
 	b := newFakeBroker()
-	whole := Config{Tokens: b, Consents: b, Admin: b, CallerName: newRig(t).config.CallerName}
+	whole := Config{Tokens: b, Consents: b, Admin: b, Apps: b, CallerName: newRig(t).config.CallerName}
 	for _, row := range []struct {
 		name string
 		tls  *tls.Config

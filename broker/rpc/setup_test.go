@@ -98,7 +98,7 @@ func newRig(t testing.TB, change ...func(*Config)) *rig {
 		log: &lockedBuffer{}, reg: prometheus.NewRegistry(), clock: &clock{},
 	}
 	config := Config{
-		Tokens: r.broker, Consents: r.broker, Admin: r.broker,
+		Tokens: r.broker, Consents: r.broker, Admin: r.broker, Apps: r.broker,
 		TLS: &tls.Config{
 			Certificates: []tls.Certificate{r.ca.issue("broker.test", time.Now().Add(time.Hour), false)},
 			ClientCAs:    r.ca.pool,

@@ -81,7 +81,7 @@ func (n *Node) serveRPC(context.Context) error {
 		return err
 	}
 	server, err := rpc.NewServer(rpc.Config{
-		Tokens: n.broker, Consents: n.broker, Admin: n.broker,
+		Tokens: n.broker, Consents: n.broker, Admin: n.broker, Apps: n.broker,
 		TLS: tlsConfig, CallerName: callerNames(n.o.Config.Callers),
 		Metrics: n.metrics, Log: n.log,
 	})

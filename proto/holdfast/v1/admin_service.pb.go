@@ -1797,14 +1797,18 @@ const file_holdfast_v1_admin_service_proto_rawDesc = "" +
 	"\tAdoptMode\x12\x1a\n" +
 	"\x16ADOPT_MODE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10ADOPT_MODE_ADOPT\x10\x01\x12\x14\n" +
-	"\x10ADOPT_MODE_SCRUB\x10\x022\xeb\x03\n" +
+	"\x10ADOPT_MODE_SCRUB\x10\x022\x9b\x06\n" +
 	"\fAdminService\x12M\n" +
 	"\n" +
 	"ListGrants\x12\x1e.holdfast.v1.ListGrantsRequest\x1a\x1f.holdfast.v1.ListGrantsResponse\x12G\n" +
 	"\bGetGrant\x12\x1c.holdfast.v1.GetGrantRequest\x1a\x1d.holdfast.v1.GetGrantResponse\x12P\n" +
 	"\vRevokeGrant\x12\x1f.holdfast.v1.RevokeGrantRequest\x1a .holdfast.v1.RevokeGrantResponse\x12P\n" +
 	"\vStartReauth\x12\x1f.holdfast.v1.StartReauthRequest\x1a .holdfast.v1.StartReauthResponse\x12S\n" +
-	"\fForceRefresh\x12 .holdfast.v1.ForceRefreshRequest\x1a!.holdfast.v1.ForceRefreshResponse\x12J\n" +
+	"\fForceRefresh\x12 .holdfast.v1.ForceRefreshRequest\x1a!.holdfast.v1.ForceRefreshResponse\x12P\n" +
+	"\vAdoptGrants\x12\x1f.holdfast.v1.AdoptGrantsRequest\x1a .holdfast.v1.AdoptGrantsResponse\x12G\n" +
+	"\bListApps\x12\x1c.holdfast.v1.ListAppsRequest\x1a\x1d.holdfast.v1.ListAppsResponse\x12G\n" +
+	"\bPauseApp\x12\x1c.holdfast.v1.PauseAppRequest\x1a\x1d.holdfast.v1.PauseAppResponse\x12J\n" +
+	"\tResumeApp\x12\x1d.holdfast.v1.ResumeAppRequest\x1a\x1e.holdfast.v1.ResumeAppResponse\x12J\n" +
 	"\tGetStatus\x12\x1d.holdfast.v1.GetStatusRequest\x1a\x1e.holdfast.v1.GetStatusResponseB>Z<github.com/holdfast-io/holdfast/proto/holdfast/v1;holdfastv1b\x06proto3"
 
 var (
@@ -1889,15 +1893,23 @@ var file_holdfast_v1_admin_service_proto_depIdxs = []int32{
 	7,  // 30: holdfast.v1.AdminService.RevokeGrant:input_type -> holdfast.v1.RevokeGrantRequest
 	9,  // 31: holdfast.v1.AdminService.StartReauth:input_type -> holdfast.v1.StartReauthRequest
 	11, // 32: holdfast.v1.AdminService.ForceRefresh:input_type -> holdfast.v1.ForceRefreshRequest
-	13, // 33: holdfast.v1.AdminService.GetStatus:input_type -> holdfast.v1.GetStatusRequest
-	4,  // 34: holdfast.v1.AdminService.ListGrants:output_type -> holdfast.v1.ListGrantsResponse
-	6,  // 35: holdfast.v1.AdminService.GetGrant:output_type -> holdfast.v1.GetGrantResponse
-	8,  // 36: holdfast.v1.AdminService.RevokeGrant:output_type -> holdfast.v1.RevokeGrantResponse
-	10, // 37: holdfast.v1.AdminService.StartReauth:output_type -> holdfast.v1.StartReauthResponse
-	12, // 38: holdfast.v1.AdminService.ForceRefresh:output_type -> holdfast.v1.ForceRefreshResponse
-	14, // 39: holdfast.v1.AdminService.GetStatus:output_type -> holdfast.v1.GetStatusResponse
-	34, // [34:40] is the sub-list for method output_type
-	28, // [28:34] is the sub-list for method input_type
+	18, // 33: holdfast.v1.AdminService.AdoptGrants:input_type -> holdfast.v1.AdoptGrantsRequest
+	20, // 34: holdfast.v1.AdminService.ListApps:input_type -> holdfast.v1.ListAppsRequest
+	22, // 35: holdfast.v1.AdminService.PauseApp:input_type -> holdfast.v1.PauseAppRequest
+	24, // 36: holdfast.v1.AdminService.ResumeApp:input_type -> holdfast.v1.ResumeAppRequest
+	13, // 37: holdfast.v1.AdminService.GetStatus:input_type -> holdfast.v1.GetStatusRequest
+	4,  // 38: holdfast.v1.AdminService.ListGrants:output_type -> holdfast.v1.ListGrantsResponse
+	6,  // 39: holdfast.v1.AdminService.GetGrant:output_type -> holdfast.v1.GetGrantResponse
+	8,  // 40: holdfast.v1.AdminService.RevokeGrant:output_type -> holdfast.v1.RevokeGrantResponse
+	10, // 41: holdfast.v1.AdminService.StartReauth:output_type -> holdfast.v1.StartReauthResponse
+	12, // 42: holdfast.v1.AdminService.ForceRefresh:output_type -> holdfast.v1.ForceRefreshResponse
+	19, // 43: holdfast.v1.AdminService.AdoptGrants:output_type -> holdfast.v1.AdoptGrantsResponse
+	21, // 44: holdfast.v1.AdminService.ListApps:output_type -> holdfast.v1.ListAppsResponse
+	23, // 45: holdfast.v1.AdminService.PauseApp:output_type -> holdfast.v1.PauseAppResponse
+	25, // 46: holdfast.v1.AdminService.ResumeApp:output_type -> holdfast.v1.ResumeAppResponse
+	14, // 47: holdfast.v1.AdminService.GetStatus:output_type -> holdfast.v1.GetStatusResponse
+	38, // [38:48] is the sub-list for method output_type
+	28, // [28:38] is the sub-list for method input_type
 	28, // [28:28] is the sub-list for extension type_name
 	28, // [28:28] is the sub-list for extension extendee
 	0,  // [0:28] is the sub-list for field type_name

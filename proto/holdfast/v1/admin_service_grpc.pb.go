@@ -24,6 +24,10 @@ const (
 	AdminService_RevokeGrant_FullMethodName  = "/holdfast.v1.AdminService/RevokeGrant"
 	AdminService_StartReauth_FullMethodName  = "/holdfast.v1.AdminService/StartReauth"
 	AdminService_ForceRefresh_FullMethodName = "/holdfast.v1.AdminService/ForceRefresh"
+	AdminService_AdoptGrants_FullMethodName  = "/holdfast.v1.AdminService/AdoptGrants"
+	AdminService_ListApps_FullMethodName     = "/holdfast.v1.AdminService/ListApps"
+	AdminService_PauseApp_FullMethodName     = "/holdfast.v1.AdminService/PauseApp"
+	AdminService_ResumeApp_FullMethodName    = "/holdfast.v1.AdminService/ResumeApp"
 	AdminService_GetStatus_FullMethodName    = "/holdfast.v1.AdminService/GetStatus"
 )
 
@@ -55,6 +59,19 @@ type AdminServiceClient interface {
 	// Errors: GRANT_NOT_FOUND, CONSENT_REQUIRED, GRANT_REVOKED, GRANT_QUARANTINED,
 	// APP_PAUSED, PROVIDER_UNAVAILABLE, PROVIDER_RATE_LIMITED, REFRESH_IN_PROGRESS.
 	ForceRefresh(ctx context.Context, in *ForceRefreshRequest, opts ...grpc.CallOption) (*ForceRefreshResponse, error)
+	// AdoptGrants ends the quarantine of grants after a backup was restored or a store
+	// was copied or rolled back: an operator says whether this is the surviving store or
+	// a copy. A dry run only says what would be done.
+	AdoptGrants(ctx context.Context, in *AdoptGrantsRequest, opts ...grpc.CallOption) (*AdoptGrantsResponse, error)
+	// ListApps returns the configured apps, in order of id, and how they fare.
+	ListApps(ctx context.Context, in *ListAppsRequest, opts ...grpc.CallOption) (*ListAppsResponse, error)
+	// PauseApp stops all spending for an app, on every replica within 15 seconds, until
+	// ResumeApp. Valid access tokens are served on.
+	// Errors: INVALID_REQUEST if there is no such app.
+	PauseApp(ctx context.Context, in *PauseAppRequest, opts ...grpc.CallOption) (*PauseAppResponse, error)
+	// ResumeApp ends an operator's pause, and the broker's own: the app is tried at once.
+	// Errors: INVALID_REQUEST if there is no such app.
+	ResumeApp(ctx context.Context, in *ResumeAppRequest, opts ...grpc.CallOption) (*ResumeAppResponse, error)
 	// GetStatus returns how this broker fares.
 	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error)
 }
@@ -117,6 +134,46 @@ func (c *adminServiceClient) ForceRefresh(ctx context.Context, in *ForceRefreshR
 	return out, nil
 }
 
+func (c *adminServiceClient) AdoptGrants(ctx context.Context, in *AdoptGrantsRequest, opts ...grpc.CallOption) (*AdoptGrantsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AdoptGrantsResponse)
+	err := c.cc.Invoke(ctx, AdminService_AdoptGrants_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListApps(ctx context.Context, in *ListAppsRequest, opts ...grpc.CallOption) (*ListAppsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAppsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListApps_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) PauseApp(ctx context.Context, in *PauseAppRequest, opts ...grpc.CallOption) (*PauseAppResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PauseAppResponse)
+	err := c.cc.Invoke(ctx, AdminService_PauseApp_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ResumeApp(ctx context.Context, in *ResumeAppRequest, opts ...grpc.CallOption) (*ResumeAppResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResumeAppResponse)
+	err := c.cc.Invoke(ctx, AdminService_ResumeApp_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetStatusResponse)
@@ -155,6 +212,19 @@ type AdminServiceServer interface {
 	// Errors: GRANT_NOT_FOUND, CONSENT_REQUIRED, GRANT_REVOKED, GRANT_QUARANTINED,
 	// APP_PAUSED, PROVIDER_UNAVAILABLE, PROVIDER_RATE_LIMITED, REFRESH_IN_PROGRESS.
 	ForceRefresh(context.Context, *ForceRefreshRequest) (*ForceRefreshResponse, error)
+	// AdoptGrants ends the quarantine of grants after a backup was restored or a store
+	// was copied or rolled back: an operator says whether this is the surviving store or
+	// a copy. A dry run only says what would be done.
+	AdoptGrants(context.Context, *AdoptGrantsRequest) (*AdoptGrantsResponse, error)
+	// ListApps returns the configured apps, in order of id, and how they fare.
+	ListApps(context.Context, *ListAppsRequest) (*ListAppsResponse, error)
+	// PauseApp stops all spending for an app, on every replica within 15 seconds, until
+	// ResumeApp. Valid access tokens are served on.
+	// Errors: INVALID_REQUEST if there is no such app.
+	PauseApp(context.Context, *PauseAppRequest) (*PauseAppResponse, error)
+	// ResumeApp ends an operator's pause, and the broker's own: the app is tried at once.
+	// Errors: INVALID_REQUEST if there is no such app.
+	ResumeApp(context.Context, *ResumeAppRequest) (*ResumeAppResponse, error)
 	// GetStatus returns how this broker fares.
 	GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
@@ -181,6 +251,18 @@ func (UnimplementedAdminServiceServer) StartReauth(context.Context, *StartReauth
 }
 func (UnimplementedAdminServiceServer) ForceRefresh(context.Context, *ForceRefreshRequest) (*ForceRefreshResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ForceRefresh not implemented")
+}
+func (UnimplementedAdminServiceServer) AdoptGrants(context.Context, *AdoptGrantsRequest) (*AdoptGrantsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AdoptGrants not implemented")
+}
+func (UnimplementedAdminServiceServer) ListApps(context.Context, *ListAppsRequest) (*ListAppsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListApps not implemented")
+}
+func (UnimplementedAdminServiceServer) PauseApp(context.Context, *PauseAppRequest) (*PauseAppResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PauseApp not implemented")
+}
+func (UnimplementedAdminServiceServer) ResumeApp(context.Context, *ResumeAppRequest) (*ResumeAppResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResumeApp not implemented")
 }
 func (UnimplementedAdminServiceServer) GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetStatus not implemented")
@@ -296,6 +378,78 @@ func _AdminService_ForceRefresh_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_AdoptGrants_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AdoptGrantsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).AdoptGrants(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_AdoptGrants_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).AdoptGrants(ctx, req.(*AdoptGrantsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListApps_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAppsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListApps(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListApps_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListApps(ctx, req.(*ListAppsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_PauseApp_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PauseAppRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).PauseApp(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_PauseApp_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).PauseApp(ctx, req.(*PauseAppRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ResumeApp_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResumeAppRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ResumeApp(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ResumeApp_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ResumeApp(ctx, req.(*ResumeAppRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_GetStatus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetStatusRequest)
 	if err := dec(in); err != nil {
@@ -340,6 +494,22 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ForceRefresh",
 			Handler:    _AdminService_ForceRefresh_Handler,
+		},
+		{
+			MethodName: "AdoptGrants",
+			Handler:    _AdminService_AdoptGrants_Handler,
+		},
+		{
+			MethodName: "ListApps",
+			Handler:    _AdminService_ListApps_Handler,
+		},
+		{
+			MethodName: "PauseApp",
+			Handler:    _AdminService_PauseApp_Handler,
+		},
+		{
+			MethodName: "ResumeApp",
+			Handler:    _AdminService_ResumeApp_Handler,
 		},
 		{
 			MethodName: "GetStatus",
