@@ -194,6 +194,9 @@ func (b *Broker) refreshDue(ctx context.Context, a *app, sl *slot, e *entry, idl
 		a.load.restUntil.Store(b.now().Add(rest).UnixNano())
 		return
 	}
+	if idle && !a.load.spare(b.now(), e.grant.ID) {
+		return // there was no room, perhaps: it has its turn as soon as there is
+	}
 	// What is still due could not be helped now: a provider that nothing
 	// vouches for. It must not be asked about in every round.
 	if g := &sl.entry.Load().grant; !g.Due.IsZero() && !g.Due.After(b.now()) {

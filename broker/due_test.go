@@ -1,11 +1,15 @@
 package broker_test
 
 import (
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/holdfast-io/holdfast/broker"
 	"github.com/holdfast-io/holdfast/broker/atlassian/atlassiansim"
+	"github.com/holdfast-io/holdfast/broker/family"
+	"github.com/holdfast-io/holdfast/secret"
 	"github.com/holdfast-io/holdfast/storage"
 )
 
@@ -118,5 +122,84 @@ func TestNoAdminActIsDoneThatCanNotBeAudited(t *testing.T) {
 	g, err := w.store.Grant(ctx, jira.GrantID())
 	if err != nil || g.State.Generation != 1 || g.ReauthAllowed || w.refreshes() != 0 {
 		t.Fatalf("an act was done all the same: %+v, %v", g.State, err)
+	}
+}
+
+// plant stores n grants of an app as if they had been consented long ago, with
+// tokens that nobody ever gave.
+func (w *world) plant(n int, app, product string) {
+	w.t.Helper()
+	long := w.clock.Now().Add(-60 * 24 * time.Hour)
+	var wg sync.WaitGroup // the backend syncs what comes at once together
+	defer wg.Wait()
+	room := make(chan struct{}, 64)
+	for i := range n {
+		a := mustAddress(fmt.Sprintf("planted/s%d/%s", i, product))
+		pair := family.Pair{Refresh: secret.New("refresh"), Access: secret.New("access"), ExpiresIn: time.Hour}
+		g := storage.Grant{ID: a.GrantID(), Address: a, App: app, Account: "nobody", CreatedAt: long}
+		var events []family.Event
+		g.State, events = family.Start(long, long, pair)
+		g.Due = g.State.AttemptDue(w.cfg.Timing, g.ID)
+		room <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-room }()
+			if err := w.store.Swap(ctx, storage.Update{Grant: &g, Events: events}); err != nil {
+				w.t.Error(err)
+			}
+		})
+	}
+}
+
+// TestGrantsThatCanNotBeHelpedStarveNoOther: thousands of an app that is
+// paused are due for weeks; the answer that another app's grant has lost today
+// is due after all of them.
+func TestGrantsThatCanNotBeHelpedStarveNoOther(t *testing.T) {
+	w := newWorld(t)
+	w.consent(jira)
+	w.consent(wiki)
+	w.setSecrets("confluence", "wrong")
+	w.clock.Advance(2 * time.Hour)
+	w.refused(wiki, broker.ReasonAppPaused)
+	w.plant(2001, "confluence", "confluence")
+	w.loseAnswer()
+	w.refused(jira, broker.ReasonProviderUnavailable)
+	w.clock.Advance(30 * time.Second)
+	posts := w.sim.Ledger().TokenPosts
+	w.Sweep(ctx)
+	if g := w.grant(jira); g.State.Generation != 2 || g.State.Doubt != nil {
+		t.Fatalf("generation %d: the lost answer was not found", g.State.Generation)
+	}
+	w.clock.Advance(10 * time.Second) // the pause may be probed
+	for range 5 {
+		w.Sweep(ctx)
+	}
+	if got := w.sim.Ledger().TokenPosts - posts; got > 3 {
+		t.Errorf("%d POSTs, want the repeat and a probe or two of the paused app", got)
+	}
+}
+
+// TestRecoveryComesBeforeKeepAlive: the provider sees the repeat first,
+// although the idle families have been due for longer.
+func TestRecoveryComesBeforeKeepAlive(t *testing.T) {
+	w := newWorld(t)
+	as := w.consentMany(6)
+	w.clock.Advance(51 * 24 * time.Hour)
+	w.loseAnswer()
+	w.refused(as[5], broker.ReasonProviderUnavailable)
+	w.clock.Advance(3 * time.Second)
+	w.cfg.Load = broker.Load{Concurrency: 2} // one by one
+	w.clock.Advance(time.Minute)
+	w.startBroker()
+	before := w.sim.Ledger().TokenPosts
+	w.Sweep(ctx)
+	for _, f := range w.sim.Ledger().Families {
+		for _, e := range f.Exchanges {
+			if e.Request == before+1 && e.Reuse != atlassiansim.ReuseInsideLeeway {
+				t.Errorf("the first request of the sweep was of %s, a keep-alive", f.ID)
+			}
+		}
+	}
+	if after := w.sim.Ledger().TokenPosts; after <= before {
+		t.Fatal("nothing was sent")
 	}
 }

@@ -55,8 +55,8 @@ func (l Load) withDefaults() Load {
 // validate reports everything that is wrong with l, whose zero fields mean defaults.
 func (l Load) validate() error {
 	var errs []error
-	if l.Rate < 0 || l.Rate > 0 && l.Rate < 0.1 || l.Rate > 1000 {
-		errs = append(errs, fmt.Errorf("broker configuration: Load.Rate %v: want 0.1 to 1000 a second", l.Rate))
+	if l.Rate < 0 || l.Rate > 0 && l.Rate < 0.01 || l.Rate > 1000 {
+		errs = append(errs, fmt.Errorf("broker configuration: Load.Rate %v: want 0.01 to 1000 a second", l.Rate))
 	}
 	if l.Burst < 0 || l.Burst == 1 || l.Concurrency < 0 || l.Concurrency == 1 {
 		errs = append(errs, errors.New("broker configuration: Load.Burst and Load.Concurrency: want 2 at least, so that a half is left to callers"))
