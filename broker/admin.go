@@ -111,7 +111,7 @@ func (b *Broker) revoke(ctx context.Context, c *call, id, by string) (*RevokeRes
 // revokeAtProvider sends the newest refresh token to the provider's revocation endpoint, if it has one.
 func (b *Broker) revokeAtProvider(ctx context.Context, g *storage.Grant) atlassian.Revocation {
 	a := b.apps[g.App]
-	if a == nil {
+	if a == nil || g.State.Refresh.Empty() { // the latter was scrubbed
 		return atlassian.RevocationUnverified
 	}
 	credentials, err := a.credentials(b.now(), b.cfg.Timing.Lease)

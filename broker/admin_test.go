@@ -30,6 +30,7 @@ func (w *world) everyCall(c broker.Caller, a storage.Address) map[string]error {
 	_, errs["Revoke"] = w.Revoke(ctx, c, "", a, "")
 	_, errs["Reauth"] = w.Reauth(ctx, c, "", a)
 	_, errs["ForceRefresh"] = w.ForceRefresh(ctx, c, "", a)
+	_, errs["AdoptGrants"] = w.AdoptGrants(ctx, c, broker.AdoptSurviving, broker.GrantFilter{}, true)
 	_, errs["Status"] = w.Status(ctx, c)
 	return errs
 }

@@ -174,6 +174,8 @@ type Status struct {
 	// Clock is what the provider's newest answer said about this machine's
 	// clock; its At is zero if there was none yet.
 	Clock atlassian.Clock
+	// StoreFinding is what speaks for it that the store is a copy or out of date; empty: nothing.
+	StoreFinding string
 	// Damaged are the ids of grants whose records do not open.
 	Damaged []string
 }

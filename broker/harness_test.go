@@ -61,6 +61,7 @@ type world struct {
 	simURL  string
 	store   *storage.Store
 	dir     string
+	witness string // its file; empty: none
 	audit   string
 	mu      sync.Mutex          // guards secrets
 	secrets map[string][]string // by app
@@ -244,7 +245,7 @@ func (w *world) openStore() {
 	}
 	w.store, err = storage.Open(context.Background(), storage.Config{
 		Dir: filepath.Join(w.dir, "store"), Environment: "test", Provider: "atlassian", KEK: kek, Now: w.clock.Now, Log: w.cfg.Log,
-		SpillSlots: 4,
+		SpillSlots: 4, WitnessFile: w.witness,
 		Backend: func(dir string, key []byte) (storage.Backend, error) {
 			open := badgerstore.Opener(badgerstore.Options{Log: w.cfg.Log})
 			if w.mem != nil {

@@ -136,7 +136,7 @@ func (b *Broker) Status(ctx context.Context, caller Caller) (*Status, error) {
 func (b *Broker) status(ctx context.Context) (*Status, error) {
 	reasons := b.NotReady(ctx)
 	s := &Status{
-		Version: b.cfg.Version, Environment: b.cfg.Environment, Provider: b.cfg.Provider.Profile().Name, StoreID: b.store.StoreID(),
+		Version: b.cfg.Version, Environment: b.cfg.Environment, Provider: b.cfg.Provider.Profile().Name, StoreID: b.store.StoreID(), StoreFinding: b.store.Finding(),
 		StartedAt: b.started, Now: b.now(), Ready: len(reasons) == 0, Reasons: reasons, Families: make(map[family.Phase]int),
 	}
 	filter := storage.Filter{Limit: mostPage}
