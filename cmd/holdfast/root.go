@@ -87,8 +87,8 @@ func newRoot(io streams) *cobra.Command {
 	root.SetOut(io.out)
 	root.SetErr(io.err)
 	root.AddCommand(
-		newToken(io), newConsent(io), newGrants(io), newStatus(io),
-		newServe(io), newDev(io), newSim(io), newBackup(io), newRestore(io), newKeys(io), newVersion(io),
+		newToken(io), newConsent(io), newGrants(io), newApps(io), newStatus(io),
+		newServe(io), newDoctor(io), newDev(io), newSim(io), newBackup(io), newRestore(io), newKeys(io), newVersion(io),
 	)
 	root.SetVersionTemplate(versionLine())
 	root.InitDefaultCompletionCmd()

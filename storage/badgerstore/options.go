@@ -25,8 +25,12 @@ type Options struct {
 	still bool
 }
 
+// DefaultMinFree is the free space, in bytes, below which nothing is spent. A
+// value-log file of Badger has this size, and a full disk below a memory map
+// kills the process.
+const DefaultMinFree = 64 << 20
+
 const (
-	defaultMinFree      = 64 << 20
 	defaultGCInterval   = time.Hour
 	defaultValueLogSize = 64 << 20
 	defaultMemTableSize = 4 << 20
@@ -40,7 +44,7 @@ func (o *Options) complete() {
 		o.Log = slog.Default()
 	}
 	if o.MinFree == 0 {
-		o.MinFree = defaultMinFree
+		o.MinFree = DefaultMinFree
 	}
 	if o.GCInterval == 0 {
 		o.GCInterval = defaultGCInterval

@@ -44,8 +44,8 @@ func owner(dir string) string {
 
 func (l *dirLock) release() error { return l.f.Close() }
 
-// freeBytes is what an unprivileged process may still write.
-func freeBytes(dir string) (uint64, error) {
+// Free is what an unprivileged process may still write in dir, in bytes.
+func Free(dir string) (uint64, error) {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(dir, &st); err != nil {
 		return 0, err

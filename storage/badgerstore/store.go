@@ -182,7 +182,7 @@ func (s *Store) Health(ctx context.Context) error {
 
 // checkSpace is where a full disk is an error and not yet a crash.
 func (s *Store) checkSpace(least uint64) error {
-	free, err := freeBytes(s.dir)
+	free, err := Free(s.dir)
 	if err != nil {
 		return fmt.Errorf("%w: asking for the free space of %s: %w", storage.ErrUnavailable, s.dir, err)
 	}
