@@ -25,7 +25,7 @@ func toGrantSecret(g *Grant) *storagev1.GrantSecret {
 		Attempt: toAttempt(st.Attempt), Doubt: toDoubt(st.Doubt), Alternates: toAlternates(st.Alternates),
 		Suspicion: toSuspicion(st.Suspicion), NotBefore: toTime(st.NotBefore), Failures: int64(st.Failures),
 		Lapse: string(st.Lapse), EndedAt: toTime(st.EndedAt),
-		WarnedIdleDays: uint32(st.WarnedIdle), WarnedAbsoluteDays: uint32(st.WarnedAbsolute), Inquiry: toInquiry(st.Inquiry), //nolint:gosec // days, at most 30
+		WarnedIdleDays: uint32(st.WarnedIdle), WarnedAbsoluteDays: uint32(st.WarnedAbsolute), Inquiry: toInquiry(st.Inquiry),
 	}
 }
 
