@@ -76,14 +76,7 @@ func (c *call) showStatus(s *holdfastv1.GetStatusResponse) error {
 	}
 	rows := make([][]string, len(s.GetApps()))
 	for i, a := range s.GetApps() {
-		state := "running"
-		if a.GetPaused() != "" {
-			state = "paused: " + a.GetPaused()
-		}
-		if a.GetShared() {
-			state += " (shared)"
-		}
-		rows[i] = []string{a.GetId(), strings.Join(a.GetProducts(), ", "), state}
+		rows[i] = []string{a.GetId(), strings.Join(a.GetProducts(), ", "), appState(a)}
 	}
 	if _, err := fmt.Fprintln(c.io.out); err != nil {
 		return err
