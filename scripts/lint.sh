@@ -15,14 +15,21 @@ format() {
 
 tidy() {
   go mod tidy -diff || { echo 'go.mod or go.sum is not tidy: run `go mod tidy`'; return 1; }
+  # It builds the product as well, so its requirements follow those of go.mod.
+  go -C e2e/fosite mod tidy -diff || { echo 'the module e2e/fosite is not tidy: run `go -C e2e/fosite mod tidy`'; return 1; }
 }
 
-golangci() { go tool -modfile=tools/lint/go.mod golangci-lint run --allow-parallel-runners ./...; }
+vet() { go vet ./... && go -C e2e/fosite vet ./...; }
+
+golangci() {
+  go tool -modfile=tools/lint/go.mod golangci-lint run --allow-parallel-runners ./... &&
+    (cd e2e/fosite && go tool -modfile=../../tools/lint/go.mod golangci-lint run --allow-parallel-runners ./...)
+}
 
 step "generated code is up to date" scripts/generate.sh --check
 step "the contract (buf lint, buf breaking)" scripts/lint-proto.sh
 step "gofmt" format
-step "go vet" go vet ./...
+step "go vet" vet
 step "golangci-lint and the layering" golangci
 step "go.mod is tidy" tidy
 steps_done lint

@@ -68,7 +68,8 @@ counterpart() {
 }
 
 modules() {
-  go mod download || problems+=("go mod download failed: is the module proxy reachable? (go env GOPROXY)")
+  { go mod download && go -C e2e/fosite mod download; } ||
+    problems+=("go mod download failed: is the module proxy reachable? (go env GOPROXY)")
 }
 
 if ! command -v go >/dev/null; then

@@ -23,10 +23,13 @@ unit() {
 e2e() { go test -race -timeout 5m -count=1 ./e2e/; }
 # Most of it waits for leases and leeways to end, so more runs at a time than there are processors.
 machine() { go test -race -timeout 5m -count=1 -parallel 16 ./e2e/machine/; }
+# A module of its own, so that the product does not depend on that server's dependencies.
+fosite() { go -C e2e/fosite test -race -timeout 5m -count=1 -parallel 8 ./...; }
 
 # Without its set-up no test can be trusted to have run.
 scripts/setup.sh
 step "packages, with the race detector" unit
 step "end to end, real binary and browser" e2e
+step "a second independent provider" fosite
 step "faults of the machine, real binary" machine
 steps_done test

@@ -104,6 +104,30 @@ func TestADiskThatFillsDuringARefresh(t *testing.T) {
 	w.checkWell(t)
 }
 
+// The worst of it: the process dies as well while the disk is full.
+func TestAKillWhileTheDiskIsFull(t *testing.T) {
+	t.Parallel()
+	v := newMemory(t, 200)
+	w := newWorld(t, strict, v, rig.Build{Plain: true})
+	s := w.Serve(t)
+	w.consent(t)
+	before := w.generation(t, busy)
+	w.failDuringRefresh(t, func() { v.fill(t) })
+	w.checkNothingIsSpent(t, s, "make room")
+	s.Kill(t)
+
+	w.checkRefusesToStart(t, "make room")
+	v.free(t)
+	w.Serve(t)
+	rig.Until(t, "the successor is stored", func() bool { return w.generation(t, busy) == before+1 })
+	if n := len(w.exchanges(t, busy)); n != 1 {
+		t.Errorf("the provider counts %d refreshes, want 1", n)
+	}
+	w.checkWell(t)
+	w.Rotate(t, jira, busy)
+	w.checkWell(t)
+}
+
 // A file system that turned read-only stays so until it is repaired; the
 // leeway is long enough for that.
 func TestAStoreThatTurnsReadOnlyDuringARefresh(t *testing.T) {

@@ -60,7 +60,9 @@ func (w *world) standStill(t *testing.T, point string, long time.Duration) {
 	go func() {
 		defer close(asked)
 		for range 4 { // in one of them it stands still
-			<-w.force(t, busy)
+			if err := <-w.force(t, busy); err != nil {
+				t.Logf("a forced refresh: %v", err)
+			}
 		}
 	}()
 	rig.Until(t, "the process stands still at "+point, func() bool { return stopped(t, s.Pid()) })
@@ -86,7 +88,9 @@ func TestStoppedAtAnyMoment(t *testing.T) {
 		go func() {
 			defer close(done)
 			for range 20 {
-				<-w.force(t, busy)
+				if err := <-w.force(t, busy); err != nil {
+					t.Logf("a forced refresh: %v", err)
+				}
 			}
 		}()
 		<-time.After(rand.N(200 * time.Millisecond))
