@@ -7,14 +7,16 @@ import (
 	"github.com/holdfast-io/holdfast/storage"
 )
 
-// learnLoad lets the app's gate learn from an attempt that ended, and logs when
-// the circuit changes: once per outage, not once per attempt.
+// learnLoad lets the app's gate learn from an attempt that ended, and records
+// when the circuit changes: once per outage, not once per attempt.
 func (b *Broker) learnLoad(a *app, g *storage.Grant, o family.Outcome) {
-	switch a.load.learn(b.now(), g, o) {
+	now := b.now()
+	switch a.load.learn(now, g, o) {
 	case circuitOpened:
-		b.log.Warn("the provider fails: only grants in doubt and one other are tried, until one is answered", "app", a.ID, "code", o.Code)
+		a.tell(storage.AppEvent{Type: storage.AppCircuitOpened, At: now,
+			Detail: "the provider fails (" + o.Code + "): only grants in doubt and one other are tried, until one is answered"})
 	case circuitClosed:
-		b.log.Info("the provider answers again", "app", a.ID)
+		a.tell(storage.AppEvent{Type: storage.AppCircuitClosed, At: now, Detail: "the provider answers again"})
 	}
 }
 

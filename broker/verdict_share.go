@@ -155,6 +155,13 @@ func (a *app) noteEvent(e storage.AppEvent) {
 	a.note(func(rec *storage.App) { addEvent(rec, e) })
 }
 
+// tell has an event recorded soon, and logs it.
+func (a *app) tell(e storage.AppEvent) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.noteEvent(e)
+}
+
 // addEvent appends e, unless a write of unknown outcome has done so already.
 func addEvent(rec *storage.App, e storage.AppEvent) {
 	for _, known := range rec.Events {

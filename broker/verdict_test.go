@@ -287,3 +287,20 @@ func TestNothingIsSpentForAnAppWhoseRecordDoesNotOpen(t *testing.T) {
 		t.Errorf("error %v, %d requests", err, w.sim.Ledger().TokenPosts-posts)
 	}
 }
+
+func TestTheCircuitsChangesAreEventsOfTheApp(t *testing.T) {
+	w := newWorld(t, unhurried)
+	as := w.consentMany(12)
+	w.fault(atlassiansim.Fault{Kind: atlassiansim.FaultStatus, Status: 503, ForSeconds: 120})
+	w.drawAll(as)
+	w.live(time.Minute, 5*time.Second)
+	a := appOf(t, w.Broker)
+	if !a.CircuitOpen || happened(a, storage.AppCircuitOpened) != 1 || happened(a, storage.AppCircuitClosed) != 0 {
+		t.Fatalf("during the outage: open %v, events %+v", a.CircuitOpen, a.Events)
+	}
+	w.live(10*time.Minute, 10*time.Second)
+	a = appOf(t, w.Broker)
+	if a.CircuitOpen || happened(a, storage.AppCircuitClosed) != 1 {
+		t.Errorf("after it: open %v, events %+v", a.CircuitOpen, a.Events)
+	}
+}
