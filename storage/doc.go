@@ -15,5 +15,6 @@
 // fence of its grant. So nobody who can write the files can move a grant to
 // another address, turn revoked into active, or put back an old row without
 // its journal. Who puts back an old row together with its old journal is not
-// found by the store alone; nor is somebody who puts back all of an old copy.
+// found by the store alone; nor is somebody who puts back all of an old copy:
+// that is what the witness is for, a file outside of the directory (witness.go).
 package storage

@@ -21,6 +21,7 @@ type AdminBroker interface {
 	Revoke(ctx context.Context, c broker.Caller, id string, a storage.Address, reason string) (*broker.RevokeResult, error)
 	Reauth(ctx context.Context, c broker.Caller, id string, a storage.Address) (*broker.ConsentLink, error)
 	ForceRefresh(ctx context.Context, c broker.Caller, id string, a storage.Address) (*broker.GrantInfo, error)
+	AdoptGrants(ctx context.Context, c broker.Caller, mode broker.AdoptMode, f broker.GrantFilter, dryRun bool) (*broker.AdoptResult, error)
 	Status(ctx context.Context, c broker.Caller) (*broker.Status, error)
 }
 
@@ -100,6 +101,20 @@ func (s *adminService) ForceRefresh(ctx context.Context, req *holdfastv1.ForceRe
 	return &holdfastv1.ForceRefreshResponse{Grant: grantOut(grant)}, nil
 }
 
+// AdoptGrants implements holdfastv1.AdminServiceServer.
+func (s *adminService) AdoptGrants(ctx context.Context, req *holdfastv1.AdoptGrantsRequest) (*holdfastv1.AdoptGrantsResponse, error) {
+	modes := map[holdfastv1.AdoptMode]broker.AdoptMode{
+		holdfastv1.AdoptMode_ADOPT_MODE_ADOPT: broker.AdoptSurviving,
+		holdfastv1.AdoptMode_ADOPT_MODE_SCRUB: broker.AdoptScrub,
+	}
+	r, err := s.broker.AdoptGrants(ctx, callerOf(ctx), modes[req.GetMode()],
+		broker.GrantFilter{Tenant: req.GetTenant(), Product: req.GetProduct()}, req.GetDryRun())
+	if err != nil {
+		return nil, err
+	}
+	return &holdfastv1.AdoptGrantsResponse{Count: uint64(r.Count), Grants: grantsOut(r.Grants)}, nil
+}
+
 // GetStatus implements holdfastv1.AdminServiceServer.
 func (s *adminService) GetStatus(ctx context.Context, _ *holdfastv1.GetStatusRequest) (*holdfastv1.GetStatusResponse, error) {
 	st, err := s.broker.Status(ctx, callerOf(ctx))
@@ -114,7 +129,7 @@ func (s *adminService) GetStatus(ctx context.Context, _ *holdfastv1.GetStatusReq
 		StartedAt:       timeOut(st.StartedAt),
 		ServerTime:      timeOut(st.Now),
 		Ready:           st.Ready,
-		NotReadyReasons: st.Reasons, DamagedGrantIds: st.Damaged,
+		NotReadyReasons: st.Reasons, DamagedGrantIds: st.Damaged, StoreFinding: st.StoreFinding,
 		OpenSettlements: uint32(st.OpenSettlements),
 	}
 	if !st.Clock.At.IsZero() {

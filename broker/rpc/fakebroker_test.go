@@ -142,10 +142,14 @@ func (f *fakeBroker) ForceRefresh(ctx context.Context, c broker.Caller, id strin
 	return &g, f.enter(ctx, c, id, a)
 }
 
+func (f *fakeBroker) AdoptGrants(ctx context.Context, c broker.Caller, mode broker.AdoptMode, g broker.GrantFilter, dryRun bool) (*broker.AdoptResult, error) {
+	return &broker.AdoptResult{Count: 1234, Grants: []broker.GrantInfo{grantInfo()}}, f.enter(ctx, c, mode, g, dryRun)
+}
+
 func (f *fakeBroker) Status(ctx context.Context, c broker.Caller) (*broker.Status, error) {
 	return &broker.Status{
 		Version: "v1", Environment: "test", Provider: "sim", StoreID: "st", StartedAt: at, Now: at.Add(1), Ready: false,
-		Clock: atlassian.Clock{Ahead: -time.Minute, At: at}, Reasons: []string{"store is read-only"}, Damaged: []string{"grt_damaged"}, OpenSettlements: 3,
+		Clock: atlassian.Clock{Ahead: -time.Minute, At: at}, Reasons: []string{"store is read-only"}, Damaged: []string{"grt_damaged"}, StoreFinding: "moved or copied", OpenSettlements: 3,
 		Families: map[family.Phase]int{family.Revoked: 2, family.Active: 5, family.Lapsed: 0},
 		Apps:     []broker.AppStatus{appStatus()},
 	}, f.enter(ctx, c)

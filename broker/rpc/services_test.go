@@ -120,9 +120,16 @@ func exchanges() []exchange {
 			&holdfastv1.StartReauthResponse{ConsentId: link.ConsentId, Url: link.Url, ExpiresAt: link.ExpiresAt, Scopes: link.Scopes, Warning: link.Warning}},
 		{holdfastv1.AdminService_ForceRefresh_FullMethodName, &holdfastv1.ForceRefreshRequest{Grant: byAddress()}, []any{"", acme},
 			&holdfastv1.ForceRefreshResponse{Grant: wireGrant()}},
+		{holdfastv1.AdminService_AdoptGrants_FullMethodName,
+			&holdfastv1.AdoptGrantsRequest{Mode: holdfastv1.AdoptMode_ADOPT_MODE_SCRUB, Tenant: "acme", Product: "jira", DryRun: true},
+			[]any{broker.AdoptScrub, broker.GrantFilter{Tenant: "acme", Product: "jira"}, true},
+			&holdfastv1.AdoptGrantsResponse{Count: 1234, Grants: []*holdfastv1.Grant{wireGrant()}}},
+		{holdfastv1.AdminService_AdoptGrants_FullMethodName, &holdfastv1.AdoptGrantsRequest{Mode: holdfastv1.AdoptMode_ADOPT_MODE_ADOPT},
+			[]any{broker.AdoptSurviving, broker.GrantFilter{}, false},
+			&holdfastv1.AdoptGrantsResponse{Count: 1234, Grants: []*holdfastv1.Grant{wireGrant()}}},
 		{holdfastv1.AdminService_GetStatus_FullMethodName, &holdfastv1.GetStatusRequest{}, nil, &holdfastv1.GetStatusResponse{
 			Version: "v1", Environment: "test", Provider: "sim", StoreId: "st", StartedAt: timestamppb.New(at),
-			ServerTime: timestamppb.New(at.Add(1)), ClockAhead: durationpb.New(-time.Minute), NotReadyReasons: []string{"store is read-only"}, DamagedGrantIds: []string{"grt_damaged"}, OpenSettlements: 3,
+			ServerTime: timestamppb.New(at.Add(1)), ClockAhead: durationpb.New(-time.Minute), NotReadyReasons: []string{"store is read-only"}, DamagedGrantIds: []string{"grt_damaged"}, StoreFinding: "moved or copied", OpenSettlements: 3,
 			PhaseCounts: []*holdfastv1.PhaseCount{
 				{Phase: holdfastv1.GrantPhase_GRANT_PHASE_ACTIVE, Count: 5}, {Phase: holdfastv1.GrantPhase_GRANT_PHASE_REVOKED, Count: 2},
 			},

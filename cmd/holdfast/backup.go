@@ -93,8 +93,9 @@ func newRestore(io streams) *cobra.Command {
 		Long: `Make a store from a backup, in the directory that the configuration names, which
 must be missing or empty. Whatever was rotated since the backup was made is
 unknown to it, so at the next start every grant is quarantined: it serves the
-access tokens that are still valid and spends nothing. "holdfast grants reauth"
-brings a quarantined grant back by a new consent.
+access tokens that are still valid and spends nothing. "holdfast grants adopt" (this
+is the surviving store) and "holdfast grants scrub" (this is a copy) end that, and
+"holdfast grants reauth" brings a single grant back by a new consent.
 
 To move a store, stop its broker, back it up, and restore with --adopt: the grants
 go on as they were. Use --adopt only if no broker has run on that store since the

@@ -62,6 +62,9 @@ func (c *call) showStatus(s *holdfastv1.GetStatusResponse) error {
 	if d := s.GetClockAhead(); d != nil {
 		facts = append(facts, render.Fact{Name: "clock", Value: clockWords(d.AsDuration())})
 	}
+	if found := s.GetStoreFinding(); found != "" {
+		facts = append(facts, render.Fact{Name: "store finding", Value: found + "  (decide with holdfast grants adopt or holdfast grants scrub)"})
+	}
 	for _, p := range s.GetPhaseCounts() {
 		facts = append(facts, render.Fact{Name: render.Enum(p.GetPhase(), "GRANT_PHASE_"), Value: fmt.Sprint(p.GetCount())})
 	}
