@@ -158,6 +158,7 @@ func (b *Broker) editApp(ctx context.Context, a *app, edit func(*storage.App, ti
 
 // endRests lets what is due of an app be tried at once.
 func (b *Broker) endRests(app string) {
+	b.apps[app].load.restUntil.Store(0)
 	b.hot.byID.Range(func(_, value any) bool {
 		if sl := value.(*slot); sl.entry.Load().grant.App == app {
 			sl.restUntil.Store(0)

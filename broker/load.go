@@ -23,7 +23,7 @@ import (
 // and are few for an endpoint of that size. Sixteen at a time let that rate hold
 // up to an answer time of 1.6 s.
 const (
-	DefaultLoadRate        = 10.0
+	DefaultLoadRate        = 10
 	DefaultLoadBurst       = 20
 	DefaultLoadConcurrency = 16
 )

@@ -12,6 +12,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/holdfast-io/holdfast/broker"
 	"github.com/holdfast-io/holdfast/broker/atlassian"
 	"github.com/holdfast-io/holdfast/broker/family"
 )
@@ -117,6 +118,12 @@ type Provider struct {
 	Lease time.Duration `yaml:"lease"`
 	// ClockMargin is how far clocks may differ; default 10s.
 	ClockMargin time.Duration `yaml:"clock_margin"`
+	// Rate is how many refresh tokens are spent a second for each app, 1 to 1000;
+	// default 10. Burst is how many of them may come at once after a pause, default
+	// 20, and Concurrency how many may be under way, default 16; both 2 to 1000.
+	Rate        int `yaml:"rate"`
+	Burst       int `yaml:"burst"`
+	Concurrency int `yaml:"concurrency"`
 	// InDoubt says what an attempt of unknown outcome becomes at a provider
 	// without leeway: "lapse" or "last_try". Required there, ignored elsewhere.
 	InDoubt string `yaml:"in_doubt"`
@@ -196,6 +203,18 @@ func (c *Config) applyDefaults() {
 		{&c.Log.Format, DefaultLogFormat},
 	} {
 		if *d.field == "" {
+			*d.field = d.value
+		}
+	}
+	for _, d := range []struct {
+		field *int
+		value int
+	}{
+		{&c.Provider.Rate, broker.DefaultLoadRate},
+		{&c.Provider.Burst, broker.DefaultLoadBurst},
+		{&c.Provider.Concurrency, broker.DefaultLoadConcurrency},
+	} {
+		if *d.field == 0 {
 			*d.field = d.value
 		}
 	}

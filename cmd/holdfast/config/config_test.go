@@ -40,6 +40,9 @@ provider:
   http_timeout: 20s
   lease: 45s
   clock_margin: 5s
+  rate: 25
+  burst: 50
+  concurrency: 8
 apps:
   - id: jira
     products: [jira]
@@ -118,6 +121,7 @@ func TestAWholeFileDecodes(t *testing.T) {
 		Provider: Provider{
 			Profile: "atlassian", ProxyURL: "http://proxy.example.com:3128", CAFile: in("files/ca.crt"),
 			HTTPTimeout: 20 * time.Second, Lease: 45 * time.Second, ClockMargin: 5 * time.Second,
+			Rate: 25, Burst: 50, Concurrency: 8,
 		},
 		Apps: []App{{
 			ID: "jira", Products: []string{"jira"}, ClientID: "abc",
@@ -168,11 +172,11 @@ func TestEachProblemIsReportedWithItsLine(t *testing.T) {
 	app := "apps:\n  - id: jira\n    products: [jira]\n    client_id: abc\n"
 	rows := []struct{ name, old, new, want string }{
 		{"unknown key", "clock_margin: 5s", "clock_margn: 5s", `24: provider.clock_margn: unknown key; did you mean clock_margin?`},
-		{"unknown key without a likeness", "  level: debug", "  rotation: daily", "41: log.rotation: unknown key; known here: format, level"},
-		{"key twice", "  level: debug", "  level: debug\n  level: info", "42: log.level: the key is here a second time (first in line 41); keep one"},
-		{"number as text", "client_id: abc", "client_id: 12345", `28: apps[0].client_id: want a text, not the number 12345; put it in quotes: "12345"`},
-		{"text as list", "products: [jira]", "products: jira", `27: apps[0].products: want a list, not the text "jira"; write [a, b] or one "- item" a line`},
-		{"list as section", "  level: debug\n  format: json", "  - debug", "41: log: want a section of keys, not a list"},
+		{"unknown key without a likeness", "  level: debug", "  rotation: daily", "44: log.rotation: unknown key; known here: format, level"},
+		{"key twice", "  level: debug", "  level: debug\n  level: info", "45: log.level: the key is here a second time (first in line 44); keep one"},
+		{"number as text", "client_id: abc", "client_id: 12345", `31: apps[0].client_id: want a text, not the number 12345; put it in quotes: "12345"`},
+		{"text as list", "products: [jira]", "products: jira", `30: apps[0].products: want a list, not the text "jira"; write [a, b] or one "- item" a line`},
+		{"list as section", "  level: debug\n  format: json", "  - debug", "44: log: want a section of keys, not a list"},
 		{"text as truth", "behind_proxy: true", "behind_proxy: please", `11: http.behind_proxy: want true or false, not the text "please"`},
 		{"duration without unit", "lease: 45s", "lease: 45", `23: provider.lease: want a duration with its unit, such as "30s" or "10m", not the number 45`},
 		{"duration misspelt", "lease: 45s", "lease: 45 sec", `23: provider.lease: want a duration with its unit, such as "30s" or "10m", not "45 sec"`},
@@ -181,6 +185,9 @@ func TestEachProblemIsReportedWithItsLine(t *testing.T) {
 		{"unknown override", "profile: atlassian", "overrides: {tokn_url: x}", "19: provider.overrides.tokn_url: unknown key; did you mean token_url?"},
 		{"plain override", "profile: atlassian", "overrides:\n    token_url: http://id.example.com", "20: provider.overrides.token_url: http would send secrets in the clear"},
 		{"a lease beyond the leeway", "lease: 45s", "lease: 10m", "18: provider: 3 x (lease 10m0s + HTTP timeout 20s) + clock margin 5s"},
+		{"a rate beyond reason", "rate: 25", "rate: 5000", `25: provider.rate: 5000 is not from 1 to 1000`},
+		{"a burst without a half", "burst: 50", "burst: 1", `provider.burst: 1 is not from 2 to 1000`},
+		{"a negative concurrency", "concurrency: 8", "concurrency: -1", `provider.concurrency: -1 is not from 2 to 1000`},
 		{"no leeway and no rule for doubt", "profile: atlassian", "overrides: {leeway: 0s}", `provider.in_doubt: the provider has no leeway: say what an in-doubt attempt becomes, "last_try" or "lapse"`},
 		{"a proxy without scheme", "proxy_url: http://", "proxy_url: ", "20: provider.proxy_url: want an http or https URL"},
 		{"a password in the proxy's URL", "http://proxy", "http://me:hunter2@proxy", "20: provider.proxy_url: a password does not belong into this file; move the URL into a file and name it in proxy_url_file"},
@@ -189,16 +196,16 @@ func TestEachProblemIsReportedWithItsLine(t *testing.T) {
 		{"plain public URL", "https://holdfast.example.com", "http://holdfast.example.com", "2: public_url: \"http://holdfast.example.com\": want https"},
 		{"public URL with the callback's path", "https://holdfast.example.com", "https://holdfast.example.com/oauth/callback", "2: public_url: \"https://holdfast.example.com/oauth/callback\": want scheme and host only; the callback URL to register"},
 		{"no such file", "kek_file: files/kek", "kek_file: files/none", "6: keys.kek_file: open "},
-		{"two apps and no default", app, app + "    client_secret_files: [files/secret]\n    scopes: {jira: [\"read:jira-work\"]}\n  - id: other\n    products: [jira]\n    client_id: def\n", "31: apps[1]: jira has 2 apps (jira, other) and none is the default; set default: true on one"},
-		{"one client in two apps", app, app + "    client_secret_files: [files/secret]\n    scopes: {jira: [\"read:jira-work\"]}\n  - id: other\n    products: [confluence]\n    client_id: abc\n", `33: apps[1].client_id: "abc" is used twice (first in line 28)`},
-		{"unknown product", "products: [jira]", "products: [jra]", `27: apps[0].products[0]: "jra" is no product of this provider; did you mean jira?`},
-		{"scopes of another product", "      jira: [", "      confluence: [", `31: apps[0].scopes.confluence: the app is not for "confluence"`},
-		{"no scopes", "      jira: [\"read:jira-work\"]", "      jira: []", "31: apps[0].scopes.jira: missing; list what to ask for"},
-		{"a scope that breaks consent", "read:jira-work", "openid", `31: apps[0].scopes.jira[0]: "openid" breaks the provider's consent`},
-		{"three secrets", "[files/secret]", "[files/secret, files/secret, files/secret]", "29: apps[0].client_secret_files: 3 files; want one, or two"},
-		{"a bad pattern", "acme/*/jira", "acme/jira", `34: callers[0].grants[0]: pattern "acme/jira": want tenant/subject/product`},
-		{"a caller twice", "name: operator", "name: spiffe://example.com/sync", `36: callers[1].name: "spiffe://example.com/sync" is listed twice (first in line 33); merge the two`},
-		{"a wildcard for a caller", "name: operator", "name: \"*\"", `36: callers[1].name: "*": a name has no wildcards`},
+		{"two apps and no default", app, app + "    client_secret_files: [files/secret]\n    scopes: {jira: [\"read:jira-work\"]}\n  - id: other\n    products: [jira]\n    client_id: def\n", "34: apps[1]: jira has 2 apps (jira, other) and none is the default; set default: true on one"},
+		{"one client in two apps", app, app + "    client_secret_files: [files/secret]\n    scopes: {jira: [\"read:jira-work\"]}\n  - id: other\n    products: [confluence]\n    client_id: abc\n", `36: apps[1].client_id: "abc" is used twice (first in line 31)`},
+		{"unknown product", "products: [jira]", "products: [jra]", `30: apps[0].products[0]: "jra" is no product of this provider; did you mean jira?`},
+		{"scopes of another product", "      jira: [", "      confluence: [", `34: apps[0].scopes.confluence: the app is not for "confluence"`},
+		{"no scopes", "      jira: [\"read:jira-work\"]", "      jira: []", "34: apps[0].scopes.jira: missing; list what to ask for"},
+		{"a scope that breaks consent", "read:jira-work", "openid", `34: apps[0].scopes.jira[0]: "openid" breaks the provider's consent`},
+		{"three secrets", "[files/secret]", "[files/secret, files/secret, files/secret]", "32: apps[0].client_secret_files: 3 files; want one, or two"},
+		{"a bad pattern", "acme/*/jira", "acme/jira", `37: callers[0].grants[0]: pattern "acme/jira": want tenant/subject/product`},
+		{"a caller twice", "name: operator", "name: spiffe://example.com/sync", `39: callers[1].name: "spiffe://example.com/sync" is listed twice (first in line 36); merge the two`},
+		{"a wildcard for a caller", "name: operator", "name: \"*\"", `39: callers[1].name: "*": a name has no wildcards`},
 		{"a proxy and a certificate", "behind_proxy: true", "behind_proxy: true\n  cert_file: a\n  key_file: b", "11: http.behind_proxy: contradicts http.cert_file and http.key_file"},
 		{"one port twice", "listen: \":7080\"", "listen: \":7443\"", `10: http.listen: ":7443" is the address of grpc.listen as well`},
 		{"no port", "127.0.0.1:7090", "127.0.0.1", `13: metrics.listen: "127.0.0.1": want host:port`},
@@ -258,7 +265,7 @@ func TestRisksAreWarnings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`27: apps[0].products: app "jira" is shared`, "offline_access is added by itself", `"operator" may do nothing`} {
+	for _, want := range []string{`30: apps[0].products: app "jira" is shared`, "offline_access is added by itself", `"operator" may do nothing`} {
 		if !strings.Contains(warnings.Error(), want) {
 			t.Errorf("no warning %q in\n%v", want, warnings)
 		}

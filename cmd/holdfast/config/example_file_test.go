@@ -23,7 +23,9 @@ func TestTheExampleIsAWholeValidFile(t *testing.T) {
 	example = strings.NewReplacer("/etc/holdfast/", d+"/", "/var/lib/", d+"/", "/var/log/holdfast/", d+"/").Replace(example)
 	// With every default written out it must say the same.
 	spelt := strings.NewReplacer("  # listen:", "  listen:", "  # profile: atlassian ", "  profile: atlassian ", "  # http_timeout:", "  http_timeout:",
-		"  # lease:", "  lease:", "  # clock_margin:", "  clock_margin:", "  # level:", "  level:", "  # format:", "  format:").Replace(example)
+		"  # lease:", "  lease:", "  # clock_margin:", "  clock_margin:",
+		"  # rate:", "  rate:", "  # burst:", "  burst:", "  # concurrency:", "  concurrency:",
+		"  # level:", "  level:", "  # format:", "  format:").Replace(example)
 	var configs [2]*Config
 	for i, text := range []string{example, spelt} {
 		c, problems, err := Parse(filepath.Join(d, "holdfast.yaml"), []byte(text))
@@ -33,7 +35,8 @@ func TestTheExampleIsAWholeValidFile(t *testing.T) {
 		configs[i] = c
 	}
 	a, b := configs[0], configs[1]
-	if a.GRPC != b.GRPC || a.HTTP != b.HTTP || a.Metrics != b.Metrics || a.Log != b.Log || a.Provider.Timing != b.Provider.Timing || a.Provider.Profile != b.Provider.Profile {
+	if a.GRPC != b.GRPC || a.HTTP != b.HTTP || a.Metrics != b.Metrics || a.Log != b.Log || a.Provider.Timing != b.Provider.Timing || a.Provider.Profile != b.Provider.Profile ||
+		a.Provider.Rate != b.Provider.Rate || a.Provider.Burst != b.Provider.Burst || a.Provider.Concurrency != b.Provider.Concurrency {
 		t.Errorf("a default in a comment is not the default:\n%+v\n%+v", a, b)
 	}
 	if example == spelt {

@@ -20,8 +20,8 @@ func TestFilesThatAreNamedAreRead(t *testing.T) {
 		{"a key of another certificate", text("tls.key", "x"), ":15: tls.cert_file: loading certificate "},
 		{"a CA without certificates", text("ca.crt", "x"), ":17: tls.client_ca_file: "},
 		{"an egress CA without certificates", text("ca.crt", "x"), ":21: provider.ca_file: "},
-		{"a secret of blanks", text("secret", " \n"), ":29: apps[0].client_secret_files[0]: "},
-		{"an audit file that is a directory", func(in func(string) string) error { return os.Mkdir(in("../audit.log"), 0o700) }, ":39: audit.file: "},
+		{"a secret of blanks", text("secret", " \n"), ":32: apps[0].client_secret_files[0]: "},
+		{"an audit file that is a directory", func(in func(string) string) error { return os.Mkdir(in("../audit.log"), 0o700) }, ":42: audit.file: "},
 		{"a store that is a file", text("../store", "x"), ":4: store.dir: "},
 	}
 	for _, row := range rows {
@@ -60,7 +60,7 @@ func TestProblemsOfFormProfileAndFilesComeTogether(t *testing.T) {
 	_, _, err = Parse(filepath.Join(d, "holdfast.yaml"), []byte(wrong))
 	for _, want := range []string{
 		":4: store.dir: ", ":6: keys.kek_file: KEK file ", ":17: tls.client_ca_file: ", ":19: provider.profile: ",
-		":20: provider.proxy_url_file: ", ":21: provider.ca_file: ", ":23: provider.leese: unknown key", ":39: audit.file: the directory ",
+		":20: provider.proxy_url_file: ", ":21: provider.ca_file: ", ":23: provider.leese: unknown key", ":42: audit.file: the directory ",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in\n%v", want, err)
@@ -79,7 +79,7 @@ func TestSecretsThatOthersCanReadAreWarnedAbout(t *testing.T) {
 	if err != nil || len(warnings) != 2 {
 		t.Fatalf("warnings %v, error %v", warnings, err)
 	}
-	for i, want := range []string{":16: tls.key_file: ", ":29: apps[0].client_secret_files[0]: "} {
+	for i, want := range []string{":16: tls.key_file: ", ":32: apps[0].client_secret_files[0]: "} {
 		if text := warnings[i].String(); !strings.Contains(text, want) || !strings.Contains(text, "has mode 0640") || !strings.Contains(text, "run chmod 600 ") {
 			t.Errorf("want a warning with %q, got %s", want, text)
 		}

@@ -37,6 +37,7 @@ func (c *Config) validateProvider(r *report) {
 			r.certificates(path, file)
 		}
 	}
+	c.Provider.validateLoad(r)
 	if c.validateProfile(r) {
 		c.validateTiming(r)
 	}
@@ -63,6 +64,18 @@ func (c *Config) validateProfile(r *report) bool {
 	}
 	p.Resolved = profile
 	return true
+}
+
+// validateLoad checks what one app may ask of the provider.
+func (p *Provider) validateLoad(r *report) {
+	for _, k := range []struct {
+		key          string
+		value, least int
+	}{{"rate", p.Rate, 1}, {"burst", p.Burst, 2}, {"concurrency", p.Concurrency, 2}} {
+		if k.value < k.least || k.value > 1000 {
+			r.add("provider."+k.key, "%d is not from %d to 1000", k.value, k.least)
+		}
+	}
 }
 
 func (p *Provider) validateProxy(r *report) {

@@ -53,6 +53,7 @@ func (n *Node) openBroker(ctx context.Context) error {
 	n.broker, err = broker.New(broker.Config{
 		Version: n.o.Version, Environment: c.Environment,
 		Store: store, Provider: provider, Apps: apps, Timing: c.Provider.Timing,
+		Load:   broker.Load{Rate: float64(c.Provider.Rate), Burst: c.Provider.Burst, Concurrency: c.Provider.Concurrency},
 		Policy: rules, Audit: log,
 		PublicURL: c.Public(), ReturnOrigins: c.ReturnURLs,
 		Log: n.log, Observe: newObserver(n.metrics),
