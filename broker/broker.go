@@ -159,7 +159,7 @@ func (b *Broker) sweepDueEvery() {
 	for {
 		started := time.Now()
 		b.sweepRound(b.ctx, &running)
-		rest := time.NewTimer(max(b.cfg.SweepEvery, sweepShare*time.Since(started)))
+		rest := time.NewTimer(sweepRest(b.cfg.SweepEvery, time.Since(started)))
 		select {
 		case <-b.ctx.Done():
 			rest.Stop()

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/holdfast-io/holdfast/broker/family"
 	"github.com/holdfast-io/holdfast/storage"
 )
@@ -30,7 +32,7 @@ func (b *Broker) drainFound() {
 	for _, slot := range found {
 		k := slot.Kept()
 		s := &settlement{
-			what: k.GrantID, kept: k, slot: slot,
+			what: k.GrantID, kept: k, slot: slot, owner: semaphore.NewWeighted(1),
 			outcome: family.Outcome{Class: family.Settled, Pair: k.Pair},
 		}
 		if k.ConsentID != "" {
@@ -49,13 +51,13 @@ func (b *Broker) drainFound() {
 // all of it. It leaves alone what somebody else is storing.
 func (b *Broker) drain(ctx context.Context, all bool) {
 	for _, s := range b.unstored.of("") {
-		if !s.owner.TryLock() {
+		if !s.owner.TryAcquire(1) {
 			continue
 		}
 		if all || !b.now().Before(s.next) {
 			b.storeKept(ctx, s)
 		}
-		s.owner.Unlock()
+		s.leave()
 	}
 }
 
@@ -64,11 +66,13 @@ func (b *Broker) drain(ctx context.Context, all bool) {
 // already, and its successor is in hand.
 func (b *Broker) settleBefore(ctx context.Context, grantID string) error {
 	for _, s := range b.unstored.of(grantID) {
-		s.owner.Lock()
+		if err := s.owner.Acquire(ctx, 1); err != nil {
+			return storeError("waiting for the settlement of", s.what, err)
+		}
 		if !s.stored.Load() {
 			b.storeKept(ctx, s)
 		}
-		s.owner.Unlock()
+		s.leave()
 		// A stranded one has no grant that could be spent from.
 		if !s.stored.Load() && !s.stranded.Load() {
 			return &Error{Reason: ReasonStoreUnavailable, RetryAfter: retrySoon,

@@ -25,7 +25,15 @@ const (
 	dueKept = 500
 	// sweepShare is how many times as long as reading took the sweep rests.
 	sweepShare = 3
+	// mostSweepRest bounds that: a round that took long because the process was
+	// stopped, or the store hung, must not cost those in doubt their leeway.
+	mostSweepRest = 30 * time.Second
 )
+
+// sweepRest is the time between two rounds of the sweep after one that took so long.
+func sweepRest(every, took time.Duration) time.Duration {
+	return max(every, min(sweepShare*took, mostSweepRest))
+}
 
 // TakeOver closes the attempts that an earlier process left open, so that they
 // are resolved at once instead of when their leases end. The store must belong

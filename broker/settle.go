@@ -45,12 +45,11 @@ func (b *Broker) giveBack(slot *storage.Slot) {
 func (b *Broker) settle(ctx context.Context, g storage.Grant, sp family.Spend, o family.Outcome, slot *storage.Slot) error {
 	ctx, cancel := detach(ctx, settlePatience)
 	defer cancel()
-	s := &settlement{
+	s := (&settlement{
 		what: g.Address.String(), slot: slot, outcome: o,
 		kept: storage.Kept{GrantID: g.ID, Spend: sp, Pair: o.Pair},
-	}
-	s.owner.Lock()
-	defer s.owner.Unlock()
+	}).owned()
+	defer s.leave()
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		var stored *storage.Grant
 		fresh, stored, err := b.settleOnce(ctx, g, s)
@@ -141,15 +140,14 @@ func (b *Broker) proveExchange(ctx context.Context, c *storage.Consent) (*settle
 	s := &settlement{
 		what: "consent " + c.ID, slot: slot, kept: storage.Kept{ConsentID: c.ID}, outcome: family.Outcome{Class: family.Settled},
 	}
-	s.owner.Lock()
-	return s, nil
+	return s.owned(), nil
 }
 
 func (b *Broker) leaveExchange(s *settlement) {
 	if !s.open && !s.stored.Load() {
 		b.giveBack(s.slot)
 	}
-	s.owner.Unlock()
+	s.leave()
 }
 
 // adopted ends what was kept of a consent's new family; s may be nil.

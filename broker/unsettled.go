@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/holdfast-io/holdfast/broker/family"
 	"github.com/holdfast-io/holdfast/storage"
 )
@@ -19,8 +21,9 @@ type settlement struct {
 	outcome family.Outcome
 	slot    *storage.Slot
 
-	// owner is held by whoever is storing it.
-	owner sync.Mutex
+	// owner is held by whoever is storing it: no mutex, since it is held while
+	// the store is waited for, and who waits for it has a deadline.
+	owner *semaphore.Weighted
 	rest  time.Duration // until the next try; guarded by owner
 	next  time.Time     // not tried again before; guarded by owner
 	// open: it is in Broker.unstored; written under owner and the list's lock.
@@ -35,6 +38,16 @@ type settlement struct {
 	// stranded: its grant does not exist or does not open.
 	stranded atomic.Bool
 }
+
+// owned takes a settlement that nobody else knows yet.
+func (s *settlement) owned() *settlement {
+	s.owner = semaphore.NewWeighted(1)
+	s.owner.TryAcquire(1)
+	return s
+}
+
+// leave gives it back to whoever waits for it.
+func (s *settlement) leave() { s.owner.Release(1) }
 
 // unstored lists the settlements that wait.
 type unstored struct {
