@@ -290,6 +290,10 @@ func held(sl *slot, now, until time.Time) *Error {
 			Message: fmt.Sprintf("the provider's last answer for %s was lost and its leeway is over: it is asked once more when the provider answers for another grant of the app; "+
 				"an operator can try now with `holdfast grants refresh %s`, or let a person consent again with `holdfast grants reauth %s`", g.Address, g.Address, g.Address)}
 	}
+	if s := g.State.Suspicion; s != nil && s.Held > 0 {
+		return &Error{Reason: ReasonProviderUnavailable, RetryAfter: max(left, time.Second),
+			Message: fmt.Sprintf("the provider refuses so many grants of app %q at once, %s among them, that none is believed to be ended; it is tried again in %v", g.App, g.Address, left.Round(time.Second))}
+	}
 	return &Error{Reason: ReasonProviderUnavailable, RetryAfter: max(left, time.Second),
 		Message: fmt.Sprintf("%s could not be refreshed and its access token has ended; it is tried again in %v", g.Address, left.Round(time.Second))}
 }

@@ -3,6 +3,7 @@ package broker_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -77,6 +78,7 @@ func TestAWaveOfRefusalsLapsesNobody(t *testing.T) {
 	if during[family.Suspected] < 5 || during[family.Lapsed] != 0 || !appOf(t, w.Broker).VerdictsHeld {
 		t.Fatalf("during the wave: %v, held %v; want some suspected, none lapsed", during, appOf(t, w.Broker).VerdictsHeld)
 	}
+	w.toldOfTheWave(as)
 	// The provider recovers, and nobody touches anything.
 	w.live(35*time.Minute, 20*time.Second)
 	if after := w.phases(); after[family.Active] != n {
@@ -88,6 +90,16 @@ func TestAWaveOfRefusalsLapsesNobody(t *testing.T) {
 	}
 	if lost := w.lostFamilies(); lost != 0 {
 		t.Errorf("the provider ended %d families", lost)
+	}
+}
+
+// toldOfTheWave wants the callers of a held grant to be told why they wait.
+func (w *world) toldOfTheWave(as []storage.Address) {
+	w.t.Helper()
+	for _, err := range w.drawAll(as) {
+		if err != nil && (broker.ReasonOf(err) != broker.ReasonProviderUnavailable || !strings.Contains(err.Error(), "so many grants of app")) {
+			w.t.Fatalf("during the wave a caller is told %v", err)
+		}
 	}
 }
 
