@@ -17,11 +17,13 @@
 //	|          refused |  |  +------ SUSPECTED ---+
 //	|                  |  |            |  ^  | refused, alternates left: try them
 //	|                  +--|----------->|  +--+ refused again too early: ask again later
-//	|                     |            |
+//	|                     |            |  +--+ refused while verdicts are held: proves nothing
 //	|                     |            | refused again after ConfirmDelay,
 //	|     in doubt, leeway|            | or the last try refused
 //	|     over, rule      v            v
 //	+------- "lapse" -> LAPSED  <------+
+//	|                        |
+//	|                        +-> SUSPECTED, by AskAgain, if it was refused
 //	|
 //	+---- REVOKED     <- Revoke, from every phase: terminal for the family
 //	+---- QUARANTINED <- Quarantine, from ACTIVE and SUSPECTED: serves, never spends
@@ -53,4 +55,6 @@
 //     announcement plus the access grace, and no longer.
 //   - A refusal is suspected first; only a confirmed one ends a family, and
 //     nothing is deleted then.
+//   - A refusal while verdicts are held ends nothing, uses no last try up, and
+//     drops no token but a spent one; both refusals of a verdict come after it.
 package family
