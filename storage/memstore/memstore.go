@@ -83,6 +83,15 @@ func (s *Store) Crash() {
 	s.closed, s.broken = false, false
 }
 
+// Durable returns a store of its own with what a crash at this moment would
+// leave, for those who check that nothing is used before it is durable.
+func (s *Store) Durable() *Store {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// Shared, not copied: a swap replaces the maps and never changes them.
+	return &Store{live: s.synced, synced: s.synced}
+}
+
 // usable is called with mu held.
 func (s *Store) usable(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {

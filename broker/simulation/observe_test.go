@@ -1,0 +1,230 @@
+package simulation
+
+import (
+	"time"
+
+	"github.com/holdfast-io/holdfast/broker/family"
+	"github.com/holdfast-io/holdfast/secret"
+	"github.com/holdfast-io/holdfast/storage"
+)
+
+// grant is one grant as the simulation sees it. Guarded by the world's mutex.
+type grant struct {
+	index       int
+	address     storage.Address
+	id, account string
+	app         string
+	// durable is the newest record that a crash would leave.
+	durable storage.Grant
+	// families are the provider's families by the generation they began with.
+	families map[uint64]string
+	// settledAt is when its newest rotation became durable.
+	settledAt time.Time
+	// forcedUntil: an operator's wish to rotate may be at work until then.
+	forcedUntil time.Time
+	// refusedAt is when the provider last refused it without meaning it.
+	refusedAt time.Time
+	// armed is the id of the provider's fault that waits for its next request.
+	armed string
+	// onWire are the spends under way.
+	onWire map[*wire]*sending
+	posts  []time.Time // of the last five minutes
+}
+
+// announced is one durable announcement.
+type announced struct {
+	attempt family.Attempt
+	// afterLastTry: it repeats a last try, whose own leeway runs.
+	afterLastTry bool
+	sent         bool
+}
+
+// known is what the simulation knows of a token that became durable.
+type known struct {
+	grant      *grant
+	generation uint64
+	family     uint64
+}
+
+// observe checks a step that has just become durable, and remembers what it
+// brought. Called with mu held.
+func (w *world) observe(l *life, s *step) {
+	g, was, will := s.grant, s.grant.durable.State, s.next.State
+	l.seen[g] = s.item.Version
+	if will.Generation < was.Generation || will.Fence < was.Fence {
+		w.fail(7, g, "generation %d with fence %d became generation %d with fence %d", was.Generation, was.Fence, will.Generation, will.Fence)
+	}
+	if will.FamilyFirst != was.FamilyFirst && !s.has(family.EventConsented) {
+		w.fail(14, g, "another family without a consent")
+	}
+	w.checkAnnouncement(l, s)
+	w.checkEvents(l, s)
+	w.checkLapse(s)
+	w.remember(s)
+	w.checkClean(s)
+	g.durable = s.next
+}
+
+// checkAnnouncement is about an attempt that became durable by the step.
+func (w *world) checkAnnouncement(l *life, s *step) {
+	g, was, a := s.grant, s.grant.durable.State, s.next.State.Attempt
+	if a == nil || was.Attempt != nil && was.Attempt.ID == a.ID {
+		return
+	}
+	w.stats.attempts[a.Kind]++
+	next := &announced{attempt: *a}
+	l.announced[labelOf(s.next.State.Refresh.Reveal()).ID] = next
+	if o := was.Attempt; o != nil && was.FamilyFirst == s.next.State.FamilyFirst && a.Announced.Before(o.LeaseUntil) {
+		w.fail(2, g, "attempt %s began %s before the lease of attempt %s ended", a.ID, o.LeaseUntil.Sub(a.Announced), o.ID)
+	}
+	same := was.Refresh.Equal(s.next.State.Refresh)
+	if first, open := was.FirstAnnounced(); open && same && !a.FirstAnnounced.Equal(first) {
+		w.fail(5, g, "the first announcement moved by %s", a.FirstAnnounced.Sub(first))
+	}
+	from := a.FirstAnnounced
+	doubt := s.next.State.Doubt
+	if doubt != nil && !doubt.LastTry.IsZero() && a.Kind == family.Repeat {
+		from, next.afterLastTry = doubt.LastTry, true
+	}
+	if a.Kind == family.Repeat && !a.Announced.Before(from.Add(timing.Leeway)) {
+		w.fail(5, g, "a repeat was announced %s after the leeway", a.Announced.Sub(from.Add(timing.Leeway)))
+	}
+	if left := s.next.State.Access.ExpiresAt.Sub(a.Announced); a.Kind == family.First && same && left > timing.AccessGrace+timing.ClockMargin &&
+		!s.next.State.Access.Rejected && time.Now().After(g.forcedUntil) {
+		w.fail(11, g, "a rotation began while the access token had %s left", left)
+	}
+	if a.Kind == family.LastTry {
+		w.checkLastTry(s)
+	}
+}
+
+// checkLastTry: somebody else's settlement vouches for the provider, and nobody
+// else can be hurt by the provider's kill.
+func (w *world) checkLastTry(s *step) {
+	g, now := s.grant, time.Now()
+	if now.Before(g.forcedUntil) {
+		w.risked[g.app+g.account] = true
+		return
+	}
+	vouched := false
+	for _, o := range w.grants {
+		if o == g || o.app != g.app {
+			continue
+		}
+		phase := o.durable.State.Phase
+		if o.account == g.account && (phase == family.Active || phase == family.Suspected) {
+			w.fail(6, g, "a last try while %s lives under the same account and app", o.address)
+		}
+		vouched = vouched || now.Sub(o.settledAt) < 2*time.Minute+timing.ClockMargin &&
+			o.settledAt.After(s.next.State.Attempt.FirstAnnounced.Add(-timing.ClockMargin))
+	}
+	if !vouched {
+		w.fail(6, g, "a last try while nothing says that the provider is well")
+	}
+}
+
+func (w *world) checkEvents(l *life, s *step) {
+	g, was := s.grant, s.grant.durable.State
+	for _, e := range s.events {
+		w.note(l, g, "durable: %s generation %d %s", e.Type, e.Generation, e.Detail)
+		switch e.Type {
+		case family.EventSettled:
+			w.stats.rotations++
+			g.settledAt = time.Now()
+			if was.Attempt == nil || was.Attempt.ID != e.AttemptID {
+				w.fail(8, g, "attempt %s was settled without its fence", e.AttemptID)
+			}
+			if was.Doubt != nil {
+				w.stats.saved++
+			}
+		case family.EventInDoubt:
+			w.stats.doubts++
+		case family.EventAlternateKept:
+			w.stats.alternates++
+		case family.EventConsented:
+			w.stats.consents++
+			if s.next.State.Generation != was.Generation+1 {
+				w.fail(14, g, "a consent went from generation %d to %d", was.Generation, s.next.State.Generation)
+			}
+		}
+	}
+}
+
+// checkLapse: only a family that the provider has ended may lapse, and never
+// at the first refusal.
+func (w *world) checkLapse(s *step) {
+	g, was, will := s.grant, s.grant.durable.State, s.next.State
+	if will.Phase != family.Lapsed || was.Phase == family.Lapsed {
+		return
+	}
+	w.stats.lapses++
+	entry, _ := w.sim.Family(g.families[will.FamilyFirst])
+	if entry.EndedWhy == "" && !entry.Stranded {
+		w.fail(12, g, "the family lapsed (%s) while it lives at the provider", will.Lapse)
+	}
+	if sus := will.Suspicion; will.Doubt == nil && (sus == nil || sus.Refusals < 2 || sus.Last.Sub(sus.First) < timing.ConfirmDelay-2*timing.ClockMargin) {
+		w.fail(12, g, "the family lapsed without a second refusal after the delay")
+	}
+	if !w.weather.beyond {
+		w.fail(0, g, "the family lapsed (%s), though every loss could have been avoided", will.Lapse)
+	}
+}
+
+// remember takes in the tokens that have become durable.
+func (w *world) remember(s *step) {
+	g, st := s.grant, s.next.State
+	take := func(refresh, access string, generation uint64) {
+		r := labelOf(refresh)
+		if have, ok := g.families[st.FamilyFirst]; ok && have != r.Family {
+			w.fail(14, g, "a token of %s settled into the family that began with generation %d, which is %s", r.Family, st.FamilyFirst, have)
+		}
+		g.families[st.FamilyFirst] = r.Family
+		k := known{g, generation, st.FamilyFirst}
+		w.refreshTokens[r.ID] = k
+		w.accessTokens[access] = k
+	}
+	take(st.Refresh.Reveal(), st.Access.Token.Reveal(), st.Generation)
+	for _, a := range st.Alternates {
+		take(a.Refresh.Reveal(), a.Access.Token.Reveal(), a.Generation)
+	}
+}
+
+// checkClean: a record that shows its token as unspent is right about it.
+func (w *world) checkClean(s *step) {
+	st := s.next.State
+	if _, open := st.FirstAnnounced(); open || st.Phase != family.Active {
+		return
+	}
+	if !w.isLive(st.Refresh) {
+		w.fail(4, s.grant, "generation %d is taken for unspent and is not", st.Generation)
+	}
+}
+
+// isLive reports whether the provider would take a refresh token as unspent, or
+// has ended its family for other reasons.
+func (w *world) isLive(refresh secret.String) bool {
+	l := labelOf(refresh.Reveal())
+	entry, ok := w.sim.Family(l.Family)
+	if !ok || entry.EndedWhy != "" {
+		return ok
+	}
+	for _, id := range entry.LiveRefresh {
+		if id == l.ID {
+			return true
+		}
+	}
+	return false
+}
+
+// overdue looks for families whose leeway runs out while nobody does anything
+// about it. Called now and then, with mu held.
+func (w *world) overdue() {
+	if w.weather.beyond {
+		return
+	}
+	for _, g := range w.grants {
+		if first, open := g.durable.State.FirstAnnounced(); open && time.Since(first) > timing.Leeway-30*time.Second {
+			w.fail(5, g, "left in doubt until its leeway was over")
+		}
+	}
+}

@@ -1,0 +1,302 @@
+package simulation
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/holdfast-io/holdfast/broker"
+	"github.com/holdfast-io/holdfast/broker/atlassian/atlassiansim"
+	"github.com/holdfast-io/holdfast/storage"
+)
+
+// play lives through a seed. It must be called inside a synctest bubble.
+func play(t *testing.T, seed uint64, x weather) stats {
+	w := newWorld(t, seed, x)
+	for _, g := range w.grants {
+		if s := w.consent(w.anyLife(dice(seed, "first", g.index)), g); s != storage.ConsentDone {
+			t.Fatalf("the first consent of %s ended %s", g.address, s)
+		}
+	}
+	w.setRough(true)
+	for _, g := range w.grants {
+		if g.index%8 == 7 {
+			continue // nobody draws it: the sweeper alone keeps it alive
+		}
+		for nth := range 2 {
+			w.work.Go(func() { w.draws(g, nth) })
+		}
+	}
+	w.work.Go(w.disasters)
+	w.work.Go(w.watch)
+	if w.lasts(x.lasts) {
+		w.settleDown()
+		if w.lasts(recovery) {
+			w.judge()
+		}
+	}
+	w.end()
+	w.report(t)
+	return w.stats
+}
+
+// recovery is how long after the last fault every family must be well again.
+const recovery = 10 * time.Minute
+
+func (w *world) setRough(on bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.rough = on
+}
+
+// lasts lets d pass; false: an invariant was broken meanwhile.
+func (w *world) lasts(d time.Duration) bool {
+	select {
+	case <-time.After(d):
+	case <-w.over:
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.failures) == 0
+}
+
+// watch looks for what no single event shows.
+func (w *world) watch() {
+	for w.pause(5 * time.Second) {
+		w.mu.Lock()
+		w.overdue()
+		w.wasted()
+		w.mu.Unlock()
+	}
+}
+
+// disasters are what does not wait for a step of some rotation.
+func (w *world) disasters() {
+	for n := 0; ; n++ {
+		d := dice(w.seed, "disaster", n)
+		if !w.pause(between(d, time.Minute, 8*time.Minute)) {
+			return
+		}
+		w.mu.Lock()
+		hurt := w.mayHurt()
+		w.mu.Unlock()
+		if !hurt || d.Float64() > 3*w.weather.rate {
+			continue
+		}
+		length := between(d, 5*time.Second, time.Minute)
+		if w.weather.beyond && d.IntN(3) == 0 {
+			length = between(d, 5*time.Minute, 25*time.Minute)
+		}
+		w.disaster(d.IntN(6), n, length)
+	}
+}
+
+func (w *world) disaster(which, n int, length time.Duration) {
+	l := w.anyLife(dice(w.seed, "victim", n))
+	say := func(format string, args ...any) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.note(l, nil, format, args...)
+	}
+	switch which {
+	case 0:
+		say("the provider cannot be reached for %s", length)
+		prolong(&w.providerDownUntil, length)
+	case 1:
+		say("the store answers nobody for %s", length)
+		prolong(&w.storeDownUntil, length)
+	case 2:
+		if l != nil {
+			say("crash out of the blue")
+			l.crash()
+		}
+	case 3:
+		if l != nil {
+			say("a new version is deployed")
+			w.deploy(l)
+		}
+	case 4:
+		if w.mayRefuse() {
+			say("a wave of refusals")
+			w.arm(atlassiansim.Fault{Kind: atlassiansim.FaultRefuse, FamilyPercent: 40, ForSeconds: int(timing.ConfirmDelay/time.Second) - 10})
+		}
+	case 5:
+		say("a brown-out for %s", length)
+		w.arm(atlassiansim.Fault{Kind: atlassiansim.FaultStatus, Status: 502, RateOver: 1, RateSlope: 20, Percent: 80, ForSeconds: int(length / time.Second)})
+	}
+}
+
+// mayRefuse reports whether a wave of refusals would be the only reason to
+// suspect any family.
+func (w *world) mayRefuse() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, g := range w.grants {
+		if _, open := g.clear(); open {
+			return false
+		}
+	}
+	return !w.weather.beyond
+}
+
+func (w *world) arm(f atlassiansim.Fault) {
+	f.GrantType = "refresh_token"
+	if _, err := w.sim.AddFault(f); err != nil {
+		w.broken("arming a fault", err)
+	}
+}
+
+// deploy ends a process in good order and starts the next.
+func (w *world) deploy(l *life) {
+	l.ready.Store(false)
+	ctx, cancel := context.WithTimeout(context.Background(), l.broker.Patience())
+	defer cancel()
+	_ = l.broker.Close(ctx)
+	if l.kill() {
+		w.start(l.replica)
+	}
+}
+
+// settleDown ends all faults and lets everything run again.
+func (w *world) settleDown() {
+	w.setRough(false)
+	w.sim.ClearFaults()
+	w.providerDownUntil.Store(0)
+	w.storeDownUntil.Store(0)
+	w.mem.Crash()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.note(nil, nil, "the faults end")
+}
+
+// judge asks every process for every token.
+func (w *world) judge() {
+	for _, g := range w.grants {
+		for _, r := range w.replicas {
+			w.mu.Lock()
+			l := r.lives[len(r.lives)-1]
+			w.mu.Unlock()
+			w.judgeGrant(l, g)
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.judgeLedger()
+}
+
+func (w *world) judgeGrant(l *life, g *grant) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	answer, err := l.broker.AccessToken(ctx, svc, broker.TokenRequest{Address: g.address})
+	if err != nil && w.weather.beyond && broker.ReasonOf(err) != broker.ReasonConsentRequired {
+		w.force(l, g) // the operator's decision that a last try with neighbours waits for
+		answer, err = l.broker.AccessToken(ctx, svc, broker.TokenRequest{Address: g.address})
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	entry, _ := w.sim.Family(g.families[g.durable.State.FamilyFirst])
+	alive := entry.EndedWhy == "" && !entry.Stranded
+	switch {
+	case err == nil:
+		w.handedOut(l, g, answer)
+	case alive:
+		w.fail(0, g, "%s after the last fault, with its family alive, replica %d says: %v", recovery, l.replica.index, err)
+	case !g.dead() && broker.ReasonOf(err) != broker.ReasonConsentRequired:
+		w.fail(0, g, "its family has ended (%s) and replica %d says: %v", entry.EndedWhy, l.replica.index, err)
+	}
+}
+
+// judgeLedger compares the provider's ledger with what was announced.
+func (w *world) judgeLedger() {
+	l := w.sim.Ledger()
+	w.stats.lateReuses = len(l.LateReuses())
+	for _, e := range l.LateReuses() {
+		if !w.announcedLastTry(e.Token) {
+			w.fail(5, w.refreshTokens[e.Token].grant, "request %d sent the spent token %s after the leeway, and it was no last try", e.Request, e.Token)
+		}
+	}
+	tried := map[string]bool{}
+	for _, list := range w.sends {
+		for _, s := range list {
+			if s.kind == lastTry {
+				tried[s.token.Family] = true
+			}
+		}
+	}
+	for _, f := range l.LostFamilies() {
+		g := w.grantOfFamily(f.ID)
+		if g == nil {
+			continue // a consent whose answer was lost, or a family that another one replaced
+		}
+		w.stats.lost++
+		if !w.weather.beyond {
+			w.fail(0, g, "%s is lost (%s), though every loss could have been avoided", f.ID, f.EndedWhy)
+		}
+		if f.EndedWhy == atlassiansim.EndReuse && !tried[f.ID] && !w.risked[g.app+g.account] {
+			w.fail(6, g, "%s was ended by a reuse that was no last try of its own", f.ID)
+		}
+	}
+}
+
+const lastTry = "last_try"
+
+func (w *world) announcedLastTry(token string) bool {
+	for _, s := range w.sends[token] {
+		if s.kind == lastTry {
+			return true
+		}
+	}
+	return false
+}
+
+// grantOfFamily returns the grant whose present family it is.
+func (w *world) grantOfFamily(id string) *grant {
+	for _, g := range w.grants {
+		if g.families[g.durable.State.FamilyFirst] == id {
+			return g
+		}
+	}
+	return nil
+}
+
+// end stops everything and waits for it.
+func (w *world) end() {
+	w.settleDown()
+	close(w.done)
+	for _, r := range w.replicas {
+		w.mu.Lock()
+		l := r.lives[len(r.lives)-1] // one that is started from now on ends itself
+		w.mu.Unlock()
+		l.kill()
+	}
+	w.work.Wait()
+	w.stopSim()
+	if err := <-w.served; err != nil {
+		w.broken("stopping the simulated provider", err)
+	}
+}
+
+// failed marks the output of a run that broke an invariant.
+const failed = "SIMULATION FAILED"
+
+func (w *world) report(t *testing.T) {
+	for _, f := range w.failures {
+		t.Errorf("%s: seed %d, invariant %d: %s", failed, w.seed, f.invariant, f.text)
+	}
+	if len(w.failures) == 0 {
+		return
+	}
+	about, lines := w.failures[0].grant, ""
+	var list []entry
+	for _, e := range w.schedule {
+		if e.grant == nil || e.grant == about {
+			list = append(list, e)
+		}
+	}
+	for _, e := range list[max(0, len(list)-60):] {
+		lines += e.text + "\n"
+	}
+	t.Logf("%s\nreplay with: go test ./broker/simulation -run TestSimulation -seed=%d\nthe last of its schedule:\n%s", w.weather, w.seed, lines)
+	t.Log(fmt.Sprint(w.stats))
+}

@@ -1,0 +1,59 @@
+package simulation
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+var (
+	oneSeed   = flag.Uint64("seed", 0, "play this `seed` alone; 0: many")
+	firstSeed = flag.Uint64("first", 1, "the first of many seeds")
+	rotations = flag.Int("rotations", 20_000, "play seeds until there were so many rotations")
+	progress  = flag.Bool("progress", false, "print a line for every seed")
+)
+
+// TestSimulation plays seeds until there were enough rotations.
+func TestSimulation(t *testing.T) {
+	if *oneSeed != 0 {
+		var s stats
+		synctest.Test(t, func(t *testing.T) { s = play(t, *oneSeed, weatherOf(*oneSeed)) })
+		t.Logf("seed %d: %s\n%s", *oneSeed, weatherOf(*oneSeed), s)
+		return
+	}
+	var mu sync.Mutex // guards next and total
+	next, total, began := *firstSeed, stats{}, time.Now()
+	t.Run("seeds", func(t *testing.T) {
+		for worker := range runtime.GOMAXPROCS(0) {
+			t.Run(fmt.Sprint("worker", worker), func(t *testing.T) {
+				t.Parallel()
+				for {
+					mu.Lock()
+					seed, enough := next, total.rotations >= *rotations
+					next++
+					mu.Unlock()
+					if enough || t.Failed() {
+						return
+					}
+					var s stats
+					t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
+						synctest.Test(t, func(t *testing.T) { s = play(t, seed, weatherOf(seed)) })
+					})
+					mu.Lock()
+					total.add(s)
+					if *progress {
+						fmt.Fprintf(os.Stderr, "%6s  seeds=%d rotations=%d kills=%d doubts=%d lost=%d\n",
+							time.Since(began).Round(time.Second), total.seeds, total.rotations, total.kills, total.doubts, total.lost)
+					}
+					mu.Unlock()
+				}
+			})
+		}
+	})
+	t.Logf("%d seeds from %d in %s: %s", total.seeds, *firstSeed, time.Since(began).Round(time.Second), total)
+}
