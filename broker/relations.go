@@ -80,15 +80,19 @@ func harmed(others []storage.Grant, since, until time.Time) (harm, bool) {
 	return found, rank > 0
 }
 
-// followUp is something that befell a grant and that related ones may have done.
-type followUp struct {
+// trouble is what befell a grant and related ones may have done.
+type trouble struct {
 	id string
 	// since and until are when it can have been done. What came before the
 	// grant's own last success did no harm.
 	since, until time.Time
 	what         string // "lapsed" or "lost_scopes"
-	// inquiry: the grant's refusal is to be looked into, nothing else.
-	inquiry bool
+}
+
+// followUp is work that what happened to a grant calls for, and that nobody waits for.
+type followUp struct {
+	id string
+	do func(context.Context) error
 }
 
 // mostFollowUps wait at a time; inquiries beyond are the sweeper's.
@@ -109,11 +113,11 @@ func (b *Broker) notice(was *storage.Grant, g *storage.Grant, events []family.Ev
 				if own := g.State.LastExchange; own.After(since) {
 					since = own
 				}
-				b.follow(followUp{id: g.ID, since: since.Add(-b.cfg.Timing.HTTPTimeout), until: until, what: "lapsed"})
+				b.troubled(trouble{id: g.ID, since: since.Add(-b.cfg.Timing.HTTPTimeout), until: until, what: "lapsed"})
 			}
 		case family.EventScopesChanged:
 			if was != nil {
-				b.follow(followUp{id: g.ID, since: was.State.LastExchange.Add(-b.cfg.Timing.HTTPTimeout), until: e.At, what: "lost_scopes"})
+				b.troubled(trouble{id: g.ID, since: was.State.LastExchange.Add(-b.cfg.Timing.HTTPTimeout), until: e.At, what: "lost_scopes"})
 			}
 		case family.EventSettled:
 			if a := b.apps[g.App]; a != nil && was != nil && was.State.FamilyFirst == g.State.FamilyFirst {
@@ -122,18 +126,25 @@ func (b *Broker) notice(was *storage.Grant, g *storage.Grant, events []family.Ev
 		}
 	}
 	if i := g.State.Inquiry; i != nil && i.Next.Equal(i.RefusedAt) && g.State.Attempt == nil {
-		b.follow(followUp{id: g.ID, inquiry: true})
+		id := g.ID
+		b.follow(followUp{id: id, do: func(ctx context.Context) error { return b.inquire(ctx, id) }})
 	}
 }
 
-// follow never blocks: a settlement may be waiting.
-func (b *Broker) follow(f followUp) {
+func (b *Broker) troubled(t trouble) {
+	kept := b.follow(followUp{id: t.id, do: func(ctx context.Context) error { return b.findCulprit(ctx, t) }})
+	if !kept {
+		b.log.Warn("so much happens at once that nobody looks whether related grants harmed one", "grant_id", t.id, "what", t.what)
+	}
+}
+
+// follow never blocks: a settlement may be waiting. False: too many wait already.
+func (b *Broker) follow(f followUp) bool {
 	select {
 	case b.watch.followUps <- f:
+		return true
 	default:
-		if !f.inquiry {
-			b.log.Warn("so much happens at once that nobody looks whether related grants harmed one", "grant_id", f.id, "what", f.what)
-		}
+		return false
 	}
 }
 
@@ -153,35 +164,37 @@ func (b *Broker) followUpEach() {
 
 func (b *Broker) followOne(ctx context.Context, f followUp) (err error) {
 	defer b.survive("looking into what befell a grant", &err)
-	if f.inquiry {
-		return b.inquire(ctx, f.id)
-	}
-	g, err := b.store.Grant(ctx, f.id)
+	return f.do(ctx)
+}
+
+// findCulprit looks for a related grant that may have done what befell one.
+func (b *Broker) findCulprit(ctx context.Context, t trouble) error {
+	g, err := b.store.Grant(ctx, t.id)
 	if err != nil {
-		return storeError("reading a grant", f.id, err)
+		return storeError("reading a grant", t.id, err)
 	}
 	others, err := b.related(ctx, &g)
 	if err != nil {
 		return storeError("looking for grants related to", g.Address.String(), err)
 	}
-	h, ok := harmed(others, f.since, f.until)
-	if !ok || f.what == "lost_scopes" && h.what != "consent" {
+	h, ok := harmed(others, t.since, t.until)
+	if !ok || t.what == "lost_scopes" && h.what != "consent" {
 		return nil
 	}
-	return b.interfered(ctx, f, h)
+	return b.interfered(ctx, t, h)
 }
 
 // interfered records and tells that a related grant seems to have done harm.
-func (b *Broker) interfered(ctx context.Context, f followUp, h harm) error {
-	e, err := b.change(ctx, f.id, f.id, func(g *storage.Grant) ([]family.Event, error) {
+func (b *Broker) interfered(ctx context.Context, t trouble, h harm) error {
+	e, err := b.change(ctx, t.id, t.id, func(g *storage.Grant) ([]family.Event, error) {
 		return []family.Event{{Type: family.EventInterference, At: b.now(), Generation: g.State.Generation, Fence: g.State.Fence,
-			Detail: f.what + " after " + h.what + " of " + h.by.ID}}, nil
+			Detail: t.what + " after " + h.what + " of " + h.by.ID}}, nil
 	})
 	if err != nil {
 		return err
 	}
 	b.cfg.Observe.Security(family.EventInterference)
-	b.log.Warn("another grant of the same app and account seems to have harmed this one", "grant", e.grant.Address.String(), "harm", f.what,
+	b.log.Warn("another grant of the same app and account seems to have harmed this one", "grant", e.grant.Address.String(), "harm", t.what,
 		"other", h.by.Address.String(), "other_id", h.by.ID, "did", h.what, "at", h.at,
 		"todo", "give each product an app of its own at the provider and in the configuration: for one account, the grants of one app may replace or end one another")
 	return nil

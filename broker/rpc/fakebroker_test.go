@@ -75,6 +75,7 @@ func grantInfo() broker.GrantInfo {
 		Lapse: family.LapseLostInDoubt, Generation: 7, Scopes: []string{"read:jira-work"}, Sites: []storage.Site{theSite},
 		CreatedAt: at.Add(1), ConsentedAt: at.Add(2), LastExchange: at.Add(3), AccessExpiresAt: at.Add(4),
 		InDoubt: true, AttemptRunning: true, NextAttempt: at.Add(5), IdleDeadline: at.Add(6), AbsoluteDeadline: at.Add(7),
+		IdleSource: family.SourceObserved, AbsoluteSource: family.SourceDocumented, Related: []string{"grt_other"},
 	}
 }
 

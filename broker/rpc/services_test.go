@@ -36,6 +36,8 @@ func wireGrant() *holdfastv1.Grant {
 		Generation: 7, Scopes: []string{"read:jira-work"}, Sites: []*holdfastv1.Site{wireSite()},
 		CreatedAt: ts(1), ConsentedAt: ts(2), LastExchangeAt: ts(3), AccessExpiresAt: ts(4),
 		InDoubt: true, AttemptRunning: true, NextAttemptAt: ts(5), IdleDeadline: ts(6), AbsoluteDeadline: ts(7),
+		IdleDeadlineSource:     holdfastv1.DeadlineSource_DEADLINE_SOURCE_OBSERVED,
+		AbsoluteDeadlineSource: holdfastv1.DeadlineSource_DEADLINE_SOURCE_DOCUMENTED, RelatedGrantIds: []string{"grt_other"},
 	}
 }
 

@@ -85,7 +85,7 @@ func (c *call) grantsList(ctx context.Context, conn grpc.ClientConnInterface, re
 	}
 	return c.show(all, func() error {
 		slices.SortStableFunc(all.GetGrants(), func(a, b *holdfastv1.Grant) int { return strings.Compare(named(a.GetAddress()), named(b.GetAddress())) })
-		if err := render.Table(c.io.out, []string{"GRANT", "PHASE", "GEN", "ACCOUNT", "SITES", "CONSENTED", "ID"}, grantRows(all.GetGrants())); err != nil {
+		if err := render.Table(c.io.out, []string{"GRANT", "PHASE", "GEN", "ACCOUNT", "SITES", "CONSENTED", "ENDS", "ID"}, grantRows(all.GetGrants())); err != nil {
 			return err
 		}
 		if all.GetNextPageToken() != "" {
@@ -113,7 +113,7 @@ func grantRows(grants []*holdfastv1.Grant) [][]string {
 		}
 		rows[i] = []string{
 			named(g.GetAddress()), phaseOf(g), fmt.Sprint(g.GetGeneration()), g.GetAccountId(),
-			strings.Join(sites, ", "), render.Time(g.GetConsentedAt()), g.GetId(),
+			strings.Join(sites, ", "), render.Time(g.GetConsentedAt()), nextEnd(g), g.GetId(),
 		}
 	}
 	return rows
@@ -182,7 +182,7 @@ func (c *call) showGrant(answer *holdfastv1.GetGrantResponse) error {
 	for i, e := range answer.GetEvents() {
 		rows[i] = []string{
 			render.Time(e.GetOccurredAt()), render.Enum(e.GetType(), "GRANT_EVENT_TYPE_"),
-			fmt.Sprint(e.GetGeneration()), fmt.Sprint(e.GetFence()), e.GetDetail(),
+			fmt.Sprint(e.GetGeneration()), fmt.Sprint(e.GetFence()), eventDetail(e),
 		}
 	}
 	if _, err := fmt.Fprintln(c.io.out); err != nil {
@@ -204,12 +204,13 @@ func grantFacts(g *holdfastv1.Grant) []render.Fact {
 	for _, s := range g.GetSites() {
 		facts = append(facts, render.Fact{Name: "site", Value: s.GetName() + "  " + s.GetUrl() + "  " + s.GetCloudId()})
 	}
-	return append(facts,
+	facts = append(facts,
 		render.Fact{Name: "consented", Value: render.Time(g.GetConsentedAt())},
 		render.Fact{Name: "last exchange", Value: render.Time(g.GetLastExchangeAt())},
 		render.Fact{Name: "access token", Value: render.Time(g.GetAccessExpiresAt())},
 		render.Fact{Name: "not before", Value: render.Time(g.GetNextAttemptAt())},
-		render.Fact{Name: "idle limit", Value: render.Time(g.GetIdleDeadline())},
-		render.Fact{Name: "end at latest", Value: render.Time(g.GetAbsoluteDeadline())},
+		render.Fact{Name: "idle limit", Value: deadlineFact(g.GetIdleDeadline(), g.GetIdleDeadlineSource())},
+		render.Fact{Name: "end at latest", Value: deadlineFact(g.GetAbsoluteDeadline(), g.GetAbsoluteDeadlineSource())},
 	)
+	return append(facts, relatedFacts(g.GetRelatedGrantIds())...)
 }
