@@ -13,7 +13,8 @@ import (
 // AttemptID of its exchange in Spend, Pending).
 type Kept struct {
 	GrantID string
-	// Spend without the token that it sent and without its guard's time.
+	// Spend as far as settling a pair needs it: without the token that was sent,
+	// the guard's time and the reason.
 	Spend family.Spend
 	Pair  family.Pair
 
