@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/holdfast-io/holdfast/broker/crashpoint"
 	"github.com/holdfast-io/holdfast/storage/durable"
 	"github.com/holdfast-io/holdfast/storage/seal"
 )
@@ -206,12 +207,14 @@ func (s *Store) countStart(ctx context.Context, p past) error {
 		if err := s.writeWitness(w); err != nil {
 			return err
 		}
+		crashpoint.At(crashpoint.StartAnnounced)
 		p.start.Value = []byte(w.Next)
 		changed = append(changed, &p.start)
 	}
 	if err := s.swapMetas(ctx, changed...); err != nil {
 		return fmt.Errorf("counting this start of the store: %w", err)
 	}
+	crashpoint.At(crashpoint.StartCounted)
 	if s.cfg.WitnessFile == "" {
 		return nil
 	}

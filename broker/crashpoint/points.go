@@ -46,6 +46,10 @@ const (
 	// ExchangeAdopted: the new family is durable; the browser was not told.
 	ExchangeAdopted = "exchange.adopted"
 
+	// StartAnnounced: the store's witness knows of this start, the store does not.
+	StartAnnounced = "start.announced"
+	// StartCounted: the store has counted this start, its witness did not confirm it.
+	StartCounted = "start.counted"
 	// StoreOpened: the store has counted this start; nobody has used it yet.
 	StoreOpened = "store.opened"
 	// TakeOverFound: an attempt that an earlier process left open was found.
@@ -68,6 +72,6 @@ func Points() []Point {
 		{AnnounceUnsaved, false}, {CommitUnsynced, true}, {CommitSynced, true}, {AnnounceDurable, false},
 		{SpendGuard, false}, {SpendWritten, true}, {SpendHeaders, true}, {SpendAnswered, true}, {SettleDurable, true},
 		{ExchangeAnnounced, false}, {ExchangeAnswered, true}, {ExchangeAdopted, true},
-		{StoreOpened, false}, {TakeOverFound, true}, {TakeOverClosed, true},
+		{StartAnnounced, false}, {StartCounted, false}, {StoreOpened, false}, {TakeOverFound, true}, {TakeOverClosed, true},
 	}
 }

@@ -1,7 +1,6 @@
 package crash
 
 import (
-	"io"
 	"log/slog"
 	"path/filepath"
 	"testing"
@@ -70,7 +69,7 @@ func (l *leg) stored(t *testing.T, of *grant) (storage.Grant, []family.Event) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := node.OpenStore(t.Context(), c, node.Options{Config: c, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	store, err := node.OpenStore(t.Context(), c, node.Options{Config: c, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

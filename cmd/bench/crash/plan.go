@@ -82,7 +82,7 @@ func toPoint(name string, anyPass bool, random *rand.Rand) []death {
 		most = 20
 	case crashpoint.ExchangeAnnounced, crashpoint.ExchangeAnswered, crashpoint.ExchangeAdopted:
 		d.consenting = true
-	case crashpoint.StoreOpened: // once a start
+	case crashpoint.StartAnnounced, crashpoint.StartCounted, crashpoint.StoreOpened: // once a start
 	case crashpoint.TakeOverFound, crashpoint.TakeOverClosed:
 		return []death{{point: crashpoint.SpendWritten, nth: 1}, d}
 	default:

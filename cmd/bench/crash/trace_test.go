@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -102,8 +103,9 @@ func (c traced) sends(from, to string) bool {
 const acknowledged = "holdfast-commits"
 
 // commits returns, for each commit that was acknowledged between the calls at
-// from and to, which kinds of the store's files (by suffix) were synced for it: the sync
-// began after the commit before was acknowledged and had returned by then.
+// from and to, which of Badger's logs were synced for it: the sync began after the
+// commit before was acknowledged and had returned by then. The store's witness is
+// synced now and then, too, and is no commit.
 func (tr trace) commits(from, to int) []map[string]bool {
 	var found []map[string]bool
 	begun, synced := map[string]bool{}, map[string]bool{}
@@ -116,8 +118,8 @@ func (tr trace) commits(from, to int) []map[string]bool {
 		case !isSync[c.name]:
 		default:
 			begun[key] = begun[key] || c.begins
-			if c.ends && begun[key] && strings.HasSuffix(c.text, "= 0") {
-				synced[filepath.Ext(c.file)] = true
+			if log := filepath.Ext(c.file); c.ends && begun[key] && strings.HasSuffix(c.text, "= 0") && slices.Contains(badgerLogs, log) {
+				synced[log] = true
 			}
 		}
 	}
