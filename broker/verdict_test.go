@@ -3,6 +3,8 @@ package broker_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -121,7 +123,7 @@ func TestALongWaveOverASmallAppLapsesNobody(t *testing.T) {
 	as := w.consentMany(6)
 	w.fault(atlassiansim.Fault{Kind: atlassiansim.FaultRefuse, ForSeconds: 3 * 3600})
 	w.drawAll(as)
-	w.live(3*time.Hour, 30*time.Second)
+	w.live(3*time.Hour-time.Minute, 30*time.Second)
 	if during := w.phases(); during[family.Suspected] != len(as) {
 		t.Fatalf("during the wave: %v", during)
 	}
@@ -234,21 +236,33 @@ func TestAReplicaThatCanNotShareHoldsByItsOwnCounts(t *testing.T) {
 }
 
 func TestALastTryIsNotMadeWhileVerdictsAreHeld(t *testing.T) {
-	w := newWorld(t, unhurried)
-	as := w.consentMany(9)
-	w.fault(atlassiansim.Fault{Kind: atlassiansim.FaultDropBeforeAnswer, Family: w.sim.Ledger().Families[0].ID, ForSeconds: 60})
-	_, _ = w.AccessToken(ctx, svc, broker.TokenRequest{Address: as[0]})
-	w.clock.Advance(11 * time.Minute) // its leeway is over, and nobody could repeat it
-	// Most are refused, but one is taken just now.
-	for _, f := range w.sim.Ledger().Families[2:] {
-		w.fault(atlassiansim.Fault{Kind: atlassiansim.FaultRefuse, Family: f.ID})
-	}
-	w.drawAll(as[1:])
-	w.token(as[1])
-	posts := w.sim.Ledger().TokenPosts
-	w.refused(as[0], broker.ReasonProviderUnavailable)
-	if got := w.sim.Ledger().TokenPosts; got != posts {
-		t.Error("a last try was made while verdicts were held")
+	for _, wave := range []bool{false, true} {
+		w := newWorld(t, unhurried, func(w *world) { w.cfg.Timing.Leeway, w.cfg.Timing.InDoubt = 0, family.InDoubtLastTry })
+		w.consent(jira)
+		var others []storage.Address // of another account
+		for i := range 7 {
+			a := mustAddress(fmt.Sprintf("acme/s%d/jira", i))
+			if o := w.visit(w.link(a).URL, "&sim_account="+url.QueryEscape(atlassiansim.DefaultAccounts()[1].ID)).finish(); o.Status != storage.ConsentDone {
+				t.Fatal(o.Status)
+			}
+			others = append(others, a)
+		}
+		w.clock.Advance(2 * time.Hour)
+		w.loseAnswer()
+		w.refused(jira, broker.ReasonProviderUnavailable)
+		w.clock.Advance(10 * time.Second)
+		if wave {
+			for _, f := range w.sim.Ledger().Families[2:] {
+				w.fault(atlassiansim.Fault{Kind: atlassiansim.FaultRefuse, Family: f.ID})
+			}
+			w.drawAll(others[1:])
+		}
+		w.token(others[0]) // the provider is there, and takes one
+		posts := w.sim.Ledger().TokenPosts
+		_, err := w.AccessToken(ctx, svc, broker.TokenRequest{Address: jira})
+		if sent := w.sim.Ledger().TokenPosts > posts; sent == wave {
+			t.Errorf("in a wave %v: last try sent %v (the caller got %v)", wave, sent, err)
+		}
 	}
 }
 
