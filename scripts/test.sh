@@ -10,7 +10,7 @@ flags=(-race -timeout 5m)
 # work says nothing about the next.
 [ "${CI:-}" = true ] && flags+=(-count=1 -shuffle=on)
 
-packages() { go list ./... | grep -v '/e2e\(/\|$\)'; }
+packages() { go list ./... | grep -v '/e2e\(/\|$\)\|/cmd/bench/crash$'; }
 
 unit() {
   local list
@@ -23,6 +23,8 @@ unit() {
 e2e() { go test -race -timeout 5m -count=1 ./e2e/; }
 # Most of it waits for leases and leeways to end, so more runs at a time than there are processors.
 machine() { go test -race -timeout 5m -count=1 -parallel 16 ./e2e/machine/; }
+# Kills the released binary 50 times, and traces its system calls.
+crash() { go test -race -timeout 10m -count=1 -parallel 8 ./cmd/bench/crash/; }
 # A module of its own, so that the product does not depend on that server's dependencies.
 fosite() { go -C e2e/fosite test -race -timeout 5m -count=1 -parallel 8 ./...; }
 
@@ -32,4 +34,5 @@ step "packages, with the race detector" unit
 step "end to end, real binary and browser" e2e
 step "a second independent provider" fosite
 step "faults of the machine, real binary" machine
+step "kills and syncs, released binary" crash
 steps_done test
