@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/holdfast-io/holdfast/broker/atlassian"
 	"github.com/holdfast-io/holdfast/broker/family"
 	"github.com/holdfast-io/holdfast/storage"
 )
@@ -112,4 +113,29 @@ func earliest(a, b time.Time) time.Time {
 		return b
 	}
 	return a
+}
+
+// Vitals is how this broker fares at this moment, as far as it knows without asking anybody.
+type Vitals struct {
+	// OpenSettlements counts new tokens that could not be stored yet.
+	OpenSettlements int
+	// Clock is what the provider's newest answer said about this machine's
+	// clock; its At is zero if there was none yet.
+	Clock atlassian.Clock
+	// ClockBehind is by how much the clock is behind the store's newest time, so
+	// that nothing is spent; 0: it is not.
+	ClockBehind time.Duration
+	// Apps, in order of id, without their events.
+	Apps []AppStatus
+}
+
+// Vitals does not block.
+func (b *Broker) Vitals() Vitals {
+	v := Vitals{OpenSettlements: b.unstored.count().open, ClockBehind: b.clock.behind()}
+	v.Clock, _ = b.cfg.Provider.Clock()
+	now := b.now()
+	for _, id := range b.appIDs() {
+		v.Apps = append(v.Apps, b.apps[id].status(now))
+	}
+	return v
 }

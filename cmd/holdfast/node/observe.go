@@ -11,6 +11,7 @@ import (
 // grants: their number is unbounded.
 type observer struct {
 	attempts, settle                     *prometheus.HistogramVec
+	ended                                *prometheus.CounterVec
 	rotations, saved, lastTries, overrun *prometheus.CounterVec
 	deaths, security                     *prometheus.CounterVec
 	hits, mis                            prometheus.Counter
@@ -31,6 +32,7 @@ func newObserver(reg prometheus.Registerer) *observer {
 			Help:    "From the announcement of an attempt that brought a pair until the pair was durable, by app.",
 			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 20, 30, 60, 120},
 		}, []string{"app"}),
+		ended:     perApp("holdfast_attempts_total", "Ended attempts, by app, reason and class of the outcome.", "reason", "class"),
 		rotations: perApp("holdfast_rotations_total", "Settled rotations, by app and reason.", "reason"),
 		saved:     perApp("holdfast_saved_in_leeway_total", "Repeats of an attempt in doubt that settled: each one saved a family, by app."),
 		lastTries: perApp("holdfast_last_tries_total", "Spent tokens that were sent once more after their leeway, by app."),
@@ -46,13 +48,14 @@ func newObserver(reg prometheus.Registerer) *observer {
 			Name: "holdfast_hot_misses_total", Help: "Tokens that needed the store or the provider.",
 		}),
 	}
-	reg.MustRegister(o.attempts, o.settle, o.rotations, o.saved, o.lastTries, o.overrun, o.deaths, o.security, o.hits, o.mis)
+	reg.MustRegister(o.attempts, o.settle, o.ended, o.rotations, o.saved, o.lastTries, o.overrun, o.deaths, o.security, o.hits, o.mis)
 	return o
 }
 
 // Attempt implements broker.Observer.
 func (o *observer) Attempt(a broker.Attempt) {
 	o.attempts.WithLabelValues(a.App, a.Kind.String(), a.Class.String()).Observe(a.Took.Seconds())
+	o.ended.WithLabelValues(a.App, string(a.Reason), a.Class.String()).Inc()
 	if a.Kind == family.LastTry {
 		o.lastTries.WithLabelValues(a.App).Inc()
 	}
