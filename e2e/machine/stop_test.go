@@ -73,6 +73,44 @@ func (w *world) standStill(t *testing.T, point string, long time.Duration) {
 	w.checkWell(t)
 }
 
+// The answer was lost, so the token is spent; its repeat stands still in the guard
+// until the leeway is over. It must not leave any more: only an announced last try
+// may, once another grant says that the provider is well.
+func TestARepeatThatStoodStillInTheGuardBeyondTheLeewayIsNotSent(t *testing.T) {
+	t.Parallel()
+	at := short
+	at.overrides += "access_grace: 2s\n"
+	w := newWorld(t, at, nil, rig.Build{Plain: true, Tags: "crashpoints"})
+	first := w.Serve(t)
+	w.consent(t)
+	first.Stop(t)
+	s := w.Serve(t, "HOLDFAST_STOPPOINT="+crashpoint.SpendGuard+":2")
+	w.sim.Fault(t, atlassiansim.Fault{Kind: atlassiansim.FaultDropBeforeAnswer, Count: 1})
+	if err := <-w.force(t, busy); err == nil {
+		t.Fatal("the forced refresh went well, though its answer was lost")
+	}
+	rig.Until(t, "the repeat stands still in the guard", func() bool { return stopped(t, s.Pid()) })
+	<-time.After(stops["beyond the leeway"])
+	s.Signal(t, syscall.SIGCONT)
+	rig.Until(t, "the repeat is known not to have been sent", func() bool {
+		_, events := w.Show(t, jira, busy)
+		return rig.Has(events, holdfastv1.GrantEventType_GRANT_EVENT_TYPE_NOT_SPENT)
+	})
+	if n := len(w.exchanges(t, busy)); n != 1 {
+		t.Errorf("the provider saw %d refreshes, want the one alone whose answer was lost", n)
+	}
+	w.Rotate(t, jira, quiet)
+	rig.Until(t, "the last try has its verdict", func() bool {
+		_, _ = w.Token(t.Context(), jira, busy)
+		g, _ := w.Show(t, jira, busy)
+		return g.GetPhase() == holdfastv1.GrantPhase_GRANT_PHASE_LAPSED
+	})
+	g, events := w.Show(t, jira, busy)
+	if n, tries := len(w.exchanges(t, busy)), len(rig.LastTries(events)); n != 2 || tries != 1 || g.GetLapseReason() != holdfastv1.LapseReason_LAPSE_REASON_LOST_IN_DOUBT {
+		t.Errorf("the provider saw %d refreshes, %d last tries were announced, the reason is %v; want 2, 1, LOST_IN_DOUBT", n, tries, g.GetLapseReason())
+	}
+}
+
 // Stops at any moment, the answer's way included. One that is longer than the
 // leeway may cost the family whose answer was under way: what became of each is
 // reported, and none may end without the true reason.
