@@ -13,7 +13,7 @@ func TestAPointIsNamedWithTheCountOfItsPass(t *testing.T) {
 	}{
 		{"spend.guard", "spend.guard", 1, ""},
 		{"spend.guard:7", "spend.guard", 7, ""},
-		{"spend.gaurd", "", 0, "spend.guard, spend.written"},
+		{"spend.nowhere", "", 0, "spend.guard, spend.written"},
 		{"", "", 0, `no point ""`},
 		{"spend.guard:0", "", 0, "1 or more"},
 		{"spend.guard:x", "", 0, "1 or more"},
