@@ -94,7 +94,10 @@ func TestTheDeathOfARelatedGrantNamesWhoDidIt(t *testing.T) {
 		}, []string{"lapsed after refresh of " + wiki.GrantID()}},
 		"the person ends it, and nobody else did anything since": {sharedApp, "independent", func(w *world) {
 			w.consent(wiki)
-			w.clock.Advance(2 * time.Hour)
+			w.clock.Advance(5 * time.Minute)
+			if _, err := w.ForceRefresh(ctx, op, "", jira); err != nil { // it outlived that consent
+				w.t.Fatal(err)
+			}
 			if _, err := w.sim.RevokeAccess(atlassiansim.DefaultAccounts()[0].ID, ""); err != nil {
 				w.t.Fatal(err)
 			}
