@@ -139,7 +139,10 @@ func (l *leg) die(ctx context.Context, d death, under *load) error {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			_ = l.consent(consent, l.grants[0])
+			// The first call may still be sent to the life before: again then.
+			for l.consent(consent, l.grants[0]) != nil && pause(consent, 100*time.Millisecond) {
+				continue
+			}
 		}()
 		defer func() {
 			cancel()
