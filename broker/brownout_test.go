@@ -236,3 +236,23 @@ func TestABrownOutMakesNoRetryStorm(t *testing.T) {
 		})
 	}
 }
+
+// TestNoMoreThanTheConfiguredNumberIsUnderWayAtOnce: twelve answers of three
+// seconds each take nine if four may be under way.
+func TestNoMoreThanTheConfiguredNumberIsUnderWayAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, 12, broker.Load{Concurrency: 4})
+		defer b.stop()
+		<-time.After(2 * time.Hour)
+		if _, err := b.sim.AddFault(atlassiansim.Fault{Kind: atlassiansim.FaultDelayAnswer, DelayMillis: 3000, GrantType: "refresh_token"}); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if served := b.draw(20 * time.Second); served != 12 {
+			t.Fatalf("%d served", served)
+		}
+		if took := time.Since(began); took < 9*time.Second || took > 10*time.Second {
+			t.Fatalf("took %v, want 9 s", took)
+		}
+	})
+}

@@ -295,11 +295,14 @@ func (l *load) pause(now time.Time, d time.Duration) {
 }
 
 // standing says whether the circuit is open, and until when the provider asked
-// to wait (zero, or past: it did not).
+// to wait; zero: it does not.
 func (l *load) standing(now time.Time) (open bool, pausedUntil time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.breaker.open(), l.pausedUntil
+	if l.pausedUntil.After(now) {
+		pausedUntil = l.pausedUntil
+	}
+	return l.breaker.open(), pausedUntil
 }
 
 // spread makes a wait up to a quarter longer: who waits for the same thing must

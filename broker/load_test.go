@@ -250,26 +250,6 @@ func (g *gate) hook(_ http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
-func TestNoMoreThanTheConfiguredNumberIsUnderWayAtOnce(t *testing.T) {
-	w := newWorld(t, limited(broker.Load{Concurrency: 4}))
-	as := w.consentMany(12)
-	g := &gate{pass: make(chan struct{})}
-	w.front(g.hook)
-	go func() {
-		for range as {
-			g.pass <- struct{}{}
-		}
-	}()
-	for i, err := range w.drawAll(as) {
-		if err != nil {
-			t.Errorf("%s: %v", as[i], err)
-		}
-	}
-	if g.top > 4 {
-		t.Fatalf("%d were under way at once, want 4", g.top)
-	}
-}
-
 // TestKeepAlivesLeaveHalfToCallers: a backlog of idle families, all of them slow
 // at the provider, takes half of the slots; a caller finds one.
 func TestKeepAlivesLeaveHalfToCallers(t *testing.T) {

@@ -23,11 +23,7 @@ func (b *Broker) learnLoad(a *app, g *storage.Grant, o family.Outcome) {
 // circuitOpen reports whether the provider fails for the app, and pausedUntil
 // until when it asked the app to wait; zero: it did not.
 func (a *app) circuitOpen(now time.Time) (open bool, pausedUntil time.Time) {
-	open, pausedUntil = a.load.standing(now)
-	if !pausedUntil.After(now) {
-		pausedUntil = time.Time{}
-	}
-	return open, pausedUntil
+	return a.load.standing(now)
 }
 
 // observe tells the observer of an attempt that ended.

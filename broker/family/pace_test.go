@@ -57,8 +57,8 @@ func TestSeveralRepeatsFitIntoTheLeeway(t *testing.T) {
 	}{
 		{"answers lost at once", 0, inDoubt, 8},
 		{"each one timing out", 30, inDoubt, 5},
-		{"asked to come back after the leeway", 1, Outcome{Class: InDoubt, RetryAfter: time.Hour}, 1},
-		{"asked to come back after the leeway, by a listed error", 1, Outcome{Class: Transient, RetryAfter: time.Hour}, 1},
+		{"asked to come back after the leeway", 1, Outcome{Class: InDoubt, RetryAfter: time.Hour}, 2},
+		{"asked to come back after the leeway, by a listed error", 1, Outcome{Class: Transient, RetryAfter: time.Hour}, 2},
 	} {
 		tm := timing()
 		s, sp := begun(t, started(), tm, 3600, "first", Need{})

@@ -1,10 +1,9 @@
 package family
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"time"
 )
 
@@ -116,6 +115,12 @@ func jittered(d time.Duration, id string) time.Duration {
 
 // fraction of 1 that a seed stands for; seeds are spread evenly.
 func fraction(seed string) float64 {
-	sum := sha256.Sum256([]byte(seed))
-	return float64(binary.BigEndian.Uint64(sum[:8])>>11) / (1 << 53)
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(seed)) // a hash takes everything
+	x := h.Sum64()
+	// FNV alone spreads short seeds badly: these steps, those of MurmurHash3's
+	// end, let each bit change all others.
+	x = (x ^ x>>33) * 0xff51afd7ed558ccd
+	x = (x ^ x>>33) * 0xc4ceb9fe1a85ec53
+	return float64((x^x>>33)>>11) / (1 << 53)
 }
