@@ -23,6 +23,8 @@ func settleRefusal(s State, t Timing, now time.Time, sp Spend, o Outcome) (State
 	doubt := s.Doubt
 	s.Attempt = nil
 	switch {
+	case doubt == nil && s.sibling():
+		return settleAmongSiblings(s, t, now, sp, events)
 	case len(s.Alternates) > 0:
 		s = s.promoted()
 		return s, append(events, s.event(EventAlternatePromoted, now, ""))
@@ -37,6 +39,30 @@ func settleRefusal(s State, t Timing, now time.Time, sp Spend, o Outcome) (State
 	}
 	s.NotBefore = now.Add(jittered(max(t.ConfirmDelay, backoff(s.Failures, true)), sp.AttemptID))
 	return s, events
+}
+
+// sibling reports whether the newest alternate is as good as the present token:
+// which of the two the provider lets live is unknown.
+func (s State) sibling() bool {
+	n := len(s.Alternates)
+	return n > 0 && s.Alternates[n-1].Generation == s.Generation
+}
+
+// settleAmongSiblings lets siblings take turns: one refusal of the present token
+// must not cost it, for the others may long be dead. Each is asked once, and after
+// the delay each is asked again; only then is there a verdict.
+func settleAmongSiblings(s State, t Timing, now time.Time, sp Spend, events []Event) (State, []Event) {
+	all := len(s.Alternates) + 1
+	roundOver := s.Suspicion.Refusals%all == 0
+	if roundOver && s.Suspicion.Refusals > all && now.Sub(s.Suspicion.First) >= t.ConfirmDelay {
+		return lapse(s, now, LapseRefused, events)
+	}
+	s = s.setAside(now)
+	s.NotBefore = time.Time{}
+	if roundOver {
+		s.NotBefore = now.Add(jittered(max(t.ConfirmDelay, backoff(s.Failures, true)), sp.AttemptID))
+	}
+	return s, append(events, s.event(EventAlternatePromoted, now, ""))
 }
 
 // and adds a refusal. One that came while verdicts were held proves nothing, and
@@ -87,7 +113,9 @@ func settleHeld(s State, t Timing, now time.Time, sp Spend, events []Event) (Sta
 // its sibling, as the one to be tried last. The time of the next attempt stays.
 func (s State) setAside(now time.Time) State {
 	next := s.promoted()
-	refused := Alternate{Generation: s.Generation, Refresh: s.Refresh, Access: s.Access, At: now}
+	// The access token in use stays: the provider may have cut a sibling's short.
+	refused := Alternate{Generation: s.Generation, Refresh: s.Refresh, Access: next.Access, At: now}
+	next.Access = s.Access
 	next.Alternates = append([]Alternate{refused}, next.Alternates...)
 	next.NotBefore = s.NotBefore
 	return next

@@ -127,6 +127,31 @@ func TestAHeldRefusalDropsNoTokenThatMayLive(t *testing.T) {
 	}
 }
 
+func TestOneRefusalCostsNoTokenThatASiblingCannotReplace(t *testing.T) {
+	s := started()
+	p := pair("dead")
+	s.Alternates = []Alternate{{Generation: 1, Refresh: p.Refresh, Access: accessOf(at(0), p), At: at(100)}}
+	for i, want := range []struct {
+		asks string
+		rest bool
+	}{{"refresh-1", false}, {"refresh-dead", true}, {"refresh-1", false}} {
+		second := 3600 + i
+		if !s.NotBefore.IsZero() {
+			second = later(s)
+		}
+		if s.Refresh.Reveal() != want.asks || s.Access.Token.Reveal() != started().Access.Token.Reveal() {
+			t.Fatalf("attempt %d asks about %q", i, s.Refresh.Reveal())
+		}
+		s, _ = refusedAt(t, s, second, string(rune('a'+i)), refused)
+		if s.Phase != Suspected || s.NotBefore.IsZero() == want.rest {
+			t.Fatalf("after refusal %d: %+v", i, s)
+		}
+	}
+	if s, _ = refusedAt(t, s, 4000, "z", refused); s.Phase != Lapsed || s.Lapse != LapseRefused {
+		t.Fatalf("each was refused twice: %v", s.Phase)
+	}
+}
+
 func TestALapsedFamilyIsAskedAboutAgain(t *testing.T) {
 	s, _ := refusedAt(t, started(), 3600, "a", refused)
 	s, _ = refusedAt(t, s, later(s), "b", refused)
