@@ -33,6 +33,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// spillSlots is how many spends can be under way at once; some tests need eight.
+const spillSlots = 8
+
 // clock is a wall clock that the tests move.
 type clock struct {
 	mu  sync.Mutex
@@ -245,7 +248,7 @@ func (w *world) openStore() {
 	}
 	w.store, err = storage.Open(context.Background(), storage.Config{
 		Dir: filepath.Join(w.dir, "store"), Environment: "test", Provider: "atlassian", KEK: kek, Now: w.clock.Now, Log: w.cfg.Log,
-		SpillSlots: 4, WitnessFile: w.witness,
+		SpillSlots: spillSlots, WitnessFile: w.witness,
 		Backend: func(dir string, key []byte) (storage.Backend, error) {
 			open := badgerstore.Opener(badgerstore.Options{Log: w.cfg.Log})
 			if w.mem != nil {

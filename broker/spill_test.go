@@ -158,7 +158,7 @@ func TestNothingIsSpentWithoutAFreeSlot(t *testing.T) {
 	w.consent(jira)
 	w.clock.Advance(2 * time.Hour)
 	var slots []*storage.Slot
-	for i := range 4 {
+	for i := range spillSlots {
 		slot, err := w.store.Spill().Reserve(ctx)
 		if err == nil {
 			err = slot.Keep(storage.Kept{GrantID: fmt.Sprint("grt_", i)})
