@@ -40,10 +40,9 @@ func vectorConsent() storage.Consent {
 	return storage.Consent{ID: "con_1", Status: storage.ConsentDenied, ExpiresAt: at, App: "jira-app", Detail: "denied"}
 }
 
-func TestTheFormatsTestVectorOpens(t *testing.T) {
-	if *writeVector {
-		newVector(t)
-	}
+// vectorConfig is of the store that the vector holds.
+func vectorConfig(t *testing.T) storage.Config {
+	t.Helper()
 	b, err := os.ReadFile(vectorFile)
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +71,14 @@ func TestTheFormatsTestVectorOpens(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg.Backend, cfg.MustExist = backend.Opener(), true
-	s := openStore(t, cfg)
+	return cfg
+}
+
+func TestTheFormatsTestVectorOpens(t *testing.T) {
+	if *writeVector {
+		newVector(t)
+	}
+	s := openStore(t, vectorConfig(t))
 
 	want := fullGrant(t, "acme/automation/jira")
 	want.Version = 1

@@ -164,9 +164,6 @@ const provenFor = time.Second
 // Health commits a small value, unless a commit succeeded within the last
 // second; then it only looks at the free space.
 func (s *Store) Health(ctx context.Context) error {
-	if err := s.MustReopen(); err != nil {
-		return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
-	}
 	if err := s.checkSpace(s.opts.MinFree); err != nil {
 		return err
 	}
