@@ -60,7 +60,7 @@ func (b *Broker) exchange(ctx context.Context, c storage.Consent, code secret.St
 		s.kept.Spend.AttemptID = c.AttemptID
 		announced := b.now()
 		crashpoint.At(crashpoint.ExchangeAnnounced)
-		o := b.cfg.Provider.Exchange(ctx, credentials, atlassian.Code{Code: code, Verifier: c.Verifier, RedirectURI: b.callbackURL()}, nil)
+		o := b.cfg.Provider.Exchange(context.WithoutCancel(ctx), credentials, atlassian.Code{Code: code, Verifier: c.Verifier, RedirectURI: b.callbackURL()}, nil)
 		crashpoint.At(crashpoint.ExchangeAnswered)
 		a.learn(b.now(), c.Address.GrantID(), credentials, o)
 		b.log.Info("code exchanged", "consent", c.ID, "grant", c.Address.String(), "class", o.Class.String(), "code", o.Code)

@@ -138,7 +138,9 @@ func (b *Broker) attemptOnce(ctx context.Context, g storage.Grant, need family.N
 	}
 	crashpoint.At(crashpoint.AnnounceDurable)
 	started := time.Now()
-	outcome := b.cfg.Provider.Refresh(ctx, credentials, sp.Token, func() error {
+	// The provider's timeout alone bounds it: ctx may run out while the process
+	// stands still, and the answer lies in the socket.
+	outcome := b.cfg.Provider.Refresh(context.WithoutCancel(ctx), credentials, sp.Token, func() error {
 		crashpoint.At(crashpoint.SpendGuard)
 		if !b.now().Before(sp.SendBefore) {
 			return errors.New("the lease is too short to send now")

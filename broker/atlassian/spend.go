@@ -40,7 +40,7 @@ type reply struct {
 // post sends body to the token endpoint at most once, over a connection of its
 // own, and returns within the Provider's timeout.
 func (p *Provider) post(ctx context.Context, contentType string, body []byte, guard func() error) reply {
-	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	ctx, cancel := patient(ctx, p.timeout)
 	defer cancel()
 	target, err := url.Parse(p.profile.TokenURL)
 	if err != nil {
@@ -48,7 +48,7 @@ func (p *Provider) post(ctx context.Context, contentType string, body []byte, gu
 	}
 	conn, err := p.dialer.forSpend(ctx, target, guard)
 	if err != nil {
-		return reply{failure: failureWord(err)}
+		return reply{failure: lasted(ctx, failureWord(err))}
 	}
 	defer func() { _ = conn.Close() }()
 	// http.NewRequest would set GetBody for a bytes.Reader, and net/http may
@@ -66,6 +66,7 @@ func (p *Provider) post(ctx context.Context, contentType string, body []byte, gu
 	}).WithContext(ctx)
 	sent := p.now()
 	r := roundTrip(conn, req)
+	r.failure = lasted(ctx, r.failure)
 	p.noteDate(sent, r.header)
 	return r
 }

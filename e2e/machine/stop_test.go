@@ -111,6 +111,29 @@ func TestARepeatThatStoodStillInTheGuardBeyondTheLeewayIsNotSent(t *testing.T) {
 	}
 }
 
+// The machine sleeps inside the POST, for longer than the timeout, the lease and
+// the leeway. The answer came meanwhile, and it is the only live token.
+func TestAnAnswerThatCameWhileTheProcessStoodStillIsRead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, short, nil, rig.Build{Plain: true, Tags: "crashpoints"})
+	first := w.Serve(t)
+	w.consent(t)
+	first.Stop(t)
+	s := w.Serve(t, "HOLDFAST_STOPPOINT="+crashpoint.SpendWritten)
+	asked := w.force(t, busy)
+	rig.Until(t, "the process stands still after the request", func() bool { return stopped(t, s.Pid()) })
+	<-time.After(stops["beyond the leeway"])
+	s.Signal(t, syscall.SIGCONT)
+	if err := <-asked; err != nil {
+		t.Logf("the forced refresh: %v", err)
+	}
+	g, events := w.Show(t, jira, busy)
+	if g.GetGeneration() != 2 || g.GetInDoubt() || len(rig.LastTries(events)) != 0 {
+		t.Errorf("generation %d, in doubt %v, %d last tries; want the answer settled", g.GetGeneration(), g.GetInDoubt(), len(rig.LastTries(events)))
+	}
+	w.checkWell(t)
+}
+
 // Stops at any moment, the answer's way included. One that is longer than the
 // leeway may cost the family whose answer was under way: what became of each is
 // reported, and none may end without the true reason.
