@@ -6,7 +6,7 @@ ARGS ?=
 SUITE ?= hot
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build test lint generate bench setup fmt
+.PHONY: help dev build test soak lint generate bench setup fmt
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' "$(ROOT)/Makefile" | while IFS='|' read -r target text; do printf '  make %-9s %s\n' "$$target" "$$text"; done
@@ -19,6 +19,9 @@ build: ## Build the release binary bin/holdfast; check that it is static and bel
 
 test: ## Run all tests, with all the set-up that they need
 	@"$(ROOT)/scripts/test.sh"
+
+soak: ## Simulate 1000000 rotations under faults (ROTATIONS=n, FIRST=seed)
+	@"$(ROOT)/scripts/soak.sh"
 
 lint: ## Check generated code, contract, format, layering and the Go code
 	@"$(ROOT)/scripts/lint.sh"

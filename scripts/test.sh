@@ -5,7 +5,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/steps.sh
 
-flags=(-race -timeout 5m)
+# The simulation and its mutants take minutes on two busy processors.
+flags=(-race -timeout 15m)
 # A cached result says nothing about this run, and an order that happens to
 # work says nothing about the next.
 [ "${CI:-}" = true ] && flags+=(-count=1 -shuffle=on)

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/holdfast-io/holdfast/broker"
-	"github.com/holdfast-io/holdfast/broker/family"
 	"github.com/holdfast-io/holdfast/secret"
 	"github.com/holdfast-io/holdfast/storage"
 )
@@ -23,7 +22,7 @@ func (w *world) draws(g *grant, nth int) {
 	var saw uint64
 	for n := 0; ; n++ {
 		d := dice(w.seed, "caller", g.index, nth, n)
-		wait := between(d, 5*time.Second, 100*time.Second)
+		wait := between(d, 5*time.Second, 140*time.Second)
 		block := int(time.Since(w.began) / (20 * time.Minute))
 		if dice(w.seed, "quiet", g.index, block).IntN(3) == 0 {
 			wait = 20*time.Minute - time.Since(w.began)%(20*time.Minute) + wait
@@ -40,7 +39,9 @@ func (w *world) draws(g *grant, nth int) {
 			w.force(l, g)
 		case n < 25 && nth == 0:
 			w.consent(l, g)
-		case n < 35:
+		case n < 30 && nth == 0:
+			w.race(l, g)
+		case n < 40:
 			_, _ = l.broker.ReportRejected(context.Background(), svc, broker.RejectionReport{Address: g.address, Generation: saw, HTTPStatus: 401})
 		default:
 			saw = w.drawOnce(l, g, d, saw)
@@ -127,6 +128,22 @@ func (w *world) force(l *life, g *grant) {
 	_, _ = l.broker.ForceRefresh(ctx, op, g.id, g.address)
 }
 
+// race lets a person consent while a rotation of the old family is on its way.
+func (w *world) race(l *life, g *grant) {
+	w.setRacing(g, true)
+	defer w.setRacing(g, false)
+	w.work.Go(func() { w.force(l, g) })
+	if w.pause(500 * time.Millisecond) {
+		w.consent(l, g)
+	}
+}
+
+func (w *world) setRacing(g *grant, on bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	g.racing = on
+}
+
 // anyLife returns one of the processes that run; nil: none does.
 func (w *world) anyLife(d *rand.Rand) *life {
 	w.mu.Lock()
@@ -177,6 +194,3 @@ func (w *world) tryConsent(l *life, g *grant) (storage.ConsentStatus, error) {
 	}
 	return o.Status, nil
 }
-
-// dead reports whether only a person can help the grant.
-func (g *grant) dead() bool { return g.durable.State.Phase == family.Lapsed }

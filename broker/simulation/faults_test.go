@@ -98,6 +98,9 @@ func (w *world) pick(p point, l *life, g *grant) fault {
 	if g != nil {
 		index = g.index
 	}
+	if p == atWire && g != nil && g.racing {
+		return fault{harm: byProvider, provider: &atlassiansim.Fault{Kind: atlassiansim.FaultDelayAnswer, DelayMillis: 3500, GrantType: "refresh_token", Count: 1}}
+	}
 	key := fmt.Sprint(p, l.replica.index, index)
 	w.steps[key]++
 	d := dice(w.seed, string(p), l.replica.index, index, w.steps[key])

@@ -104,7 +104,11 @@ func (l *life) crash() {
 	}
 	w.mu.Unlock()
 	w.work.Go(func() {
-		w.pause(down)
+		select {
+		case <-time.After(down):
+		case <-w.settled:
+		case <-w.done:
+		}
 		w.start(l.replica)
 	})
 }
@@ -187,6 +191,7 @@ func (l *life) open() error {
 	b, err := broker.New(broker.Config{
 		Version: "simulation", Environment: "simulation", Store: store, Provider: provider, Apps: apps(),
 		Timing: timing, Policy: w.rules, Audit: records, PublicURL: public, Now: l.now, Log: quiet,
+		SweepEvery: 5 * time.Second,
 	})
 	if err != nil {
 		return err

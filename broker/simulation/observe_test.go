@@ -24,6 +24,8 @@ type grant struct {
 	forcedUntil time.Time
 	// refusedAt is when the provider last refused it without meaning it.
 	refusedAt time.Time
+	// racing: a consent comes while its rotation is on its way.
+	racing bool
 	// armed is the id of the provider's fault that waits for its next request.
 	armed string
 	// onWire are the spends under way.
@@ -57,6 +59,11 @@ func (w *world) observe(l *life, s *step) {
 	if will.FamilyFirst != was.FamilyFirst && !s.has(family.EventConsented) {
 		w.fail(14, g, "another family without a consent")
 	}
+	then, wasOpen := was.FirstAnnounced()
+	now, isOpen := will.FirstAnnounced()
+	if wasOpen && isOpen && was.Refresh.Equal(will.Refresh) && !now.Equal(then) {
+		w.fail(5, g, "the first announcement of generation %d moved by %s", will.Generation, now.Sub(then))
+	}
 	w.checkAnnouncement(l, s)
 	w.checkEvents(l, s)
 	w.checkLapse(s)
@@ -78,9 +85,6 @@ func (w *world) checkAnnouncement(l *life, s *step) {
 		w.fail(2, g, "attempt %s began %s before the lease of attempt %s ended", a.ID, o.LeaseUntil.Sub(a.Announced), o.ID)
 	}
 	same := was.Refresh.Equal(s.next.State.Refresh)
-	if first, open := was.FirstAnnounced(); open && same && !a.FirstAnnounced.Equal(first) {
-		w.fail(5, g, "the first announcement moved by %s", a.FirstAnnounced.Sub(first))
-	}
 	from := a.FirstAnnounced
 	doubt := s.next.State.Doubt
 	if doubt != nil && !doubt.LastTry.IsZero() && a.Kind == family.Repeat {
@@ -115,7 +119,8 @@ func (w *world) checkLastTry(s *step) {
 		if o.account == g.account && (phase == family.Active || phase == family.Suspected) {
 			w.fail(6, g, "a last try while %s lives under the same account and app", o.address)
 		}
-		vouched = vouched || now.Sub(o.settledAt) < 2*time.Minute+timing.ClockMargin &&
+		// Some time may pass between the decision and its announcement.
+		vouched = vouched || s.next.State.Attempt.Announced.Sub(o.settledAt) < 150*time.Second+timing.ClockMargin &&
 			o.settledAt.After(s.next.State.Attempt.FirstAnnounced.Add(-timing.ClockMargin))
 	}
 	if !vouched {
@@ -179,20 +184,26 @@ func (w *world) remember(s *step) {
 			w.fail(14, g, "a token of %s settled into the family that began with generation %d, which is %s", r.Family, st.FamilyFirst, have)
 		}
 		g.families[st.FamilyFirst] = r.Family
-		k := known{g, generation, st.FamilyFirst}
-		w.refreshTokens[r.ID] = k
-		w.accessTokens[access] = k
+		// A token keeps its generation, but for one that the provider did not replace.
+		if have, ok := w.refreshTokens[r.ID]; !ok || g.durable.State.Refresh.Reveal() == refresh {
+			w.refreshTokens[r.ID] = known{g, generation, st.FamilyFirst}
+		} else {
+			generation = have.generation
+		}
+		w.accessTokens[access] = known{g, generation, st.FamilyFirst}
 	}
 	take(st.Refresh.Reveal(), st.Access.Token.Reveal(), st.Generation)
 	for _, a := range st.Alternates {
+		w.alternates[labelOf(a.Refresh.Reveal()).ID] = true
 		take(a.Refresh.Reveal(), a.Access.Token.Reveal(), a.Generation)
 	}
 }
 
-// checkClean: a record that shows its token as unspent is right about it.
+// checkClean: a record that shows its token as unspent is right about it. Of a
+// sibling that came late nobody can know whether the provider lets it live.
 func (w *world) checkClean(s *step) {
 	st := s.next.State
-	if _, open := st.FirstAnnounced(); open || st.Phase != family.Active {
+	if _, open := st.FirstAnnounced(); open || st.Phase != family.Active || w.alternates[labelOf(st.Refresh.Reveal()).ID] {
 		return
 	}
 	if !w.isLive(st.Refresh) {

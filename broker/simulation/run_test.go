@@ -2,17 +2,18 @@ package simulation
 
 import (
 	"context"
-	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/holdfast-io/holdfast/broker"
 	"github.com/holdfast-io/holdfast/broker/atlassian/atlassiansim"
+	"github.com/holdfast-io/holdfast/broker/family"
 	"github.com/holdfast-io/holdfast/storage"
 )
 
 // play lives through a seed. It must be called inside a synctest bubble.
-func play(t *testing.T, seed uint64, x weather) stats {
+func play(t *testing.T, seed uint64, x weather) *world {
 	w := newWorld(t, seed, x)
 	for _, g := range w.grants {
 		if s := w.consent(w.anyLife(dice(seed, "first", g.index)), g); s != storage.ConsentDone {
@@ -37,8 +38,7 @@ func play(t *testing.T, seed uint64, x weather) stats {
 		}
 	}
 	w.end()
-	w.report(t)
-	return w.stats
+	return w
 }
 
 // recovery is how long after the last fault every family must be well again.
@@ -81,14 +81,36 @@ func (w *world) disasters() {
 		w.mu.Lock()
 		hurt := w.mayHurt()
 		w.mu.Unlock()
-		if !hurt || d.Float64() > 3*w.weather.rate {
+		if !hurt || !w.weather.beyond && d.Float64() > 3*w.weather.rate {
 			continue
 		}
 		length := between(d, 5*time.Second, time.Minute)
 		if w.weather.beyond && d.IntN(3) == 0 {
 			length = between(d, 5*time.Minute, 25*time.Minute)
 		}
+		if w.weather.beyond && d.IntN(3) == 0 {
+			w.blackout(d, timing.Leeway+length)
+			continue
+		}
 		w.disaster(d.IntN(6), n, length)
+	}
+}
+
+// blackout loses the answers of some rotations, and then the provider for
+// longer than the leeway: whether their tokens are spent nobody can know.
+func (w *world) blackout(d *rand.Rand, length time.Duration) {
+	w.arm(atlassiansim.Fault{Kind: atlassiansim.FaultDropBeforeAnswer, KeepToken: d.IntN(2) == 0, ForSeconds: 20})
+	for range 5 {
+		g := w.grants[d.IntN(len(w.grants))]
+		if l := w.anyLife(d); l != nil {
+			w.work.Go(func() { w.force(l, g) })
+		}
+	}
+	if w.pause(5 * time.Second) {
+		w.mu.Lock()
+		w.note(nil, nil, "answers are lost, and then the provider cannot be reached for %s", length)
+		w.mu.Unlock()
+		prolong(&w.providerDownUntil, length)
 	}
 }
 
@@ -161,6 +183,7 @@ func (w *world) deploy(l *life) {
 // settleDown ends all faults and lets everything run again.
 func (w *world) settleDown() {
 	w.setRough(false)
+	w.settledOnce.Do(func() { close(w.settled) })
 	w.sim.ClearFaults()
 	w.providerDownUntil.Store(0)
 	w.storeDownUntil.Store(0)
@@ -189,8 +212,13 @@ func (w *world) judgeGrant(l *life, g *grant) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	answer, err := l.broker.AccessToken(ctx, svc, broker.TokenRequest{Address: g.address})
-	if err != nil && w.weather.beyond && broker.ReasonOf(err) != broker.ReasonConsentRequired {
-		w.force(l, g) // the operator's decision that a last try with neighbours waits for
+	w.mu.Lock()
+	lapsed := g.durable.State.Phase == family.Lapsed
+	w.mu.Unlock()
+	if err != nil && w.weather.beyond && !lapsed {
+		// The operator's decision that a last try waits for which could hurt
+		// others, or whose own answer was lost.
+		w.force(l, g)
 		answer, err = l.broker.AccessToken(ctx, svc, broker.TokenRequest{Address: g.address})
 	}
 	w.mu.Lock()
@@ -202,7 +230,8 @@ func (w *world) judgeGrant(l *life, g *grant) {
 		w.handedOut(l, g, answer)
 	case alive:
 		w.fail(0, g, "%s after the last fault, with its family alive, replica %d says: %v", recovery, l.replica.index, err)
-	case !g.dead() && broker.ReasonOf(err) != broker.ReasonConsentRequired:
+	case broker.ReasonOf(err) != broker.ReasonConsentRequired && broker.ReasonOf(err) != broker.ReasonProviderUnavailable:
+		// The latter while so many families have ended at once that none is believed to have.
 		w.fail(0, g, "its family has ended (%s) and replica %d says: %v", entry.EndedWhy, l.replica.index, err)
 	}
 }
@@ -298,5 +327,5 @@ func (w *world) report(t *testing.T) {
 		lines += e.text + "\n"
 	}
 	t.Logf("%s\nreplay with: go test ./broker/simulation -run TestSimulation -seed=%d\nthe last of its schedule:\n%s", w.weather, w.seed, lines)
-	t.Log(fmt.Sprint(w.stats))
+	t.Log(w.stats)
 }

@@ -149,7 +149,11 @@ func (w *world) commit(ctx context.Context, l *life, changes []storage.Change, e
 		w.fail(0, nil, "a broker stores a record that does not open: %v", err)
 		return err
 	}
-	if f.harm == syncFails {
+	switch {
+	case w.weather.lies && w.rough:
+		w.mem.SetFault(func([]storage.Change) memstore.Fault { return memstore.Unsynced })
+		defer w.mem.SetFault(nil)
+	case f.harm == syncFails:
 		w.mem.SetFault(func([]storage.Change) memstore.Fault { return memstore.UnknownLost })
 		defer w.mem.SetFault(nil)
 	}

@@ -29,6 +29,9 @@ type weather struct {
 	// beyond lets outages outlast the leeway: only then may a family end, and
 	// only by an announced last try of a token whose successor nobody ever got.
 	beyond bool
+	// lies makes the store forget, at the next crash, what it said was durable:
+	// only to show that the simulation finds that out.
+	lies bool
 	// embedded is a store of one process, which takes over what an earlier one left.
 	embedded bool
 	// reuse, siblings and lateReuse are the provider's; see atlassiansim.Behaviour.
@@ -39,7 +42,7 @@ type weather struct {
 func weatherOf(seed uint64) weather {
 	d := dice(seed, "weather")
 	x := weather{
-		replicas: 1 + int(seed%4), grants: 24, lasts: 3 * time.Hour,
+		replicas: 1 + int(seed%4), grants: 40, lasts: 2 * time.Hour,
 		rate:  []float64{0.03, 0.1, 0.2, 0.35}[d.IntN(4)],
 		reuse: "previous", siblings: "both", lateReuse: "family",
 	}

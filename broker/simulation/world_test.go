@@ -44,8 +44,11 @@ type world struct {
 	// that an invariant was broken.
 	work       sync.WaitGroup
 	done, over chan struct{}
-	served     chan error
-	stopSim    context.CancelFunc
+	// settled is closed when the faults end: what is down is started at once.
+	settled     chan struct{}
+	settledOnce sync.Once
+	served      chan error
+	stopSim     context.CancelFunc
 
 	mu     sync.Mutex // guards all below, and the grants; not held while time passes
 	grants []*grant
@@ -55,8 +58,10 @@ type world struct {
 	// refreshTokens (by id) and accessTokens that were ever durable.
 	refreshTokens map[string]known
 	accessTokens  map[string]known
-	sends         map[string][]*sending
-	returned      []returned
+	// alternates are the ids of refresh tokens that came late.
+	alternates map[string]bool
+	sends      map[string][]*sending
+	returned   []returned
 	// risked are the accounts (by app) with which an operator risked a last try.
 	risked   map[string]bool
 	schedule []entry
@@ -76,6 +81,9 @@ func (w *world) fail(invariant int, g *grant, format string, args ...any) {
 	text := fmt.Sprintf("at %s: ", time.Since(w.began).Round(time.Millisecond))
 	if g != nil {
 		text += g.address.String() + ": "
+	}
+	if len(w.failures) == 5 {
+		return
 	}
 	w.failures = append(w.failures, failure{invariant, g, text + fmt.Sprintf(format, args...)})
 	if len(w.failures) == 1 {
@@ -103,9 +111,9 @@ func (w *world) pause(d time.Duration) bool {
 func newWorld(t *testing.T, seed uint64, x weather) *world {
 	w := &world{
 		t: t, seed: seed, weather: x, began: time.Now(), dir: filepath.Join(t.TempDir(), "store"),
-		mem: memstore.New(), pipe: atlassiansim.NewPipe(), done: make(chan struct{}), over: make(chan struct{}), served: make(chan error, 1),
+		mem: memstore.New(), pipe: atlassiansim.NewPipe(), done: make(chan struct{}), over: make(chan struct{}), settled: make(chan struct{}), served: make(chan error, 1),
 		byID: map[string]*grant{}, steps: map[string]int{}, refreshTokens: map[string]known{}, accessTokens: map[string]known{},
-		sends: map[string][]*sending{}, risked: map[string]bool{},
+		sends: map[string][]*sending{}, risked: map[string]bool{}, alternates: map[string]bool{},
 	}
 	must := func(err error) {
 		if err != nil {
