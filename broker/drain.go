@@ -51,13 +51,18 @@ func (b *Broker) drainFound() {
 // all of it. It leaves alone what somebody else is storing.
 func (b *Broker) drain(ctx context.Context, all bool) {
 	for _, s := range b.unstored.of("") {
-		if !s.owner.TryAcquire(1) {
-			continue
+		if s.owner.TryAcquire(1) {
+			b.drainOne(ctx, s, all)
+			s.leave()
 		}
-		if all || !b.now().Before(s.next) {
-			b.storeKept(ctx, s)
-		}
-		s.leave()
+	}
+}
+
+// drainOne does drain's work for one settlement, whose owner the caller is by
+// now. It may have ended since it was looked up: its slot is somebody else's then.
+func (b *Broker) drainOne(ctx context.Context, s *settlement, all bool) {
+	if s.open && (all || !b.now().Before(s.next)) {
+		b.storeKept(ctx, s)
 	}
 }
 
