@@ -32,6 +32,8 @@ type Broker struct {
 	// unstored are the settlements that wait for a store that takes them.
 	unstored unstored
 	census   atomic.Pointer[Census]
+	// own are the ids of the attempts of this process that are under way.
+	own sync.Map
 
 	// work counts detached attempts; Close waits for it.
 	work   sync.WaitGroup
@@ -78,6 +80,7 @@ func New(cfg Config) (*Broker, error) {
 		watch: newWatch(),
 	}
 	b.now = b.clock.now
+	b.clock.corrected = b.forgetTimes
 	if err := b.clock.load(cfg.Store); err != nil {
 		return nil, err
 	}

@@ -40,6 +40,9 @@ type clock struct {
 	mark atomic.Int64
 	// told is what was last logged about the provider's clock; keep's goroutine only.
 	told bool
+	// corrected is called when the clock went back; nil: nobody is told. It is
+	// set before keep begins.
+	corrected func()
 }
 
 type anchor struct {
@@ -174,6 +177,9 @@ func (c *clock) correct(ctx context.Context, store *storage.Store) {
 		return
 	}
 	c.base.Store(&anchor{wall, time.Now()})
+	if c.corrected != nil {
+		c.corrected()
+	}
 	c.log.Warn("the clock's high-water mark was ahead of the provider's time and has been corrected: this machine's clock, or another replica's, had been wrong", "now", wall)
 }
 

@@ -125,3 +125,25 @@ func TestNoFamilyEndsByALeewayThatOnlyAWrongClockBelievesToBeOver(t *testing.T) 
 		t.Fatalf("got %v (%s), want lapsed with LOST_IN_DOUBT once the leeway is truly over", g.State.Phase, g.State.Lapse)
 	}
 }
+
+// TestWhatAWrongClockPutOffIsNotPutOffForItsError: the circuit that opened while
+// the clock was hours ahead is probed in seconds once the clock is right.
+func TestWhatAWrongClockPutOffIsNotPutOffForItsError(t *testing.T) {
+	var c wrong
+	w := newWorld(t, ownClock(&c))
+	as := w.consentMany(4)
+	c.differ(6 * time.Hour)
+	w.fault(atlassiansim.Fault{Kind: atlassiansim.FaultStatus, Status: 503, KeepToken: true})
+	w.drawInTurn(as)
+	w.KeepClock(ctx)
+	w.sim.ClearFaults()
+	c.differ(0)
+	w.KeepClock(ctx) // the provider says that the clock is right now
+	for range 90 {
+		w.clock.Advance(10 * time.Second)
+		if _, err := w.AccessToken(ctx, svc, broker.TokenRequest{Address: as[3]}); err == nil {
+			return
+		}
+	}
+	t.Error("a grant that was never in doubt is not served 15 minutes after the clock was set right")
+}
