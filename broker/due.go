@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"sync"
 	"time"
@@ -28,6 +27,9 @@ const (
 	// mostSweepRest bounds that: a round that took long because the process was
 	// stopped, or the store hung, must not cost those in doubt their leeway.
 	mostSweepRest = 30 * time.Second
+	// mostAppRound is how long a round works off the grants of an app, but for
+	// those in doubt: until it ends the app's new doubts wait.
+	mostAppRound = 30 * time.Second
 )
 
 // sweepRest is the time between two rounds of the sweep after one that took so long.
@@ -37,25 +39,27 @@ func sweepRest(every, took time.Duration) time.Duration {
 
 // TakeOver closes the attempts that an earlier process left open, so that they
 // are resolved at once instead of when their leases end. The store must belong
-// to this process alone: then nobody can be at work under those leases. It is
-// called before the first call is served, and returns how many it closed.
+// to this process alone: then nobody else can be at work under those leases. It
+// leaves alone the attempts of this process, whose sweep has begun. It is called
+// before the first call is served, and returns how many it closed.
 func (b *Broker) TakeOver(ctx context.Context) (int, error) {
 	closed := 0
+	// Every open attempt is due when its lease ends.
+	filter := storage.Filter{DueBefore: b.now().Add(b.cfg.Timing.Lease + time.Second), Limit: mostPage}
 	for {
-		// Every open attempt is due when its lease ends.
-		due, err := b.store.Grants(ctx, storage.Filter{DueBefore: b.now().Add(b.cfg.Timing.Lease + time.Second), Limit: mostPage})
+		due, err := b.store.Grants(ctx, filter)
 		if err != nil {
 			return closed, fmt.Errorf("looking for attempts that were left open: %w", err)
 		}
-		found := 0
 		for i := range due {
-			if due[i].State.Attempt == nil {
+			if !b.leftOpen(&due[i].State) {
 				continue
 			}
-			found++
 			crashpoint.At(crashpoint.TakeOverFound)
 			if _, err := b.change(ctx, due[i].ID, due[i].Address.String(), func(g *storage.Grant) (events []family.Event, _ error) {
-				g.State, events = family.Abandon(g.State, b.now())
+				if b.leftOpen(&g.State) {
+					g.State, events = family.Abandon(g.State, b.now())
+				}
 				return events, nil
 			}); err != nil {
 				return closed, fmt.Errorf("closing an attempt that was left open: %w", err)
@@ -63,18 +67,29 @@ func (b *Broker) TakeOver(ctx context.Context) (int, error) {
 			crashpoint.At(crashpoint.TakeOverClosed)
 			closed++
 		}
-		if found == 0 || len(due) < mostPage {
+		if len(due) < filter.Limit {
 			return closed, nil
 		}
+		filter.After = due[len(due)-1].ID
 	}
+}
+
+// leftOpen reports whether an attempt is open that is not this process's own.
+func (b *Broker) leftOpen(s *family.State) bool {
+	if s.Attempt == nil {
+		return false
+	}
+	_, own := b.own.Load(s.Attempt.ID)
+	return !own
 }
 
 // dueGrants of one app, of one round.
 type dueGrants struct {
 	app *app
-	// recovery are open questions: attempts in doubt, suspicions. idle are
+	// doubts can be cured by a repeat, which has no time to lose. recovery are the
+	// other open questions: suspicions, and doubts beyond repeats. idle are
 	// families that the provider would let die.
-	recovery, idle []storage.Grant
+	doubts, recovery, idle []storage.Grant
 }
 
 // sweepDue makes a round and waits until all that it began has ended.
@@ -145,7 +160,12 @@ func (b *Broker) sortDue(found map[string]*dueGrants, g *storage.Grant, now time
 		found[g.App] = d
 	}
 	st := &g.State
+	until, repeats := st.RepeatUntil(b.cfg.Timing)
 	switch {
+	case repeats && until.After(now):
+		if len(d.doubts) < dueKept {
+			d.doubts = append(d.doubts, *g)
+		}
 	case st.Attempt != nil || st.Doubt != nil || st.Phase == family.Suspected:
 		if len(d.recovery) < dueKept {
 			d.recovery = append(d.recovery, *g)
@@ -159,17 +179,16 @@ func (b *Broker) sortDue(found map[string]*dueGrants, g *storage.Grant, now time
 // ends first, then the other questions, then idle ones while there is room.
 func (b *Broker) sweepApp(ctx context.Context, d *dueGrants) {
 	until := func(g *storage.Grant) int64 {
-		if t, ok := g.State.RepeatUntil(b.cfg.Timing); ok {
-			return t.UnixNano()
-		}
-		return math.MaxInt64
+		t, _ := g.State.RepeatUntil(b.cfg.Timing)
+		return t.UnixNano()
 	}
-	slices.SortStableFunc(d.recovery, func(x, y storage.Grant) int { return cmp.Compare(until(&x), until(&y)) })
+	slices.SortStableFunc(d.doubts, func(x, y storage.Grant) int { return cmp.Compare(until(&x), until(&y)) })
 	room := make(chan struct{}, max(1, d.app.load.limits.Concurrency/2))
 	var running sync.WaitGroup
 	defer running.Wait()
-	for i, g := range slices.Concat(d.recovery, d.idle) {
-		idle := i >= len(d.recovery)
+	began := b.now()
+	for i, g := range slices.Concat(d.doubts, d.recovery, d.idle) {
+		idle := i >= len(d.doubts)+len(d.recovery)
 		select {
 		case room <- struct{}{}:
 		case <-ctx.Done():
@@ -178,6 +197,9 @@ func (b *Broker) sweepApp(ctx context.Context, d *dueGrants) {
 		now := b.now()
 		if now.UnixNano() < d.app.load.restUntil.Load() || idle && !d.app.load.spare(now, g.ID) {
 			return
+		}
+		if i >= len(d.doubts) && now.Sub(began) > mostAppRound {
+			return // the next round goes on, and sees what has come into doubt
 		}
 		running.Go(func() {
 			defer func() { <-room }()

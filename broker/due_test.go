@@ -203,3 +203,33 @@ func TestRecoveryComesBeforeKeepAlive(t *testing.T) {
 		t.Fatal("nothing was sent")
 	}
 }
+
+// TestSuspectedGrantsDelayNoRepeat: after a wave more families want to be asked
+// again than a round of the sweep takes up; the answer that is lost now is due
+// after all of them, and has ten minutes.
+func TestSuspectedGrantsDelayNoRepeat(t *testing.T) {
+	w := newWorld(t, inMemory, unhurried)
+	w.consent(jira)
+	w.plant(700, "jira", "jira")
+	grants, err := w.store.Grants(ctx, storage.Filter{Tenant: "planted", Limit: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := w.clock.Now()
+	for i := range grants {
+		g := &grants[i]
+		g.State.Phase, g.State.Suspicion = family.Suspected, &family.Suspicion{Last: now, Held: 1}
+		g.State.NotBefore, g.Due = now, now
+		if err := w.store.Swap(ctx, storage.Update{Grant: g}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.clock.Advance(2 * time.Hour)
+	w.loseAnswer()
+	w.refused(jira, broker.ReasonProviderUnavailable)
+	w.clock.Advance(10 * time.Second)
+	w.Sweep(ctx)
+	if g := w.grant(jira); g.State.Generation != 2 || g.State.Doubt != nil {
+		t.Errorf("generation %d, in doubt %v: the lost answer was not repeated", g.State.Generation, g.State.Doubt)
+	}
+}

@@ -130,6 +130,7 @@ func (b *Broker) attemptOnce(ctx context.Context, g storage.Grant, need family.N
 		}
 	}()
 	g, sp, err := b.announce(ctx, g, need)
+	defer b.own.Delete(sp.AttemptID)
 	if errors.Is(err, family.ErrNotNow) {
 		return 0, nil // time went on since the plan: the caller plans again
 	}
@@ -174,6 +175,7 @@ func (b *Broker) announce(ctx context.Context, g storage.Grant, need family.Need
 		return g, sp, fmt.Errorf("beginning an attempt: %w", err)
 	}
 	g.State = st
+	b.own.Store(sp.AttemptID, true) // before anybody can see it
 	crashpoint.At(crashpoint.AnnounceUnsaved)
 	next, err := b.swap(ctx, g, events)
 	if errors.Is(err, storage.ErrUnknown) {
