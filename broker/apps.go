@@ -181,7 +181,7 @@ func (a *app) status(now time.Time) AppStatus {
 		s.Paused, s.PausedByOperator = pausedBy(p), true
 	}
 	s.RecentAttempts, s.RecentRefusals = a.tally.recent(now)
-	s.VerdictsHeld, _ = hold(a.tally.held, a.tally.heldAt, now, s.RecentAttempts, s.RecentRefusals)
+	s.VerdictsHeld, _ = judge(a.tally.held, a.tally.heldAt, now, a.tally.minutes())
 	return s
 }
 

@@ -66,35 +66,57 @@ func (t *verdictTally) count(now time.Time, refused bool) {
 
 // recent counts what ended within the window, on all replicas.
 func (t *verdictTally) recent(now time.Time) (attempts, refusals uint64) {
-	attempts, refusals = sum(t.own, now)
-	for _, w := range t.record.Windows {
-		if w.Replica != t.replica {
-			n, k := sum(w.Minutes, now)
-			attempts, refusals = attempts+n, refusals+k
-		}
-	}
-	return attempts, refusals
+	return sum(t.minutes(), now, verdictWindow)
 }
 
-func sum(minutes []storage.AppMinute, now time.Time) (attempts, refusals uint64) {
+// minutes of all replicas, in no order.
+func (t *verdictTally) minutes() []storage.AppMinute {
+	all := slices.Clone(t.own)
+	for _, w := range t.record.Windows {
+		if w.Replica != t.replica {
+			all = append(all, w.Minutes...)
+		}
+	}
+	return all
+}
+
+// sum counts what ended within a span of time before now, and in the minute in which that began.
+func sum(minutes []storage.AppMinute, now time.Time, span time.Duration) (attempts, refusals uint64) {
 	for _, m := range minutes {
-		if m.At.Add(time.Minute).After(now.Add(-verdictWindow)) {
+		if m.At.Add(time.Minute).After(now.Add(-span)) && !m.At.After(now) { // later ones are of a wrong clock
 			attempts, refusals = attempts+uint64(m.Attempts), refusals+uint64(m.Refusals)
 		}
 	}
 	return attempts, refusals
 }
 
+// judge says whether verdicts are held by what the minutes of all replicas
+// count. A wave that follows much traffic is a small share of the whole window
+// for longer than the first of its refusals take to be confirmed, so that it is
+// looked for in the last minute, and in this one, as well.
+func judge(was bool, at, now time.Time, minutes []storage.AppMinute) (bool, time.Time) {
+	for _, span := range [...]time.Duration{0, time.Minute} {
+		if attempts, refusals := sum(minutes, now, span); wave(attempts, refusals) {
+			return true, now
+		}
+	}
+	attempts, refusals := sum(minutes, now, verdictWindow)
+	return hold(was, at, now, attempts, refusals)
+}
+
+// many is more than a fifth; in a wave they are not few either.
+func many(attempts, refusals uint64) bool { return 5*refusals > attempts }
+func wave(attempts, refusals uint64) bool { return refusals >= 5 && many(attempts, refusals) }
+
 // hold says whether verdicts are held: at least 5 refusals, and more than 20% of
 // the attempts. A hold ends by what the provider takes, not by silence: the
 // families that it refused are asked ever more seldom, which must not look
 // like its recovery. at is when there were last that many.
 func hold(was bool, at, now time.Time, attempts, refusals uint64) (bool, time.Time) {
-	many := 5*refusals > attempts
 	switch {
-	case refusals >= 5 && many:
+	case wave(attempts, refusals):
 		return true, now
-	case was && now.Sub(at) < heldInSilence && (many || attempts == 0):
+	case was && now.Sub(at) < heldInSilence && (many(attempts, refusals) || attempts == 0):
 		return true, at
 	}
 	return false, at
@@ -130,8 +152,7 @@ func (b *Broker) weigh(ctx context.Context, a *app, g *storage.Grant, o family.O
 func (a *app) verdictsHeld(now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	attempts, refusals := a.tally.recent(now)
-	held, at := hold(a.tally.held, a.tally.heldAt, now, attempts, refusals)
+	held, at := judge(a.tally.held, a.tally.heldAt, now, a.tally.minutes())
 	a.setHeld(held, at)
 	return held
 }
@@ -154,22 +175,22 @@ func (t *verdictTally) mergeInto(rec *storage.App, now time.Time) {
 	rec.Windows = slices.DeleteFunc(rec.Windows, func(w storage.AppWindow) bool { return w.Replica == t.replica })
 	rec.Windows = append(rec.Windows, storage.AppWindow{Replica: t.replica, Minutes: slices.Clone(t.own)})
 	oldest := now.Add(-keptMinutes * time.Minute)
-	var attempts, refusals uint64
+	var all []storage.AppMinute
 	for i := range rec.Windows {
 		w := &rec.Windows[i]
 		w.Minutes = slices.DeleteFunc(w.Minutes, func(m storage.AppMinute) bool { return m.At.Before(oldest) })
-		n, k := sum(w.Minutes, now)
-		attempts, refusals = attempts+n, refusals+k
+		all = append(all, w.Minutes...)
 	}
 	rec.Windows = slices.DeleteFunc(rec.Windows, func(w storage.AppWindow) bool { return len(w.Minutes) == 0 })
 	was, at := rec.VerdictsHeld, rec.HeldAt
 	if t.heldAt.After(at) {
 		was, at = t.held, t.heldAt
 	}
-	held, at := hold(was, at, now, attempts, refusals)
+	held, at := judge(was, at, now, all)
 	if held != rec.VerdictsHeld {
 		e := storage.AppEvent{Type: storage.AppVerdictsReleased, At: now, Detail: "families are believed to be dead again after two refusals"}
 		if held {
+			attempts, refusals := sum(all, now, verdictWindow)
 			e.Type, e.Detail = storage.AppVerdictsHeld, fmt.Sprintf("%d of the %d attempts of the last minutes were refused", refusals, attempts)
 		}
 		rec.Events = append(rec.Events, e)

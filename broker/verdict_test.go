@@ -95,6 +95,33 @@ func TestAWaveOfRefusalsLapsesNobody(t *testing.T) {
 	}
 }
 
+// TestAWaveThatFollowsMuchTrafficLapsesNobody: what the provider took before
+// must not hide that it refuses everything now, until the first are believed dead.
+func TestAWaveThatFollowsMuchTrafficLapsesNobody(t *testing.T) {
+	for _, percent := range []int{100, 40} {
+		t.Run(fmt.Sprint(percent, " percent"), func(t *testing.T) {
+			w := newWorld(t, inMemory, unhurried)
+			const n = 120
+			as := w.consentMany(n)
+			for i := range 300 { // of traffic, one a second
+				if _, err := w.ForceRefresh(ctx, op, "", as[i%10]); err != nil {
+					t.Fatal(err)
+				}
+				w.clock.Advance(time.Second)
+			}
+			w.fault(atlassiansim.Fault{Kind: atlassiansim.FaultRefuse, FamilyPercent: percent, ForSeconds: 600})
+			for _, a := range as[10:] { // which goes on
+				_, _ = w.AccessToken(ctx, svc, broker.TokenRequest{Address: a})
+				w.clock.Advance(time.Second)
+				w.Sweep(ctx)
+			}
+			if p := w.phases(); p[family.Lapsed] != 0 || p[family.Suspected] < 10 {
+				t.Errorf("in the wave: %v", p)
+			}
+		})
+	}
+}
+
 // toldOfTheWave wants the callers of a held grant to be told why they wait.
 func (w *world) toldOfTheWave(as []storage.Address) {
 	w.t.Helper()
