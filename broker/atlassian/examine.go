@@ -17,10 +17,14 @@ import (
 // about. No provider has issued it, so sending it can end no family.
 const neverIssued = "holdfast-asks-about-the-client-only"
 
+// ErrUnclear means that a check learned nothing about what it asked: the
+// provider could not be reached, or its answer was of something else.
+var ErrUnclear = errors.New("no clear answer")
+
 // CheckClient asks whether the provider knows a client and its secret, with a
 // refresh token that nobody has ever been given: a refusal of that token is
-// the good answer. nil: it knows the client. It blocks until the answer, ctx,
-// or the HTTP timeout.
+// the good answer. nil: it knows the client; ErrUnclear: it said
+// nothing about it. It blocks until the answer, ctx, or the HTTP timeout.
 func (p *Provider) CheckClient(ctx context.Context, c Credentials) error {
 	switch o := p.Refresh(ctx, c, secret.New(neverIssued), nil); o.Class {
 	case family.Refused:
@@ -33,7 +37,7 @@ func (p *Provider) CheckClient(ctx context.Context, c Credentials) error {
 	case family.Settled:
 		return errors.New("the provider answered an invented refresh token with a new one: it checks nothing")
 	default:
-		return fmt.Errorf("no clear answer (%s)", o.Code)
+		return fmt.Errorf("%w (%s)", ErrUnclear, o.Code)
 	}
 }
 

@@ -137,7 +137,7 @@ func failureWord(err error) string {
 	case errors.As(err, &dns):
 		return "dns"
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return "refused"
+		return "connection_refused" // "refused" alone is what the provider does with tokens
 	case errors.As(err, &stage):
 		return stage.stage
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):

@@ -46,8 +46,8 @@ func TestNothingWrittenIsNotSpent(t *testing.T) {
 		ctx        context.Context
 		code       string
 	}{
-		{"refused connection", "http://" + nobody, Options{}, nil, "refused"},
-		{"refused connection, TLS", "https://" + nobody, Options{}, nil, "refused"},
+		{"refused connection", "http://" + nobody, Options{}, nil, "connection_refused"},
+		{"refused connection, TLS", "https://" + nobody, Options{}, nil, "connection_refused"},
 		{"no such host", "https://no-such-host.invalid", Options{Dial: dialFails(&net.OpError{Op: "dial", Err: &net.DNSError{Name: "x", IsNotFound: true}})}, nil, "dns"},
 		{"no route", "https://host.invalid", Options{Dial: dialFails(errors.New("no route " + canary))}, nil, "dial"},
 		{"unknown authority", secure.URL, Options{}, nil, "tls"},

@@ -5,9 +5,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -30,7 +32,7 @@ func providerClock(ctx context.Context, p *atlassian.Provider, margin time.Durat
 		return Finding{check, Bad, err.Error(),
 			"let this machine reach the provider (egress rules, provider.proxy_url, provider.ca_file), then run this again"}
 	case seen.Ahead.Abs() > margin+time.Second:
-		return Finding{check, Bad, fmt.Sprintf("%v %s the provider's; the clock margin is %v", seen.Ahead.Abs(), direction(seen.Ahead), margin),
+		return Finding{check, Bad, fmt.Sprintf("%v %s the provider's; the clock margin is %v", seen.Ahead.Abs().Round(time.Second), direction(seen.Ahead), margin),
 			"set this machine's clock and keep it set (NTP): leeways and expiries are reckoned by it"}
 	}
 	return good(check, "agrees with the provider's")
@@ -59,7 +61,12 @@ func clientSecrets(ctx context.Context, p *atlassian.Provider, a *config.App) []
 		ctx, cancel := context.WithTimeout(ctx, bound)
 		err = p.CheckClient(ctx, atlassian.Credentials{ClientID: a.ClientID, Secret: secret.New(strings.TrimSpace(string(raw)))})
 		cancel()
-		if err != nil {
+		switch {
+		case errors.Is(err, atlassian.ErrUnclear):
+			found = append(found, Finding{check, Bad, err.Error(),
+				"the provider has said nothing about the client: let this machine reach its token endpoint, then run this again"})
+			continue
+		case err != nil:
 			found = append(found, Finding{check, Bad, err.Error(),
 				fmt.Sprintf("compare client_id and %s with the app's settings in the developer console", file)})
 			continue
@@ -86,7 +93,7 @@ func consents(ctx context.Context, p *atlassian.Provider, c *config.Config, a *c
 			found = append(found, Finding{check, Bad, err.Error(), "let this machine reach the provider's authorize endpoint"})
 		case o.Word != "":
 			found = append(found, Finding{check, Bad, "the provider objects: " + o.Word,
-				fmt.Sprintf("in the developer console register exactly %s as the callback URL, and allow the scopes %s", callback, strings.Join(a.Scopes[product], " "))})
+				fmt.Sprintf("in the developer console of client_id %s register exactly %s as the callback URL, and allow the scopes %s", a.ClientID, callback, strings.Join(a.Scopes[product], " "))})
 		case o.Certain:
 			found = append(found, good(check, callback+" is accepted"))
 		default:
@@ -116,7 +123,16 @@ func publicURL(ctx context.Context, c *config.Config) Finding {
 	client := &http.Client{Transport: &http.Transport{Proxy: nil, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}}
 	defer client.CloseIdleConnections()
 	resp, err := client.Do(req)
-	if err != nil {
+	var wrong *url.Error
+	if errors.As(err, &wrong) {
+		err = wrong.Err // target is named once
+	}
+	var untrusted *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &untrusted):
+		return Finding{check, Look, "the certificate of " + target + " is not trusted here: " + untrusted.Err.Error(),
+			"give http.cert_file and http.key_file a certificate that people's browsers trust, or have a proxy in front end TLS (http.behind_proxy)"}
+	case err != nil:
 		return Finding{check, Look, "no answer from " + target + ": " + err.Error(),
 			"start the broker, and let browsers reach public_url; from this machine it may be out of reach all the same"}
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/holdfast-io/holdfast/cmd/holdfast/config"
@@ -88,7 +89,10 @@ func freeSpace(dir string) Finding {
 func syncSpeed(dir string) Finding {
 	const check = "store sync"
 	took, err := syncTimes(dir)
-	if err != nil {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return Finding{check, Bad, err.Error(), "make room on this disk"}
+	case err != nil:
 		return Finding{check, Bad, err.Error(), "let the broker's user write to the store's directory"}
 	}
 	slices.Sort(took)
