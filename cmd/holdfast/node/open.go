@@ -70,7 +70,7 @@ func (n *Node) openBroker(ctx context.Context) error {
 		n.log.Warn("attempts of an earlier process were left open and are resolved now", "grants", taken)
 	}
 	n.stack.Push("broker", n.broker.Patience()+smallGrace, n.broker.Close)
-	n.readiness = newReadiness(n.broker.NotReady)
+	n.readiness = newReadiness(n.broker.NotReady, n.log)
 	return nil
 }
 

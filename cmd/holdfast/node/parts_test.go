@@ -1,9 +1,11 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -55,7 +57,8 @@ func TestReadyzGivesTheReasons(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var reasons atomic.Pointer[[]string]
 		reasons.Store(&[]string{"store: full", "app jira: no secret"})
-		r := newReadiness(func(context.Context) []string { return *reasons.Load() })
+		var log bytes.Buffer
+		r := newReadiness(func(context.Context) []string { return *reasons.Load() }, slog.New(slog.NewTextHandler(&log, nil)))
 		mux := http.NewServeMux()
 		r.mount(mux)
 		probe := func() string {
@@ -70,6 +73,8 @@ func TestReadyzGivesTheReasons(t *testing.T) {
 		go func() { defer close(done); r.watch(ctx, func(ready bool) { told = append(told, ready) }) }()
 		synctest.Wait()
 		got = append(got, probe())
+		reasons.Store(&[]string{"store: fuller", "app jira: no secret"}) // said already, with another figure
+		<-time.After(readyInterval)
 		reasons.Store(new([]string))
 		<-time.After(readyInterval)
 		synctest.Wait()
@@ -84,8 +89,11 @@ func TestReadyzGivesTheReasons(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("(-want +got)\n%s", diff)
 		}
-		if diff := cmp.Diff([]bool{false, true, false}, told); diff != "" {
+		if diff := cmp.Diff([]bool{false, false, true, false}, told); diff != "" {
 			t.Fatalf("told (-want +got)\n%s", diff)
+		}
+		if text := log.String(); strings.Count(text, "\n") != 2 || !strings.Contains(text, `level=ERROR msg="not ready" because="store: full; app jira: no secret"`) || !strings.Contains(text, `msg="ready again"`) {
+			t.Fatalf("the log says\n%s\nwant one line of what is missing, and one that it is there again", text)
 		}
 	})
 }

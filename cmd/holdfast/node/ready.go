@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -15,11 +16,12 @@ const readyInterval = 5 * time.Second
 // readiness holds the newest reasons why the broker is not ready.
 type readiness struct {
 	ask     func(ctx context.Context) []string
+	log     *slog.Logger
 	reasons atomic.Pointer[[]string]
 }
 
-func newReadiness(ask func(ctx context.Context) []string) *readiness {
-	r := &readiness{ask: ask}
+func newReadiness(ask func(ctx context.Context) []string, log *slog.Logger) *readiness {
+	r := &readiness{ask: ask, log: log}
 	r.reasons.Store(&[]string{"starting"})
 	return r
 }
@@ -28,12 +30,15 @@ func newReadiness(ask func(ctx context.Context) []string) *readiness {
 func (r *readiness) watch(ctx context.Context, changed func(ready bool)) {
 	tick := time.NewTicker(readyInterval)
 	defer tick.Stop()
+	said := 0
 	for {
 		reasons := r.ask(ctx)
 		if ctx.Err() != nil {
 			break
 		}
 		r.reasons.Store(&reasons)
+		r.say(reasons, said)
+		said = len(reasons)
 		changed(len(reasons) == 0)
 		select {
 		case <-ctx.Done():
@@ -42,6 +47,19 @@ func (r *readiness) watch(ctx context.Context, changed func(ready bool)) {
 	}
 	r.reasons.Store(&[]string{"stopping"})
 	changed(false)
+}
+
+// say logs that the broker became ready or not, since somebody who reads only
+// the log must not take silence for health; said is how many reasons it was
+// not ready for the last time. Their texts hold figures that change at each look.
+func (r *readiness) say(reasons []string, said int) {
+	switch {
+	case len(reasons) == said:
+	case len(reasons) == 0:
+		r.log.Info("ready again")
+	default:
+		r.log.Error("not ready", "because", strings.Join(reasons, "; "))
+	}
 }
 
 // mount adds /healthz, which says that the process answers, and /readyz, which
