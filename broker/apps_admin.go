@@ -70,9 +70,17 @@ func (a *app) statusWithEvents(now time.Time) AppStatus {
 	s := a.status(now)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	s.Events = slices.Clone(a.tally.record.Events)
-	slices.Reverse(s.Events)
+	s.Events = newestFirst(a.tally.record.Events)
 	return s
+}
+
+// newestFirst orders by time: what the broker saw itself is recorded some
+// seconds later than what operators did meanwhile.
+func newestFirst(events []storage.AppEvent) []storage.AppEvent {
+	sorted := slices.Clone(events)
+	slices.Reverse(sorted) // those of one moment, too
+	slices.SortStableFunc(sorted, func(x, y storage.AppEvent) int { return y.At.Compare(x.At) })
+	return sorted
 }
 
 // PauseApp stops all spending for an app: on this replica when it returned, on

@@ -34,6 +34,22 @@ func (w *world) idle(b *broker.Broker, a storage.Address) {
 	}
 }
 
+// TestAppEventsAreNewestFirstWhoeverRecordedThem: the broker's own events are
+// recorded with the next exchange between replicas, an operator's at once.
+func TestAppEventsAreNewestFirstWhoeverRecordedThem(t *testing.T) {
+	w := newWorld(t)
+	addr := w.consentMany(1)[0]
+	w.setSecrets("jira", "wrong")
+	w.refused(addr, broker.ReasonAppPaused)
+	w.clock.Advance(time.Second)
+	w.pause(w.Broker, "a look")
+	w.ShareApps(ctx)
+	events := appOf(t, w.Broker).Events
+	if len(events) != 2 || events[0].Type != storage.AppPaused || events[1].Type != storage.AppMisconfigured {
+		t.Errorf("events: %+v, want the pause before what happened earlier", events)
+	}
+}
+
 func TestAnOperatorsPauseStopsSpendingUntilItIsResumed(t *testing.T) {
 	w := newWorld(t)
 	w.consent(jira)
