@@ -146,6 +146,9 @@ func restore(ctx context.Context, io streams, c *config.Config, in string, adopt
 	if err != nil {
 		return node.Input(err)
 	}
-	_, err = fmt.Fprintf(io.out, "%s: store %s, %d records, %d journal entries\n", place.Dir, sum.StoreID, sum.Records, sum.Entries)
+	if _, err = fmt.Fprintf(io.out, "%s: store %s, %d records, %d journal entries\n", place.Dir, sum.StoreID, sum.Records, sum.Entries); err != nil || adopt {
+		return err
+	}
+	_, err = fmt.Fprintln(io.err, "next: start the broker, look at holdfast status, and decide with holdfast grants adopt or holdfast grants scrub")
 	return err
 }

@@ -31,8 +31,9 @@ found about the store. Make sure that no other copy of it runs, or ever will.
 A refresh token is spent once. If another copy has rotated a grant since this store
 last did, the token here is an old one: the provider forgives it for a few minutes
 at most (the leeway), and after that it ends the family. Compare "last exchange"
-with when the other copy last ran. Leave out what it has rotated, and have that
-consented again ("holdfast grants reauth").
+with when the other copy last ran. Have what it has rotated consented again
+first ("holdfast grants reauth"; a new consent takes a grant out of the quarantine),
+or leave it out by --tenant and --product.
 
 First it says what it would do; it does that with --yes, or after a "yes" at a terminal.`,
 	risk: "this lets %d quarantined grants be spent again. If another copy of the store has rotated one of them since its last exchange, " +
@@ -86,6 +87,10 @@ func (c *call) grantsAdopt(ctx context.Context, admin holdfastv1.AdminServiceCli
 	}
 	if err := c.show(plan, func() error { return c.showQuarantined(plan) }); err != nil {
 		return err
+	}
+	if narrowed := request.GetTenant() != "" || request.GetProduct() != ""; narrowed && plan.GetCount() == 0 {
+		c.note("no quarantined grant matches; nothing was done")
+		return nil
 	}
 	if plan.GetCount() > 0 || !yes {
 		c.note(e.risk, plan.GetCount())
