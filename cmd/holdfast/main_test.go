@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -66,10 +67,7 @@ func freeport(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: freeport NAME")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	ts.Check(err)
-	ts.Setenv(args[0], strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
-	ts.Check(l.Close())
+	ts.Check(listen(ts, args[0]).Close())
 }
 
 // listening PORT waits until something listens on that port of loopback.
@@ -128,12 +126,19 @@ func taken(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Defer(func() { _ = lis.Close() })
 }
 
+// listen takes a port that the system gives to no outgoing connection, one of
+// which would have it by the time that the script's process starts.
 func listen(ts *testscript.TestScript, name string) net.Listener {
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	var lis net.Listener
+	err := errors.New("no port was tried")
+	for range 100 {
+		port := strconv.Itoa(10000 + rand.IntN(10000))
+		if lis, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", port)); err == nil {
+			ts.Setenv(name, port)
+			break
+		}
+	}
 	ts.Check(err)
-	_, port, err := net.SplitHostPort(lis.Addr().String())
-	ts.Check(err)
-	ts.Setenv(name, port)
 	return lis
 }
 

@@ -3,6 +3,7 @@ package rig
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"path/filepath"
@@ -51,15 +52,22 @@ func FreeAddresses(t testing.TB) Addresses {
 func (a Addresses) Callback() string { return "https://" + a.HTTP + "/oauth/callback" }
 
 // FreeAddress returns a loopback address that was free a moment ago: for a
-// process that must be told its port because others have to know it first.
+// process that must be told its port because others have to know it first. Its
+// port is none that the system gives to outgoing connections, of which one would
+// have it by the time that the process starts.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var err error
+	for range 100 {
+		var l net.Listener
+		l, err = new(net.ListenConfig).Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(10000)))
+		if err == nil {
+			defer func() { _ = l.Close() }()
+			return l.Addr().String()
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	t.Fatal("no port is free: ", err)
+	return ""
 }
 
 // Setup is what a deployment is made of. Where and Provider are required.
