@@ -128,6 +128,7 @@ func (s *Store) writeWitness(w witness) error {
 		return err
 	}
 	b = append(b, '\n')
+	s.keeper.tried = b
 	if err := durable.WriteFile(s.cfg.WitnessFile, b); err != nil {
 		return fmt.Errorf("writing the store's witness: %w; make its directory writable, or correct store.witness_file", err)
 	}
@@ -240,5 +241,5 @@ func (k *keeper) theirs(file string) (bool, error) {
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil // lost while the store is open, which is vouched for: it is made again
 	}
-	return err == nil && !bytes.Equal(b, k.lastBytes), err
+	return err == nil && !bytes.Equal(b, k.lastBytes) && !bytes.Equal(b, k.tried), err
 }

@@ -15,10 +15,13 @@ const witnessEvery = 10 * time.Second
 // keeper keeps the witness of an open store up to date.
 type keeper struct {
 	// last is what the file says, and lastBytes how. Only the keeper's goroutine
-	// touches them; before it began, Open, and after it ended, Close.
+	// touches these three; before it began, Open, and after it ended, Close.
 	last      witness
 	lastBytes []byte
-	failing   bool
+	// tried is what was written last of all: an error may have come after it was
+	// in place, and then the file is no other process's for that.
+	tried   []byte
+	failing bool
 	// rival is set once somebody else has written the witness.
 	rival atomic.Bool
 	end   sync.Once
