@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"context"
+	"fmt"
 	"net/url"
 	"sync/atomic"
 	"testing"
@@ -174,6 +175,18 @@ func TestAnAlternateIsServedInPlaceOfATokenThatNoRepeatCanSave(t *testing.T) {
 	answer := w.token(jira)
 	if answer.Token.Reveal() != "late-access" || answer.Generation != 2 || !answer.ExpiresAt.Equal(now.Add(30*time.Minute)) {
 		t.Fatalf("generation %d, which expires at %v, was handed out in place of the alternate", answer.Generation, answer.ExpiresAt)
+	}
+	lines := w.auditLines()
+	if got := lines[len(lines)-1]["generation"]; fmt.Sprint(got) != "2" {
+		t.Errorf("generation 2 was handed out, and %v is in the audit record", got)
+	}
+	// Its holder may say that it is of no use, as of any other.
+	verdict, err := w.ReportRejected(ctx, svc, broker.RejectionReport{Address: jira, Generation: 2})
+	if verdict != broker.VerdictRejected || err != nil {
+		t.Errorf("reporting it: %q, %v", verdict, err)
+	}
+	if g := w.grant(jira); g.State.Generation != 2 || !g.State.Access.Rejected {
+		t.Errorf("generation %d, rejected %v", g.State.Generation, g.State.Access.Rejected)
 	}
 }
 

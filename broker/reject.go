@@ -34,7 +34,8 @@ func (b *Broker) ReportRejected(ctx context.Context, caller Caller, r RejectionR
 
 func (b *Broker) reportRejected(ctx context.Context, sl *slot, generation uint64) (RejectionVerdict, error) {
 	e := sl.entry.Load()
-	st := &e.grant.State
+	served := family.Normalize(e.grant.State, b.cfg.Timing, b.now())
+	st := &served
 	if d := family.Plan(*st, b.cfg.Timing, b.now(), family.Need{}); d.Verb == family.Deny {
 		return "", b.denied(&e.grant, d.Deny)
 	}
@@ -67,7 +68,7 @@ func (b *Broker) reportRejected(ctx context.Context, sl *slot, generation uint64
 func (b *Broker) believeRejected(ctx context.Context, sl *slot, generation uint64) (RejectionVerdict, error) {
 	id := sl.entry.Load().grant.ID
 	_, err := b.change(ctx, id, id, func(g *storage.Grant) ([]family.Event, error) {
-		st, events, changed := family.Reject(g.State, b.now(), generation)
+		st, events, changed := family.Reject(family.Normalize(g.State, b.cfg.Timing, b.now()), b.now(), generation)
 		if !changed {
 			return nil, nil
 		}

@@ -134,7 +134,11 @@ func (b *Broker) draw(ctx context.Context, c *call, sl *slot, req *TokenRequest)
 	if gone := without(req.RequiredScopes, e.grant.State.Access.Scopes); len(gone) > 0 {
 		return nil, b.scopesMissing(&e.grant, c.rec.Caller, gone)
 	}
-	return b.answer(ctx, sl, e, req)
+	answer, err := b.answer(ctx, sl, e, req)
+	if err == nil {
+		c.rec.Generation = answer.Generation // of an alternate, perhaps, whose place in the record is yet to be stored
+	}
+	return answer, err
 }
 
 // scopesMissing gives a link only if a consent by it would cure the refusal.
