@@ -114,7 +114,7 @@ func (b *Broker) revokeAtProvider(ctx context.Context, g *storage.Grant) atlassi
 	if a == nil || g.State.Refresh.Empty() { // the latter was scrubbed
 		return atlassian.RevocationUnverified
 	}
-	credentials, err := a.credentials(b.now(), b.cfg.Timing.Lease)
+	credentials, err := a.credentials(b.now(), b.cfg.Timing.Lease, false)
 	if err != nil {
 		return atlassian.RevocationUnverified
 	}

@@ -34,7 +34,8 @@ type app struct {
 	paused      string
 	pausedUntil time.Time
 	probing     bool
-	pauses      int // in a row, for the backoff
+	probedAt    time.Time // when the pause began or was last probed
+	pauses      int       // in a row, for the backoff
 	// misconfigured: a pause was recorded, and not yet its end.
 	misconfigured bool
 	// settled are the two grants that settled last, for lastTryAllowed.
@@ -100,8 +101,14 @@ func (b *Broker) appNames() string { return strings.Join(b.appIDs(), ", ") }
 
 func (b *Broker) appIDs() []string { return slices.Sorted(maps.Keys(b.apps)) }
 
-// credentials returns the client id with the secret in use, or APP_PAUSED.
-func (a *app) credentials(now time.Time, probe time.Duration) (atlassian.Credentials, error) {
+// pressedProbe is the least time between two probes of a paused app by doubts
+// that can not wait.
+const pressedProbe = 30 * time.Second
+
+// credentials returns the client id with the secret in use, or APP_PAUSED. A
+// pressing doubt probes the app before its time: one request more is less than
+// a family lost.
+func (a *app) credentials(now time.Time, probe time.Duration, pressing bool) (atlassian.Credentials, error) {
 	secrets, err := a.Secrets()
 	if err != nil || len(secrets) == 0 {
 		return atlassian.Credentials{}, &Error{Reason: ReasonAppPaused, RetryAfter: retrySoon, cause: err,
@@ -114,11 +121,11 @@ func (a *app) credentials(now time.Time, probe time.Duration) (atlassian.Credent
 		a.secrets, a.inUse, a.refused, a.pauses, a.paused = secrets, 0, 0, 0, ""
 	}
 	if a.paused != "" {
-		if now.Before(a.pausedUntil) {
+		if now.Before(a.pausedUntil) && !(pressing && now.Sub(a.probedAt) >= pressedProbe) {
 			return atlassian.Credentials{}, &Error{Reason: ReasonAppPaused, RetryAfter: a.pausedUntil.Sub(now),
 				Message: fmt.Sprintf("app %q is paused: %s; it is tried again by itself", a.ID, a.paused)}
 		}
-		a.probing, a.pausedUntil = true, now.Add(probe) // for this attempt's answer
+		a.probing, a.pausedUntil, a.probedAt = true, now.Add(probe), now // for this attempt's answer
 	}
 	return atlassian.Credentials{ClientID: a.ClientID, Secret: a.secrets[a.inUse]}, nil
 }
@@ -161,6 +168,7 @@ func (a *app) learn(now time.Time, grant string, with atlassian.Credentials, o f
 		// at the provider should not have to call anything.
 		a.pausedUntil = now.Add(min(5*time.Second<<min(a.pauses, 6), 5*time.Minute))
 		a.pauses++
+		a.probedAt = now
 		if !a.misconfigured {
 			a.misconfigured = true
 			a.noteEvent(storage.AppEvent{Type: storage.AppMisconfigured, At: now, Detail: a.paused})

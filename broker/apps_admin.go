@@ -32,11 +32,11 @@ func (b *Broker) notPaused(ctx context.Context, a *app) error {
 }
 
 // credentials of an app that nobody has paused, to spend something with.
-func (b *Broker) credentials(ctx context.Context, a *app) (atlassian.Credentials, error) {
+func (b *Broker) credentials(ctx context.Context, a *app, pressing bool) (atlassian.Credentials, error) {
 	if err := b.notPaused(ctx, a); err != nil {
 		return atlassian.Credentials{}, err
 	}
-	return a.credentials(b.now(), b.cfg.Timing.Lease)
+	return a.credentials(b.now(), b.cfg.Timing.Lease, pressing)
 }
 
 func pausedBy(p *storage.AppPause) string {

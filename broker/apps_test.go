@@ -169,3 +169,24 @@ func TestAGrantOfAForeignClientHoldsBackItselfAlone(t *testing.T) {
 		}
 	}
 }
+
+// TestADoubtWhoseLeewayEndsProbesAPausedApp: the client was mended at the
+// provider, of which nobody tells the broker, and the next probe would come too
+// late for a lost answer.
+func TestADoubtWhoseLeewayEndsProbesAPausedApp(t *testing.T) {
+	w := newWorld(t)
+	w.consent(jira)
+	w.clock.Advance(2 * time.Hour)
+	w.loseAnswer()
+	w.refused(jira, broker.ReasonProviderUnavailable)
+	w.fault(atlassiansim.Fault{Kind: atlassiansim.FaultOAuthError, Status: 401, Error: "invalid_client", ForSeconds: 520})
+	posts := w.sim.Ledger().TokenPosts
+	w.live(590*time.Second, 5*time.Second)
+	if g := w.grant(jira); g.State.Generation != 2 || g.State.Doubt != nil {
+		t.Errorf("generation %d, in doubt %v: its leeway was over before the app was tried again", g.State.Generation, g.State.Doubt)
+	}
+	if got := w.sim.Ledger().TokenPosts - posts; got > 14 {
+		t.Errorf("%d requests in ten minutes", got)
+	}
+	w.neverLate()
+}

@@ -30,7 +30,7 @@ func (b *Broker) forgetTimes() {
 func (a *app) forgetTimes(now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.pausedUntil, a.settled = time.Time{}, [2]lastSettled{}
+	a.pausedUntil, a.probedAt, a.settled = time.Time{}, time.Time{}, [2]lastSettled{}
 	t := &a.tally
 	t.knownAt = time.Time{}
 	t.own = slices.DeleteFunc(t.own, func(m storage.AppMinute) bool { return m.At.After(now) })

@@ -114,7 +114,7 @@ func (b *Broker) attemptOnce(ctx context.Context, g storage.Grant, need family.N
 		return 0, err
 	}
 	defer leave()
-	credentials, err := b.credentials(ctx, a)
+	credentials, err := b.credentials(ctx, a, a.load.applicant(b.now(), &g, need).pressing(b.now()))
 	if err != nil {
 		return 0, err
 	}
