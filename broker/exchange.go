@@ -63,6 +63,9 @@ func (b *Broker) exchange(ctx context.Context, c storage.Consent, code secret.St
 		o := b.cfg.Provider.Exchange(context.WithoutCancel(ctx), credentials, atlassian.Code{Code: code, Verifier: c.Verifier, RedirectURI: b.callbackURL()}, nil)
 		crashpoint.At(crashpoint.ExchangeAnswered)
 		a.learn(b.now(), c.Address.GrantID(), credentials, o)
+		if o.Class == family.Settled { // a failure was one person's; only refreshes are counted for it
+			b.learnLoad(a, &storage.Grant{ID: c.Address.GrantID(), App: c.App}, o)
+		}
 		b.log.Info("code exchanged", "consent", c.ID, "grant", c.Address.String(), "class", o.Class.String(), "code", o.Code)
 		switch {
 		case o.Class == family.Settled:

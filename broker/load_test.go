@@ -155,6 +155,22 @@ func (w *world) serveAt(addr string, hook func(http.ResponseWriter, *http.Reques
 	w.t.Cleanup(s.Close)
 }
 
+// TestAConsentClosesTheCircuit: a code that was exchanged is an answer of the
+// provider. Where all grants are in doubt there may be no other for long.
+func TestAConsentClosesTheCircuit(t *testing.T) {
+	w := newWorld(t)
+	as := w.consentMany(3)
+	w.fault(atlassiansim.Fault{Kind: atlassiansim.FaultStatus, Status: 503, KeepToken: true})
+	w.drawInTurn(as)
+	if !appOf(t, w.Broker).CircuitOpen {
+		t.Fatal("the circuit is closed")
+	}
+	w.consent(mustAddress("acme/new/jira"))
+	if appOf(t, w.Broker).CircuitOpen {
+		t.Error("the provider gave a token, and the circuit is open")
+	}
+}
+
 func TestRetryAfterHoldsTheWholeAppBack(t *testing.T) {
 	other := mustAddress("acme/other/jira")
 	for _, row := range []struct {
