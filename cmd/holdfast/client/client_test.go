@@ -113,9 +113,10 @@ func TestFailuresSayWhatWasWrongAndWhatNext(t *testing.T) {
 		},
 		{"quarantined", failed(t, codes.FailedPrecondition, "x", info("GRANT_QUARANTINED")), ExitRefused, []string{"holdfast status", "holdfast grants adopt or scrub", "holdfast grants reauth ADDRESS"}},
 		{"paused", failed(t, codes.FailedPrecondition, "x", info("APP_PAUSED")), ExitRefused, []string{"holdfast apps list", "holdfast doctor"}},
+		{"no audit", failed(t, codes.Unavailable, "x", info("AUDIT_UNAVAILABLE")), ExitUnavailable, []string{"the broker's log", "/readyz"}},
 		{"no store", failed(t, codes.Unavailable, "x", info("STORE_UNAVAILABLE")), ExitUnavailable, []string{"try again later", "holdfast status"}},
 		{"no such scope", failed(t, codes.FailedPrecondition, "x", info("SCOPE_NOT_GRANTED")), ExitRefused, []string{"consent start ADDRESS --scope SCOPE", "apps[].scopes"}},
-		{"nobody there", status.Error(codes.Unavailable, "connection refused"), ExitUnavailable, []string{"the broker cannot be reached: connection refused", "holdfast dev"}},
+		{"nobody there", status.Error(codes.Unavailable, "connection refused"), ExitUnavailable, []string{"the broker cannot be reached: connection refused", "--ca", "--server-name", "--cert", "holdfast dev"}},
 		{"too slow", status.Error(codes.DeadlineExceeded, "x"), ExitUnavailable, []string{"did not answer in time", "--timeout"}},
 		{"broken", failed(t, codes.Internal, "internal error", info("INTERNAL")), ExitInternal, []string{"report it with the request id"}},
 	}

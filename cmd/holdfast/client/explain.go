@@ -132,12 +132,14 @@ var nextSteps = []struct {
 	{reasons: []string{"GRANT_REVOKED"}, text: "only an operator opens it again: holdfast grants reauth ADDRESS"},
 	{reasons: []string{"GRANT_QUARANTINED"}, text: "holdfast status says what was found; holdfast grants adopt or scrub, then, end it for all, and a new consent for this one alone: holdfast grants reauth ADDRESS"},
 	{reasons: []string{"APP_PAUSED"}, text: "an operator should look at: holdfast apps list; and, if the broker paused it itself, run: holdfast doctor --config FILE"},
-	{reasons: []string{"KEY_UNAVAILABLE", "AUDIT_UNAVAILABLE"}, text: "an operator should look at: holdfast status"},
+	{reasons: []string{"KEY_UNAVAILABLE"}, text: "an operator should look at: holdfast status"},
+	// Status is refused as well: it is an admin act, and none goes unrecorded.
+	{reasons: []string{"AUDIT_UNAVAILABLE"}, text: "an operator finds what fails in the broker's log and at /readyz; every command is refused until the audit file can be written again"},
 	{reasons: []string{"STORE_UNAVAILABLE"}, text: "try again later; if it lasts, an operator sees the cause in: holdfast status"},
 	{reasons: []string{"PROVIDER_UNAVAILABLE", "REFRESH_IN_PROGRESS", "PROVIDER_RATE_LIMITED", "CALLER_RATE_LIMITED"}, text: "try again later"},
 	{reasons: []string{"INVALID_REQUEST"}, text: "correct the request; --help shows the forms"},
 	{reasons: []string{"INTERNAL"}, text: "report it with the request id; the broker's log has the cause"},
-	{code: codes.Unavailable, text: "is the broker running at this address, and does it accept this certificate? For a try-out start: holdfast dev"},
+	{code: codes.Unavailable, text: "is the broker running at this address, is its certificate of --ca and for the name in --addr (or --server-name), and does it accept --cert? For a try-out start: holdfast dev"},
 	{code: codes.DeadlineExceeded, text: "try again, or allow more time with --timeout"},
 	{code: codes.Unimplemented, text: "the server at this address is no broker, or an older one"},
 }
