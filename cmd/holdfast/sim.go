@@ -29,7 +29,12 @@ Clients are given as --app "client_id=ID secret=SECRET callback=URL scopes=A,B";
 without any there are sim-jira (secret sim-jira-secret) and sim-confluence (secret
 sim-confluence-secret) with the callback of --callback. The control API is
 plain HTTP below /_sim/ (clock, faults, behaviour, ledger, apps, accounts); it
-asks nobody for a password, so listen on loopback only.`
+asks nobody for a password, so listen on loopback only. Its calls and their bodies
+are described with the package: go doc ./broker/atlassian/atlassiansim
+
+It starts by printing the provider section for the configuration of a broker that
+is to use it. Clients that "holdfast serve" uses need its callback URL,
+PUBLIC_URL/oauth/callback.`
 
 func newSim(io streams) *cobra.Command {
 	var c atlassiansim.Config
@@ -41,7 +46,8 @@ func newSim(io streams) *cobra.Command {
 		Long:  simHelp,
 		Example: `  holdfast sim --listen 127.0.0.1:0 --auto-consent
   curl -s http://127.0.0.1:7400/_sim/ledger
-  curl -s http://127.0.0.1:7400/_sim/clock/advance -d '{"by":"11m"}'`,
+  curl -s http://127.0.0.1:7400/_sim/clock/advance -d '{"by":"11m"}'
+  curl -s http://127.0.0.1:7400/_sim/faults -d '{"kind":"drop_before_answer","grant_type":"refresh_token","count":1}'`,
 		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, err := newLog(io.err, level, "text")
