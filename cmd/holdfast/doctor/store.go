@@ -60,7 +60,7 @@ func keyRing(ctx context.Context, c *config.Config, log *slog.Logger) []Finding 
 			{ring, Look, "there is no store in " + c.Store.Dir + " yet", "nothing, if this is the first start; otherwise correct store.dir or run holdfast restore"},
 		}
 	case err != nil:
-		return []Finding{{ring, Bad, err.Error(), "give the key, environment and provider that this store was made with"}}
+		return []Finding{{ring, Bad, err.Error(), "do what the line says; key, environment and provider must be those that this store was made with"}}
 	}
 	found := []Finding{good(ring, fmt.Sprintf("the configured key unlocks store %s", seen.StoreID))}
 	if seen.Finding != "" {
