@@ -88,7 +88,7 @@ func (w *world) handedOut(l *life, g *grant, answer *broker.TokenAnswer) {
 		return
 	}
 	st, now := g.durable.State, time.Now()
-	if answer.Generation > st.Generation {
+	if answer.Generation > max(st.Generation, k.generation) { // the latter: of an alternate whose time has come
 		w.fail(1, g, "generation %d was handed out and generation %d is durable", answer.Generation, st.Generation)
 	}
 	if l.seen[g] != g.durable.Version {

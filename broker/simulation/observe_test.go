@@ -110,7 +110,8 @@ func (w *world) checkLastTry(s *step) {
 		w.risked[g.app+g.account] = true
 		return
 	}
-	vouched := false
+	// The exchange of a code vouches for the provider too, whatever becomes of the consent.
+	vouched := now.Sub(w.exchanged["client-"+g.app]) < 150*time.Second
 	for _, o := range w.grants {
 		if o == g || o.app != g.app {
 			continue

@@ -106,10 +106,11 @@ func (w *world) blackout(d *rand.Rand, length time.Duration) {
 			w.work.Go(func() { w.force(l, g) })
 		}
 	}
-	if w.pause(5 * time.Second) {
-		w.mu.Lock()
+	w.pause(5 * time.Second)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.rough { // the faults may have ended meanwhile
 		w.note(nil, nil, "answers are lost, and then the provider cannot be reached for %s", length)
-		w.mu.Unlock()
 		prolong(&w.providerDownUntil, length)
 	}
 }

@@ -44,10 +44,12 @@ func (c *wire) Write(b []byte) (int, error) {
 	if c.life.dead.Load() {
 		return 0, syscall.EPIPE
 	}
-	token, ok := refreshTokenIn(b)
-	if !ok {
+	fields := tokenRequest(b)
+	if fields["refresh_token"] == "" {
+		c.life.world.noteExchange(fields["client_id"])
 		return c.Conn.Write(b)
 	}
+	token := labelOf(fields["refresh_token"])
 	if c.life.frozen() {
 		// A process that is stopped does not come here: it was stopped before the
 		// guard, and by the time it goes on the connection is gone.
@@ -181,18 +183,17 @@ func labelOf(token string) label {
 	return l
 }
 
-// refreshTokenIn finds the refresh token of a request to the token endpoint.
-// The request is short enough to come in one piece.
-func refreshTokenIn(b []byte) (label, bool) {
+// tokenRequest returns the fields of a request to the token endpoint; none for
+// any other bytes. The request is short enough to come in one piece.
+func tokenRequest(b []byte) (fields map[string]string) {
 	if !bytes.HasPrefix(b, []byte("POST /oauth/token ")) {
-		return label{}, false
+		return nil
 	}
 	_, body, _ := bytes.Cut(b, []byte("\r\n\r\n"))
-	var fields map[string]string
-	if json.Unmarshal(body, &fields) != nil || fields["refresh_token"] == "" {
-		return label{}, false
+	if json.Unmarshal(body, &fields) != nil {
+		return nil
 	}
-	return labelOf(fields["refresh_token"]), true
+	return fields
 }
 
 // pairIn returns the refresh token of a complete answer.

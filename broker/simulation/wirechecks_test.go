@@ -15,6 +15,16 @@ func (w *world) grantOf(token label) *grant {
 	return w.refreshTokens[token.ID].grant
 }
 
+// noteExchange is about a code on its way; "": it is something else.
+func (w *world) noteExchange(client string) {
+	if client == "" {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.exchanged[client] = time.Now()
+}
+
 // send checks a spend at the moment its first byte leaves.
 func (w *world) send(l *life, c *wire, token label) *sending {
 	w.mu.Lock()
