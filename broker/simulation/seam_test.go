@@ -129,11 +129,11 @@ func (s *seam) after(f fault) error {
 func (w *world) faultOf(l *life, changes []storage.Change, entries []storage.Entry) (f fault, at point) {
 	w.mu.Lock()
 	s, err := w.open(changes, entries)
-	w.mu.Unlock()
-	if err != nil || s == nil || s.grant == nil {
-		return fault{}, ""
+	ok := err == nil && s != nil && s.grant != nil
+	if ok {
+		at, ok = s.point() // which looks at what others may be changing
 	}
-	at, ok := s.point()
+	w.mu.Unlock()
 	if !ok {
 		return fault{}, ""
 	}
