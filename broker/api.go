@@ -176,6 +176,9 @@ type Status struct {
 	Clock atlassian.Clock
 	// StoreFinding is what speaks for it that the store is a copy or out of date; empty: nothing.
 	StoreFinding string
+	// Warnings are what somebody should look at although the broker does its
+	// work, one sentence each.
+	Warnings []string
 	// Damaged are the ids of grants whose records do not open.
 	Damaged []string
 }

@@ -31,12 +31,22 @@ func (b *Broker) notPaused(ctx context.Context, a *app) error {
 	return nil
 }
 
-// credentials of an app that nobody has paused, to spend something with.
-func (b *Broker) credentials(ctx context.Context, a *app, pressing bool) (atlassian.Credentials, error) {
+// credentials of an app that nobody has paused, to exchange a code with.
+func (b *Broker) credentials(ctx context.Context, a *app) (atlassian.Credentials, error) {
 	if err := b.notPaused(ctx, a); err != nil {
 		return atlassian.Credentials{}, err
 	}
-	return a.credentials(b.now(), b.cfg.Timing.Lease, pressing)
+	return a.credentials(b.now(), b.cfg.Timing.Lease, false)
+}
+
+// mayBegin is notPaused, but for a token that may be spent already and that a
+// repeat can still save: it spends nothing new, and a pause that lasts longer than
+// the leeway would end the family.
+func (b *Broker) mayBegin(ctx context.Context, a *app, g *storage.Grant) error {
+	if until, open := g.State.RepeatUntil(b.cfg.Timing); open && until.After(b.now()) {
+		return nil
+	}
+	return b.notPaused(ctx, a)
 }
 
 func pausedBy(p *storage.AppPause) string {

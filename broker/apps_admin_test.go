@@ -242,3 +242,20 @@ func TestManyThatAreAskedAboutAgainHoldNoVerdicts(t *testing.T) {
 		t.Errorf("%v, held %v", p, appOf(t, w.Broker).VerdictsHeld)
 	}
 }
+
+func TestAPauseLetsALostAnswerBeRepeatedInsideItsLeeway(t *testing.T) {
+	w := newWorld(t)
+	w.consent(jira)
+	w.loseAnswer()
+	if _, err := w.ForceRefresh(ctx, op, "", jira); broker.ReasonOf(err) != broker.ReasonProviderUnavailable {
+		t.Fatalf("got %v, want a lost answer", err)
+	}
+	w.pause(w.Broker, "a look at the app")
+	w.clock.Advance(time.Minute)
+	w.Sweep(ctx)
+	if g := w.grant(jira); g.State.Doubt != nil || g.State.Generation != 2 {
+		t.Fatalf("generation %d, doubt %v: the family ends with its leeway", g.State.Generation, g.State.Doubt)
+	}
+	w.clock.Advance(2 * time.Hour)
+	w.idle(w.Broker, jira) // and nothing new is spent
+}

@@ -120,7 +120,7 @@ func markTime(m storage.Meta) time.Time {
 	if len(m.Value) != 8 {
 		return time.Unix(0, 0)
 	}
-	return time.Unix(0, int64(binary.BigEndian.Uint64(m.Value))) //nolint:gosec // written from an int64
+	return time.Unix(0, int64(binary.BigEndian.Uint64(m.Value)))
 }
 
 // keep moves the mark on, and asks the provider for the time if nobody else
@@ -207,7 +207,7 @@ func (c *clock) swapMark(ctx context.Context, store *storage.Store, next func(ti
 			c.mark.Store(mark.UnixNano())
 			return nil
 		}
-		m.Value = binary.BigEndian.AppendUint64(nil, uint64(mark.UnixNano())) //nolint:gosec // read back as an int64
+		m.Value = binary.BigEndian.AppendUint64(nil, uint64(mark.UnixNano()))
 		err = store.SwapMeta(ctx, &m)
 		if err == nil {
 			c.mark.Store(mark.UnixNano())

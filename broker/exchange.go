@@ -43,7 +43,7 @@ func (b *Broker) exchange(ctx context.Context, c storage.Consent, code secret.St
 	defer b.leaveExchange(s)
 	const rounds = 3 // one or two secrets, and one that was changed meanwhile
 	for range rounds {
-		credentials, err := b.credentials(ctx, a, false)
+		credentials, err := b.credentials(ctx, a)
 		if err != nil {
 			if c.Status == storage.ConsentExchanging { // every secret was refused, and the app is paused for it
 				return b.end(ctx, c, storage.ConsentMisconfigured, exchangeMisconfigured)

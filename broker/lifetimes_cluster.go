@@ -51,9 +51,12 @@ func (c cluster) detail() string {
 
 // limitOf returns the limit that a cluster's event is about; 0: none.
 func limitOf(e storage.AppEvent) (family.Limit, time.Duration) {
+	if e.Type != storage.AppDeathCluster {
+		return "", 0 // nearly all: this is asked at every swap
+	}
 	var limit family.Limit
 	var days int64
-	if n, err := fmt.Sscanf(e.Detail, "%s %dd:", &limit, &days); n != 2 || err != nil || e.Type != storage.AppDeathCluster || days < 1 {
+	if n, err := fmt.Sscanf(e.Detail, "%s %dd:", &limit, &days); n != 2 || err != nil || days < 1 {
 		return "", 0
 	}
 	return limit, time.Duration(days) * oneDay

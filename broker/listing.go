@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"fmt"
 	"regexp"
 	"time"
 
@@ -139,27 +140,36 @@ func (b *Broker) status(ctx context.Context) (*Status, error) {
 		Version: b.cfg.Version, Environment: b.cfg.Environment, Provider: b.cfg.Provider.Profile().Name, StoreID: b.store.StoreID(), StoreFinding: b.store.Finding(),
 		StartedAt: b.started, Now: b.now(), Ready: len(reasons) == 0, Reasons: reasons, Families: make(map[family.Phase]int),
 	}
-	filter := storage.Filter{Limit: mostPage}
-	for {
-		rows, err := b.store.Grants(ctx, filter)
-		if err != nil {
-			return nil, storeError("counting", "grants", err)
+	census, err := b.recount(ctx)
+	if err != nil {
+		return nil, storeError("counting", "grants", err)
+	}
+	for _, app := range census.Apps {
+		for phase, n := range app.Phases {
+			s.Families[phase] += n
 		}
-		for i := range rows {
-			s.Families[rows[i].State.Phase]++
-		}
-		if len(rows) < filter.Limit {
-			break
-		}
-		filter.After = rows[len(rows)-1].ID
 	}
 	s.Clock, _ = b.cfg.Provider.Clock()
 	s.OpenSettlements = b.unstored.count().open
-	s.Damaged = b.store.Damaged() // as the listing above left it
+	s.Damaged = b.store.Damaged() // as the newest counting left it
+	s.Warnings = b.warnings(s)
 	for _, id := range b.appIDs() {
 		s.Apps = append(s.Apps, b.apps[id].status(s.Now))
 	}
 	return s, nil
+}
+
+// warnings are what somebody should look at although the broker does its work.
+func (b *Broker) warnings(s *Status) []string {
+	var out []string
+	for _, err := range b.store.Spill().Damaged() {
+		out = append(out, err.Error())
+	}
+	if !s.Clock.At.IsZero() && !b.clock.agrees(s.Clock) {
+		out = append(out, fmt.Sprintf("this machine's clock differed from the provider's by %v at %s, and the clock margin is %v: set the clock (NTP)",
+			s.Clock.Ahead.Abs().Round(time.Second), s.Clock.At.UTC().Format(time.RFC3339), b.cfg.Timing.ClockMargin))
+	}
+	return out
 }
 
 // NotReady says why this broker can not do its work now, one sentence each;

@@ -103,7 +103,7 @@ func (b *Broker) attemptOnce(ctx context.Context, g storage.Grant, need family.N
 	if err := b.clock.mayNotSpend(); err != nil {
 		return 0, err
 	}
-	if err := b.notPaused(ctx, a); err != nil {
+	if err := b.mayBegin(ctx, a, &g); err != nil {
 		return 0, err
 	}
 	leave, err := a.load.admit(ctx, b.now, &g, need)
@@ -114,7 +114,10 @@ func (b *Broker) attemptOnce(ctx context.Context, g storage.Grant, need family.N
 		return 0, err
 	}
 	defer leave()
-	credentials, err := b.credentials(ctx, a, a.load.applicant(b.now(), &g, need).pressing(b.now()))
+	if err := b.mayBegin(ctx, a, &g); err != nil { // it may have waited for room
+		return 0, err
+	}
+	credentials, err := a.credentials(b.now(), b.cfg.Timing.Lease, a.load.applicant(b.now(), &g, need).pressing(b.now()))
 	if err != nil {
 		return 0, err
 	}

@@ -52,7 +52,7 @@ func Look(ctx context.Context, cfg Config) (Glance, error) {
 	case witnessDamaged:
 		seen.Finding = fmt.Sprintf("%s is damaged", cfg.WitnessFile)
 	default:
-		seen.Witness = fmt.Sprintf("start %d, seen %s", w.Epoch, w.WrittenAt.Local().Format(time.DateTime))
+		seen.Witness = fmt.Sprintf("start %d, seen %s; whether grants are quarantined says holdfast status", w.Epoch, w.WrittenAt.Local().Format(time.DateTime))
 	}
 	return seen, nil
 }

@@ -2,6 +2,7 @@ package atlassian
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -37,7 +38,7 @@ func patient(ctx context.Context, timeout time.Duration) (context.Context, conte
 
 // lasted is the word for how a spend ended that ctx bounded.
 func lasted(ctx context.Context, word string) string {
-	if word == "canceled" && context.Cause(ctx) == context.DeadlineExceeded {
+	if word == "canceled" && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		return "timeout"
 	}
 	return word

@@ -129,7 +129,7 @@ func (s *adminService) GetStatus(ctx context.Context, _ *holdfastv1.GetStatusReq
 		StartedAt:       timeOut(st.StartedAt),
 		ServerTime:      timeOut(st.Now),
 		Ready:           st.Ready,
-		NotReadyReasons: st.Reasons, DamagedGrantIds: st.Damaged, StoreFinding: st.StoreFinding,
+		NotReadyReasons: st.Reasons, DamagedGrantIds: st.Damaged, StoreFinding: st.StoreFinding, Warnings: st.Warnings,
 		OpenSettlements: uint32(st.OpenSettlements),
 	}
 	if !st.Clock.At.IsZero() {

@@ -131,7 +131,7 @@ func exchanges() []exchange {
 			&holdfastv1.AdoptGrantsResponse{Count: 1234, Grants: []*holdfastv1.Grant{wireGrant()}}},
 		{holdfastv1.AdminService_GetStatus_FullMethodName, &holdfastv1.GetStatusRequest{}, nil, &holdfastv1.GetStatusResponse{
 			Version: "v1", Environment: "test", Provider: "sim", StoreId: "st", StartedAt: timestamppb.New(at),
-			ServerTime: timestamppb.New(at.Add(1)), ClockAhead: durationpb.New(-time.Minute), NotReadyReasons: []string{"store is read-only"}, DamagedGrantIds: []string{"grt_damaged"}, StoreFinding: "moved or copied", OpenSettlements: 3,
+			ServerTime: timestamppb.New(at.Add(1)), ClockAhead: durationpb.New(-time.Minute), NotReadyReasons: []string{"store is read-only"}, Warnings: []string{"a slot does not open"}, DamagedGrantIds: []string{"grt_damaged"}, StoreFinding: "moved or copied", OpenSettlements: 3,
 			PhaseCounts: []*holdfastv1.PhaseCount{
 				{Phase: holdfastv1.GrantPhase_GRANT_PHASE_ACTIVE, Count: 5}, {Phase: holdfastv1.GrantPhase_GRANT_PHASE_REVOKED, Count: 2},
 			},

@@ -126,10 +126,10 @@ func newAppsPause(io streams) *cobra.Command {
 		Short: "Stop all spending for an app until it is resumed",
 		Long: `Stop all spending for an app: on every replica within 15 seconds, over restarts,
 until "holdfast apps resume". Access tokens that are still valid are served on;
-when they end, callers get APP_PAUSED. No family ends by a pause, with two
-exceptions: it lasts longer than the provider keeps an idle family; or the answer
-of a rotation was lost just before it, and it lasts longer than the provider
-forgives a repeat (10 minutes at Atlassian): such families are shown as in doubt.`,
+when they end, callers get APP_PAUSED. A rotation whose answer was lost is still
+repeated, inside the time in which the provider forgives that: it spends nothing
+new, and its family would end otherwise. No family ends by a pause, unless it lasts
+longer than the provider keeps an idle one.`,
 		Args:              one(appExample),
 		ValidArgsFunction: c.completeApp,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -65,6 +65,9 @@ func (c *call) showStatus(s *holdfastv1.GetStatusResponse) error {
 	if found := s.GetStoreFinding(); found != "" {
 		facts = append(facts, render.Fact{Name: "store finding", Value: found + "  (decide with holdfast grants adopt or holdfast grants scrub)"})
 	}
+	for _, warning := range s.GetWarnings() {
+		facts = append(facts, render.Fact{Name: "look at", Value: warning})
+	}
 	for _, p := range s.GetPhaseCounts() {
 		facts = append(facts, render.Fact{Name: render.Enum(p.GetPhase(), "GRANT_PHASE_"), Value: fmt.Sprint(p.GetCount())})
 	}

@@ -865,7 +865,10 @@ type GetStatusResponse struct {
 	OpenSettlements uint32 `protobuf:"varint,13,opt,name=open_settlements,json=openSettlements,proto3" json:"open_settlements,omitempty"`
 	// How far the broker's clock is ahead of the provider's, as last seen; negative:
 	// behind. Unset: the provider has not answered yet.
-	ClockAhead    *durationpb.Duration `protobuf:"bytes,14,opt,name=clock_ahead,json=clockAhead,proto3" json:"clock_ahead,omitempty"`
+	ClockAhead *durationpb.Duration `protobuf:"bytes,14,opt,name=clock_ahead,json=clockAhead,proto3" json:"clock_ahead,omitempty"`
+	// What somebody should look at although the broker does its work, one sentence each.
+	// Empty: nothing.
+	Warnings      []string `protobuf:"bytes,15,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -994,6 +997,13 @@ func (x *GetStatusResponse) GetOpenSettlements() uint32 {
 func (x *GetStatusResponse) GetClockAhead() *durationpb.Duration {
 	if x != nil {
 		return x.ClockAhead
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
 	}
 	return nil
 }
@@ -1711,7 +1721,7 @@ const file_holdfast_v1_admin_service_proto_rawDesc = "" +
 	"\x05grant\x18\x01 \x01(\v2\x1a.holdfast.v1.GrantSelectorB\x06\xbaH\x03\xc8\x01\x01R\x05grant\"@\n" +
 	"\x14ForceRefreshResponse\x12(\n" +
 	"\x05grant\x18\x01 \x01(\v2\x12.holdfast.v1.GrantR\x05grant\"\x12\n" +
-	"\x10GetStatusRequest\"\xe0\x04\n" +
+	"\x10GetStatusRequest\"\xfc\x04\n" +
 	"\x11GetStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12 \n" +
 	"\venvironment\x18\x02 \x01(\tR\venvironment\x12\x1a\n" +
@@ -1730,7 +1740,8 @@ const file_holdfast_v1_admin_service_proto_rawDesc = "" +
 	"\rstore_finding\x18\f \x01(\tR\fstoreFinding\x12)\n" +
 	"\x10open_settlements\x18\r \x01(\rR\x0fopenSettlements\x12:\n" +
 	"\vclock_ahead\x18\x0e \x01(\v2\x19.google.protobuf.DurationR\n" +
-	"clockAhead\"Q\n" +
+	"clockAhead\x12\x1a\n" +
+	"\bwarnings\x18\x0f \x03(\tR\bwarnings\"Q\n" +
 	"\n" +
 	"PhaseCount\x12-\n" +
 	"\x05phase\x18\x01 \x01(\x0e2\x17.holdfast.v1.GrantPhaseR\x05phase\x12\x14\n" +

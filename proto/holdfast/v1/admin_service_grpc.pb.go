@@ -66,7 +66,8 @@ type AdminServiceClient interface {
 	// ListApps returns the configured apps, in order of id, and how they fare.
 	ListApps(ctx context.Context, in *ListAppsRequest, opts ...grpc.CallOption) (*ListAppsResponse, error)
 	// PauseApp stops all spending for an app, on every replica within 15 seconds, until
-	// ResumeApp. Valid access tokens are served on.
+	// ResumeApp. Valid access tokens are served on. What may be spent already is repeated
+	// while the provider forgives that: it spends nothing new, and saves the family.
 	// Errors: INVALID_REQUEST if there is no such app.
 	PauseApp(ctx context.Context, in *PauseAppRequest, opts ...grpc.CallOption) (*PauseAppResponse, error)
 	// ResumeApp ends an operator's pause, and the broker's own: the app is tried at once.
@@ -219,7 +220,8 @@ type AdminServiceServer interface {
 	// ListApps returns the configured apps, in order of id, and how they fare.
 	ListApps(context.Context, *ListAppsRequest) (*ListAppsResponse, error)
 	// PauseApp stops all spending for an app, on every replica within 15 seconds, until
-	// ResumeApp. Valid access tokens are served on.
+	// ResumeApp. Valid access tokens are served on. What may be spent already is repeated
+	// while the provider forgives that: it spends nothing new, and saves the family.
 	// Errors: INVALID_REQUEST if there is no such app.
 	PauseApp(context.Context, *PauseAppRequest) (*PauseAppResponse, error)
 	// ResumeApp ends an operator's pause, and the broker's own: the app is tried at once.
