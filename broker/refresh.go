@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/holdfast-io/holdfast/broker/atlassian"
 	"github.com/holdfast-io/holdfast/broker/crashpoint"
 	"github.com/holdfast-io/holdfast/broker/family"
 	"github.com/holdfast-io/holdfast/storage"
@@ -140,6 +141,24 @@ func (b *Broker) attemptOnce(ctx context.Context, g storage.Grant, need family.N
 	if err != nil {
 		return 0, err
 	}
+	outcome, took := b.spend(ctx, credentials, sp)
+	outcome.VerdictHeld = b.weigh(ctx, a, &g, outcome)
+	// Nothing stands between a pair and its settlement: until then the only
+	// live token of the family is in this function's hands.
+	mine := slot
+	slot = nil
+	err = b.settle(ctx, g, sp, outcome, mine)
+	crashpoint.At(crashpoint.SettleDurable)
+	b.noteOutcome(&g, outcome)
+	a.learn(b.now(), g.ID, credentials, outcome)
+	b.learnLoad(a, &g, outcome)
+	b.observe(&g, sp, outcome.Class, took, err == nil)
+	b.logOutcome(&g, sp, outcome)
+	return outcome.Class, err
+}
+
+// spend sends the token, once, and waits for the answer.
+func (b *Broker) spend(ctx context.Context, credentials atlassian.Credentials, sp family.Spend) (family.Outcome, time.Duration) {
 	crashpoint.At(crashpoint.AnnounceDurable)
 	started := time.Now()
 	// The provider's timeout alone bounds it: ctx may run out while the process
@@ -154,21 +173,8 @@ func (b *Broker) attemptOnce(ctx context.Context, g storage.Grant, need family.N
 	if outcome.Code == otherClient {
 		outcome.RetryAfter = time.Minute // this grant's alone: the app is not paused for it
 	}
-	took := time.Since(started)
 	crashpoint.At(crashpoint.SpendAnswered)
-	outcome.VerdictHeld = b.weigh(ctx, a, &g, outcome)
-	// Nothing stands between a pair and its settlement: until then the only
-	// live token of the family is in this function's hands.
-	mine := slot
-	slot = nil
-	err = b.settle(ctx, g, sp, outcome, mine)
-	crashpoint.At(crashpoint.SettleDurable)
-	b.noteOutcome(&g, outcome)
-	a.learn(b.now(), g.ID, credentials, outcome)
-	b.learnLoad(a, &g, outcome)
-	b.observe(&g, sp, outcome.Class, took, err == nil)
-	b.logOutcome(&g, sp, outcome)
-	return outcome.Class, err
+	return outcome, time.Since(started)
 }
 
 // announce makes the attempt durable. Nothing was sent if it fails.
