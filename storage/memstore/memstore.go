@@ -55,7 +55,7 @@ func (s state) clone() state {
 // New returns an empty store.
 func New() *Store {
 	empty := state{records: map[storage.Key]storage.Item{}, journal: map[string][]storage.Entry{}}
-	return &Store{live: empty, synced: empty.clone()}
+	return &Store{live: empty, synced: empty}
 }
 
 // Opener returns the function that storage.Config wants as its Backend: it
@@ -79,7 +79,7 @@ func (s *Store) SetFault(f func([]storage.Change) Fault) {
 func (s *Store) Crash() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.live = s.synced.clone()
+	s.live = s.synced
 	s.closed, s.broken = false, false
 }
 
@@ -88,7 +88,6 @@ func (s *Store) Crash() {
 func (s *Store) Durable() *Store {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// Shared, not copied: a swap replaces the maps and never changes them.
 	return &Store{live: s.synced, synced: s.synced}
 }
 

@@ -33,7 +33,7 @@ func (s *Store) Swap(ctx context.Context, changes []storage.Change, entries []st
 	}
 	s.live = next
 	if fault == None || fault == UnknownKept {
-		s.synced = next.clone()
+		s.synced = next
 	}
 	if fault == UnknownKept || fault == UnknownLost {
 		s.broken = fault == UnknownLost
@@ -90,7 +90,7 @@ func (s *Store) Load(ctx context.Context, items []storage.Item, entries []storag
 	}
 	next.append(entries)
 	next.commits++
-	s.live, s.synced = next, next.clone()
+	s.live, s.synced = next, next
 	return nil
 }
 
