@@ -11,6 +11,7 @@ func settleRefusal(s State, t Timing, now time.Time, sp Spend, o Outcome) (State
 		s.Attempt = nil
 		return s, events
 	}
+	o.VerdictHeld = o.VerdictHeld && !s.Suspicion.heldEnough()
 	if !o.VerdictHeld && s.unexplained(sp) {
 		s = s.inquiring(t, now)
 	}
@@ -79,12 +80,23 @@ func (s *Suspicion) and(now time.Time, o Outcome) Suspicion {
 		next.Held++
 		next.Refusals, next.First = 0, time.Time{}
 	case next.Refusals == 0:
-		next.Refusals, next.First, next.Held = 1, now, 0
+		next.Refusals, next.First = 1, now
+		if !s.heldEnough() {
+			next.Held = 0
+		}
 	default:
 		next.Refusals++
 	}
 	return next
 }
+
+// mostHeldRefusals in a row take more than a day (see heldDelay).
+const mostHeldRefusals = 120
+
+// heldEnough reports that a hold has lasted too long for this family. Where many
+// have died at once they hold one another's verdicts for ever by being asked,
+// and nobody would tell their people to consent again.
+func (s *Suspicion) heldEnough() bool { return s != nil && s.Held >= mostHeldRefusals }
 
 // settleHeld takes a refusal for no more than the wish to be asked later: the
 // family stays, with each token that may live. A last try counts as not made.

@@ -1,6 +1,7 @@
 package family
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -50,6 +51,25 @@ func TestAHeldRefusalIsNoVerdictHoweverOftenItComes(t *testing.T) {
 	s, sp := begun(t, s, timing(), second, "z", Need{})
 	if s = settledWith(s, second+1, sp, success("2")); s.Phase != Active || s.Suspicion != nil {
 		t.Errorf("a pair after the wave does not clear the suspicion: %+v", s)
+	}
+}
+
+// Where an admin has removed the app for everybody, the families that died hold
+// one another's verdicts by being asked. Their people must hear of it some day.
+func TestAHoldThatNeverEndsDoesNotKeepADeadFamilyForEver(t *testing.T) {
+	s := started()
+	second, refusals := 3600, 0
+	for s.Phase != Lapsed {
+		if refusals++; refusals > 1000 {
+			t.Fatalf("still %v after %d refusals and %v", s.Phase, refusals, at(second).Sub(at(3600)))
+		}
+		s, _ = refusedAt(t, s, second, fmt.Sprint(refusals), heldRefusal)
+		if s.Phase != Lapsed {
+			second = later(s)
+		}
+	}
+	if took := at(second).Sub(at(3600)); took < 23*time.Hour || took > 31*time.Hour || s.Lapse != LapseRefused {
+		t.Errorf("lapsed for %s after %v and %d refusals, want REFUSED after about a day", s.Lapse, took, refusals)
 	}
 }
 
