@@ -75,6 +75,7 @@ func TestReadyzGivesTheReasons(t *testing.T) {
 		got = append(got, probe())
 		reasons.Store(&[]string{"store: fuller", "app jira: no secret"}) // said already, with another figure
 		<-time.After(readyInterval)
+		synctest.Wait() // both wake at the same instant
 		reasons.Store(new([]string))
 		<-time.After(readyInterval)
 		synctest.Wait()
