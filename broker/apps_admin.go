@@ -43,7 +43,10 @@ func (b *Broker) credentials(ctx context.Context, a *app) (atlassian.Credentials
 // repeat can still save: it spends nothing new, and a pause that lasts longer than
 // the leeway would end the family.
 func (b *Broker) mayBegin(ctx context.Context, a *app, g *storage.Grant) error {
-	if until, open := g.State.RepeatUntil(b.cfg.Timing); open && until.After(b.now()) {
+	now := b.now()
+	// Normalized, since a time of the future would keep the leeway open for ever.
+	s := family.Normalize(g.State, b.cfg.Timing, now)
+	if until, open := s.RepeatUntil(b.cfg.Timing); open && until.After(now) {
 		return nil
 	}
 	return b.notPaused(ctx, a)

@@ -143,7 +143,7 @@ type Vitals struct {
 	Apps []AppStatus
 }
 
-// Vitals does not block.
+// Vitals returns them. It does not block.
 func (b *Broker) Vitals() Vitals {
 	v := Vitals{OpenSettlements: b.unstored.count().open, ClockBehind: b.clock.behind()}
 	v.Clock, _ = b.cfg.Provider.Clock()
