@@ -11,13 +11,28 @@ import (
 
 // Caller is an authenticated service. The zero value is nobody and is always denied.
 type Caller struct {
-	// Name as the configuration's callers section knows it.
+	// Name as the audit record shows it: unique among callers of all kinds.
 	Name string
+	// Kind is how the caller proved who it is.
+	Kind CallerKind
+	// Groups that the identity's trust domain or issuer says it belongs to, sorted.
+	// It must not be changed: calls of one identity share it.
+	Groups []string
 	// NotAfter ends the identity (the certificate's end); zero: no end.
 	NotAfter time.Time
 	// RequestID of the call, for audit and logs.
 	RequestID string
 }
+
+// CallerKind is how a caller proves who it is.
+type CallerKind string
+
+// The kinds of callers. The audit record and the policy show these words.
+const (
+	CallerX509   CallerKind = "x509"
+	CallerSPIFFE CallerKind = "spiffe"
+	CallerJWT    CallerKind = "jwt"
+)
 
 // TokenRequest asks for an access token.
 type TokenRequest struct {

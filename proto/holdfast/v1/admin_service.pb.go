@@ -216,6 +216,63 @@ func (AdoptMode) EnumDescriptor() ([]byte, []int) {
 	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{2}
 }
 
+// CallerKind is how a caller proves who it is.
+type CallerKind int32
+
+const (
+	// Not known.
+	CallerKind_CALLER_KIND_UNSPECIFIED CallerKind = 0
+	// A client certificate, by a name in it.
+	CallerKind_CALLER_KIND_X509 CallerKind = 1
+	// A SPIFFE X.509 SVID.
+	CallerKind_CALLER_KIND_SPIFFE CallerKind = 2
+	// A bearer token (JWT) of a trusted issuer.
+	CallerKind_CALLER_KIND_JWT CallerKind = 3
+)
+
+// Enum value maps for CallerKind.
+var (
+	CallerKind_name = map[int32]string{
+		0: "CALLER_KIND_UNSPECIFIED",
+		1: "CALLER_KIND_X509",
+		2: "CALLER_KIND_SPIFFE",
+		3: "CALLER_KIND_JWT",
+	}
+	CallerKind_value = map[string]int32{
+		"CALLER_KIND_UNSPECIFIED": 0,
+		"CALLER_KIND_X509":        1,
+		"CALLER_KIND_SPIFFE":      2,
+		"CALLER_KIND_JWT":         3,
+	}
+)
+
+func (x CallerKind) Enum() *CallerKind {
+	p := new(CallerKind)
+	*p = x
+	return p
+}
+
+func (x CallerKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CallerKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_holdfast_v1_admin_service_proto_enumTypes[3].Descriptor()
+}
+
+func (CallerKind) Type() protoreflect.EnumType {
+	return &file_holdfast_v1_admin_service_proto_enumTypes[3]
+}
+
+func (x CallerKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CallerKind.Descriptor instead.
+func (CallerKind) EnumDescriptor() ([]byte, []int) {
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{3}
+}
+
 // ListGrantsRequest asks for one page of grants. Filters that are set must all match.
 type ListGrantsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -461,7 +518,9 @@ type RevokeGrantRequest struct {
 	// The grant. Required.
 	Grant *GrantSelector `protobuf:"bytes,1,opt,name=grant,proto3" json:"grant,omitempty"`
 	// Why, for the audit record: at most 256 characters. Default, if empty: none is recorded.
-	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Say what would be done and what it would affect, and change nothing. Default: false.
+	DryRun        bool `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -510,17 +569,31 @@ func (x *RevokeGrantRequest) GetReason() string {
 	return ""
 }
 
-// RevokeGrantResponse says what the revocation did.
+func (x *RevokeGrantRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+// RevokeGrantResponse says what the revocation did, or would do.
 type RevokeGrantResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The grant after the revocation.
+	// The grant after the revocation; after a dry run, as it is.
 	Grant *Grant `protobuf:"bytes,1,opt,name=grant,proto3" json:"grant,omitempty"`
-	// What became of the refresh token at the provider.
+	// What became of the refresh token at the provider. After a dry run: NOT_OFFERED if
+	// the provider offers no revocation, otherwise unspecified.
 	ProviderRevocation ProviderRevocation `protobuf:"varint,2,opt,name=provider_revocation,json=providerRevocation,proto3,enum=holdfast.v1.ProviderRevocation" json:"provider_revocation,omitempty"`
 	// When the last access token handed out dies at the latest. Unset: there is none.
 	LastTokenExpiresAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=last_token_expires_at,json=lastTokenExpiresAt,proto3" json:"last_token_expires_at,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// The access tokens of the grant that are still alive, newest first: nothing but
+	// their end, or the provider, ends them.
+	LiveTokens []*LiveToken `protobuf:"bytes,4,rep,name=live_tokens,json=liveTokens,proto3" json:"live_tokens,omitempty"`
+	// Other grants of the same app and account, at most 100, in order of id: at the
+	// provider a revocation may end their families too.
+	AffectedGrants []*Grant `protobuf:"bytes,5,rep,name=affected_grants,json=affectedGrants,proto3" json:"affected_grants,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *RevokeGrantResponse) Reset() {
@@ -574,6 +647,84 @@ func (x *RevokeGrantResponse) GetLastTokenExpiresAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *RevokeGrantResponse) GetLiveTokens() []*LiveToken {
+	if x != nil {
+		return x.LiveTokens
+	}
+	return nil
+}
+
+func (x *RevokeGrantResponse) GetAffectedGrants() []*Grant {
+	if x != nil {
+		return x.AffectedGrants
+	}
+	return nil
+}
+
+// LiveToken is an access token that was settled and has not died yet.
+type LiveToken struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Generation of the grant that it belongs to.
+	Generation uint64 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Its keyed fingerprint, as in the audit record; WhoHad takes it.
+	Fingerprint string `protobuf:"bytes,2,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	// When it dies at the latest.
+	DiesAt        *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=dies_at,json=diesAt,proto3" json:"dies_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LiveToken) Reset() {
+	*x = LiveToken{}
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LiveToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LiveToken) ProtoMessage() {}
+
+func (x *LiveToken) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LiveToken.ProtoReflect.Descriptor instead.
+func (*LiveToken) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *LiveToken) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *LiveToken) GetFingerprint() string {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return ""
+}
+
+func (x *LiveToken) GetDiesAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DiesAt
+	}
+	return nil
+}
+
 // StartReauthRequest asks for a new consent of an existing grant.
 type StartReauthRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -585,7 +736,7 @@ type StartReauthRequest struct {
 
 func (x *StartReauthRequest) Reset() {
 	*x = StartReauthRequest{}
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[6]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -597,7 +748,7 @@ func (x *StartReauthRequest) String() string {
 func (*StartReauthRequest) ProtoMessage() {}
 
 func (x *StartReauthRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[6]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -610,7 +761,7 @@ func (x *StartReauthRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartReauthRequest.ProtoReflect.Descriptor instead.
 func (*StartReauthRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{6}
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *StartReauthRequest) GetGrant() *GrantSelector {
@@ -640,7 +791,7 @@ type StartReauthResponse struct {
 
 func (x *StartReauthResponse) Reset() {
 	*x = StartReauthResponse{}
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[7]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -652,7 +803,7 @@ func (x *StartReauthResponse) String() string {
 func (*StartReauthResponse) ProtoMessage() {}
 
 func (x *StartReauthResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[7]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -665,7 +816,7 @@ func (x *StartReauthResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartReauthResponse.ProtoReflect.Descriptor instead.
 func (*StartReauthResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{7}
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *StartReauthResponse) GetConsentId() string {
@@ -714,7 +865,7 @@ type ForceRefreshRequest struct {
 
 func (x *ForceRefreshRequest) Reset() {
 	*x = ForceRefreshRequest{}
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[8]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -726,7 +877,7 @@ func (x *ForceRefreshRequest) String() string {
 func (*ForceRefreshRequest) ProtoMessage() {}
 
 func (x *ForceRefreshRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[8]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -739,7 +890,7 @@ func (x *ForceRefreshRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForceRefreshRequest.ProtoReflect.Descriptor instead.
 func (*ForceRefreshRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{8}
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ForceRefreshRequest) GetGrant() *GrantSelector {
@@ -760,7 +911,7 @@ type ForceRefreshResponse struct {
 
 func (x *ForceRefreshResponse) Reset() {
 	*x = ForceRefreshResponse{}
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[9]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -772,7 +923,7 @@ func (x *ForceRefreshResponse) String() string {
 func (*ForceRefreshResponse) ProtoMessage() {}
 
 func (x *ForceRefreshResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[9]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -785,7 +936,7 @@ func (x *ForceRefreshResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForceRefreshResponse.ProtoReflect.Descriptor instead.
 func (*ForceRefreshResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{9}
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ForceRefreshResponse) GetGrant() *Grant {
@@ -804,7 +955,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[10]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -816,7 +967,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[10]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -829,7 +980,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{10}
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{11}
 }
 
 // GetStatusResponse is how this broker fares.
@@ -868,14 +1019,20 @@ type GetStatusResponse struct {
 	ClockAhead *durationpb.Duration `protobuf:"bytes,14,opt,name=clock_ahead,json=clockAhead,proto3" json:"clock_ahead,omitempty"`
 	// What somebody should look at although the broker does its work, one sentence each.
 	// Empty: nothing.
-	Warnings      []string `protobuf:"bytes,15,rep,name=warnings,proto3" json:"warnings,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Warnings []string `protobuf:"bytes,15,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// The rotation of the data keys that runs, or the newest that ended. Unset: none was
+	// begun since the store was made.
+	KeyRotation *KeyRotation `protobuf:"bytes,16,opt,name=key_rotation,json=keyRotation,proto3" json:"key_rotation,omitempty"`
+	// The newest checkpoint of the audit record, a signed note: keep it elsewhere, and
+	// `holdfast audit verify` finds what was cut off after it. Empty: there is none yet.
+	AuditCheckpoint string `protobuf:"bytes,17,opt,name=audit_checkpoint,json=auditCheckpoint,proto3" json:"audit_checkpoint,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[11]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -887,7 +1044,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[11]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -900,7 +1057,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{11}
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetStatusResponse) GetVersion() string {
@@ -1008,6 +1165,103 @@ func (x *GetStatusResponse) GetWarnings() []string {
 	return nil
 }
 
+func (x *GetStatusResponse) GetKeyRotation() *KeyRotation {
+	if x != nil {
+		return x.KeyRotation
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetAuditCheckpoint() string {
+	if x != nil {
+		return x.AuditCheckpoint
+	}
+	return ""
+}
+
+// KeyRotation is how a rotation of the data keys stands.
+type KeyRotation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When it began.
+	StartedAt *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	// When it ended: every record is sealed by the new key and the old ones are gone.
+	// Unset: it runs.
+	EndedAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	// Records that the new key seals by now.
+	Resealed uint64 `protobuf:"varint,3,opt,name=resealed,proto3" json:"resealed,omitempty"`
+	// All records, as counted when this process took the rotation up.
+	Total uint64 `protobuf:"varint,4,opt,name=total,proto3" json:"total,omitempty"`
+	// Why it does not go on at present, for people. Empty: it does, or it has ended.
+	Stuck         string `protobuf:"bytes,5,opt,name=stuck,proto3" json:"stuck,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyRotation) Reset() {
+	*x = KeyRotation{}
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyRotation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyRotation) ProtoMessage() {}
+
+func (x *KeyRotation) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyRotation.ProtoReflect.Descriptor instead.
+func (*KeyRotation) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *KeyRotation) GetStartedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartedAt
+	}
+	return nil
+}
+
+func (x *KeyRotation) GetEndedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndedAt
+	}
+	return nil
+}
+
+func (x *KeyRotation) GetResealed() uint64 {
+	if x != nil {
+		return x.Resealed
+	}
+	return 0
+}
+
+func (x *KeyRotation) GetTotal() uint64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *KeyRotation) GetStuck() string {
+	if x != nil {
+		return x.Stuck
+	}
+	return ""
+}
+
 // PhaseCount is the number of grants in one phase.
 type PhaseCount struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1021,7 +1275,7 @@ type PhaseCount struct {
 
 func (x *PhaseCount) Reset() {
 	*x = PhaseCount{}
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[12]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1033,7 +1287,7 @@ func (x *PhaseCount) String() string {
 func (*PhaseCount) ProtoMessage() {}
 
 func (x *PhaseCount) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[12]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1046,7 +1300,7 @@ func (x *PhaseCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PhaseCount.ProtoReflect.Descriptor instead.
 func (*PhaseCount) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{12}
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PhaseCount) GetPhase() GrantPhase {
@@ -1093,7 +1347,7 @@ type AppStatus struct {
 
 func (x *AppStatus) Reset() {
 	*x = AppStatus{}
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[13]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1105,7 +1359,7 @@ func (x *AppStatus) String() string {
 func (*AppStatus) ProtoMessage() {}
 
 func (x *AppStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[13]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1118,7 +1372,7 @@ func (x *AppStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppStatus.ProtoReflect.Descriptor instead.
 func (*AppStatus) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{13}
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AppStatus) GetId() string {
@@ -1206,7 +1460,7 @@ type AppEvent struct {
 
 func (x *AppEvent) Reset() {
 	*x = AppEvent{}
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[14]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1218,7 +1472,7 @@ func (x *AppEvent) String() string {
 func (*AppEvent) ProtoMessage() {}
 
 func (x *AppEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[14]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1231,7 +1485,7 @@ func (x *AppEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppEvent.ProtoReflect.Descriptor instead.
 func (*AppEvent) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{14}
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AppEvent) GetType() AppEventType {
@@ -1272,7 +1526,7 @@ type AdoptGrantsRequest struct {
 
 func (x *AdoptGrantsRequest) Reset() {
 	*x = AdoptGrantsRequest{}
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[15]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1284,7 +1538,7 @@ func (x *AdoptGrantsRequest) String() string {
 func (*AdoptGrantsRequest) ProtoMessage() {}
 
 func (x *AdoptGrantsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[15]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1297,7 +1551,7 @@ func (x *AdoptGrantsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdoptGrantsRequest.ProtoReflect.Descriptor instead.
 func (*AdoptGrantsRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{15}
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AdoptGrantsRequest) GetMode() AdoptMode {
@@ -1341,7 +1595,7 @@ type AdoptGrantsResponse struct {
 
 func (x *AdoptGrantsResponse) Reset() {
 	*x = AdoptGrantsResponse{}
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[16]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1353,7 +1607,7 @@ func (x *AdoptGrantsResponse) String() string {
 func (*AdoptGrantsResponse) ProtoMessage() {}
 
 func (x *AdoptGrantsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[16]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1366,7 +1620,7 @@ func (x *AdoptGrantsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdoptGrantsResponse.ProtoReflect.Descriptor instead.
 func (*AdoptGrantsResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{16}
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AdoptGrantsResponse) GetCount() uint64 {
@@ -1392,7 +1646,7 @@ type ListAppsRequest struct {
 
 func (x *ListAppsRequest) Reset() {
 	*x = ListAppsRequest{}
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[17]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1404,7 +1658,7 @@ func (x *ListAppsRequest) String() string {
 func (*ListAppsRequest) ProtoMessage() {}
 
 func (x *ListAppsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[17]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1417,7 +1671,7 @@ func (x *ListAppsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAppsRequest.ProtoReflect.Descriptor instead.
 func (*ListAppsRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{17}
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{19}
 }
 
 // ListAppsResponse is the configured apps.
@@ -1431,7 +1685,7 @@ type ListAppsResponse struct {
 
 func (x *ListAppsResponse) Reset() {
 	*x = ListAppsResponse{}
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[18]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1443,7 +1697,7 @@ func (x *ListAppsResponse) String() string {
 func (*ListAppsResponse) ProtoMessage() {}
 
 func (x *ListAppsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[18]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1456,7 +1710,7 @@ func (x *ListAppsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAppsResponse.ProtoReflect.Descriptor instead.
 func (*ListAppsResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{18}
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListAppsResponse) GetApps() []*AppStatus {
@@ -1479,7 +1733,7 @@ type PauseAppRequest struct {
 
 func (x *PauseAppRequest) Reset() {
 	*x = PauseAppRequest{}
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[19]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1491,7 +1745,7 @@ func (x *PauseAppRequest) String() string {
 func (*PauseAppRequest) ProtoMessage() {}
 
 func (x *PauseAppRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[19]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1504,7 +1758,7 @@ func (x *PauseAppRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseAppRequest.ProtoReflect.Descriptor instead.
 func (*PauseAppRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{19}
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PauseAppRequest) GetAppId() string {
@@ -1532,7 +1786,7 @@ type PauseAppResponse struct {
 
 func (x *PauseAppResponse) Reset() {
 	*x = PauseAppResponse{}
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[20]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1544,7 +1798,7 @@ func (x *PauseAppResponse) String() string {
 func (*PauseAppResponse) ProtoMessage() {}
 
 func (x *PauseAppResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[20]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1557,7 +1811,7 @@ func (x *PauseAppResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseAppResponse.ProtoReflect.Descriptor instead.
 func (*PauseAppResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{20}
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PauseAppResponse) GetApp() *AppStatus {
@@ -1582,7 +1836,7 @@ type ResumeAppRequest struct {
 
 func (x *ResumeAppRequest) Reset() {
 	*x = ResumeAppRequest{}
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[21]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1594,7 +1848,7 @@ func (x *ResumeAppRequest) String() string {
 func (*ResumeAppRequest) ProtoMessage() {}
 
 func (x *ResumeAppRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[21]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1607,7 +1861,7 @@ func (x *ResumeAppRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeAppRequest.ProtoReflect.Descriptor instead.
 func (*ResumeAppRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{21}
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ResumeAppRequest) GetAppId() string {
@@ -1637,7 +1891,7 @@ type ResumeAppResponse struct {
 
 func (x *ResumeAppResponse) Reset() {
 	*x = ResumeAppResponse{}
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[22]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1649,7 +1903,7 @@ func (x *ResumeAppResponse) String() string {
 func (*ResumeAppResponse) ProtoMessage() {}
 
 func (x *ResumeAppResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_admin_service_proto_msgTypes[22]
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1662,7 +1916,7 @@ func (x *ResumeAppResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeAppResponse.ProtoReflect.Descriptor instead.
 func (*ResumeAppResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{22}
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ResumeAppResponse) GetApp() *AppStatus {
@@ -1677,6 +1931,870 @@ func (x *ResumeAppResponse) GetAskedAgain() uint64 {
 		return x.AskedAgain
 	}
 	return 0
+}
+
+// PurgeGrantRequest deletes a grant that has ended.
+type PurgeGrantRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The grant; it must be revoked or lapsed. Required.
+	Grant *GrantSelector `protobuf:"bytes,1,opt,name=grant,proto3" json:"grant,omitempty"`
+	// Why, for the audit record: at most 256 characters. Default, if empty: none is recorded.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Say what would be deleted and change nothing. Default: false.
+	DryRun        bool `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeGrantRequest) Reset() {
+	*x = PurgeGrantRequest{}
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeGrantRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeGrantRequest) ProtoMessage() {}
+
+func (x *PurgeGrantRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeGrantRequest.ProtoReflect.Descriptor instead.
+func (*PurgeGrantRequest) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *PurgeGrantRequest) GetGrant() *GrantSelector {
+	if x != nil {
+		return x.Grant
+	}
+	return nil
+}
+
+func (x *PurgeGrantRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *PurgeGrantRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+// PurgeGrantResponse says what was deleted, or would be.
+type PurgeGrantResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The grant as it was.
+	Grant *Grant `protobuf:"bytes,1,opt,name=grant,proto3" json:"grant,omitempty"`
+	// How many entries of its journal went with it.
+	Events uint32 `protobuf:"varint,2,opt,name=events,proto3" json:"events,omitempty"`
+	// True if the files that held it were rewritten by now. False: its sealed remains
+	// stay in the store's files until the next collection; backups keep it until they
+	// age out in either case.
+	Collected     bool `protobuf:"varint,3,opt,name=collected,proto3" json:"collected,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeGrantResponse) Reset() {
+	*x = PurgeGrantResponse{}
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeGrantResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeGrantResponse) ProtoMessage() {}
+
+func (x *PurgeGrantResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeGrantResponse.ProtoReflect.Descriptor instead.
+func (*PurgeGrantResponse) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *PurgeGrantResponse) GetGrant() *Grant {
+	if x != nil {
+		return x.Grant
+	}
+	return nil
+}
+
+func (x *PurgeGrantResponse) GetEvents() uint32 {
+	if x != nil {
+		return x.Events
+	}
+	return 0
+}
+
+func (x *PurgeGrantResponse) GetCollected() bool {
+	if x != nil {
+		return x.Collected
+	}
+	return false
+}
+
+// ExplainAccessRequest asks what the policy says, and why. It reads no grant.
+type ExplainAccessRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the caller, as the audit record shows it: 1 to 1024 bytes. Required.
+	Caller string `protobuf:"bytes,1,opt,name=caller,proto3" json:"caller,omitempty"`
+	// How it proves who it is. Default, if unspecified: by a client certificate.
+	CallerKind CallerKind `protobuf:"varint,2,opt,name=caller_kind,json=callerKind,proto3,enum=holdfast.v1.CallerKind" json:"caller_kind,omitempty"`
+	// Its groups, at most 64, besides those that the configuration gives to its name.
+	Groups []string `protobuf:"bytes,3,rep,name=groups,proto3" json:"groups,omitempty"`
+	// The action, e.g. "draw": 1 to 64 bytes. Required.
+	Action string `protobuf:"bytes,4,opt,name=action,proto3" json:"action,omitempty"`
+	// Address of the grant. Unset: the action is not about one grant.
+	Grant *GrantAddress `protobuf:"bytes,5,opt,name=grant,proto3" json:"grant,omitempty"`
+	// Site asked for, at most 256 bytes. Default, if empty: none.
+	Site string `protobuf:"bytes,6,opt,name=site,proto3" json:"site,omitempty"`
+	// Scopes asked for, at most 100. Default: none.
+	Scopes []string `protobuf:"bytes,7,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// Purpose of the call. Default, if empty: none.
+	Purpose string `protobuf:"bytes,8,opt,name=purpose,proto3" json:"purpose,omitempty"`
+	// Time of the call. Default, if unset: now.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainAccessRequest) Reset() {
+	*x = ExplainAccessRequest{}
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainAccessRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainAccessRequest) ProtoMessage() {}
+
+func (x *ExplainAccessRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainAccessRequest.ProtoReflect.Descriptor instead.
+func (*ExplainAccessRequest) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ExplainAccessRequest) GetCaller() string {
+	if x != nil {
+		return x.Caller
+	}
+	return ""
+}
+
+func (x *ExplainAccessRequest) GetCallerKind() CallerKind {
+	if x != nil {
+		return x.CallerKind
+	}
+	return CallerKind_CALLER_KIND_UNSPECIFIED
+}
+
+func (x *ExplainAccessRequest) GetGroups() []string {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *ExplainAccessRequest) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *ExplainAccessRequest) GetGrant() *GrantAddress {
+	if x != nil {
+		return x.Grant
+	}
+	return nil
+}
+
+func (x *ExplainAccessRequest) GetSite() string {
+	if x != nil {
+		return x.Site
+	}
+	return ""
+}
+
+func (x *ExplainAccessRequest) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *ExplainAccessRequest) GetPurpose() string {
+	if x != nil {
+		return x.Purpose
+	}
+	return ""
+}
+
+func (x *ExplainAccessRequest) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+// ExplainAccessResponse is the decision and what led to it.
+type ExplainAccessResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// True if the call would be allowed.
+	Allowed bool `protobuf:"varint,1,opt,name=allowed,proto3" json:"allowed,omitempty"`
+	// Ids of the rules that decided. Empty: none matched, which denies.
+	Rules []string `protobuf:"bytes,2,rep,name=rules,proto3" json:"rules,omitempty"`
+	// The facts that the rules could read, in order of name.
+	Facts []*AccessFact `protobuf:"bytes,3,rep,name=facts,proto3" json:"facts,omitempty"`
+	// Rules that failed on these facts, and how; such a rule decides nothing.
+	Errors []string `protobuf:"bytes,4,rep,name=errors,proto3" json:"errors,omitempty"`
+	// What the shadow set would decide. Unset: there is none.
+	Shadow *ShadowDecision `protobuf:"bytes,5,opt,name=shadow,proto3" json:"shadow,omitempty"`
+	// Version of the set: changes whenever a policy file does.
+	PolicyVersion string `protobuf:"bytes,6,opt,name=policy_version,json=policyVersion,proto3" json:"policy_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainAccessResponse) Reset() {
+	*x = ExplainAccessResponse{}
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainAccessResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainAccessResponse) ProtoMessage() {}
+
+func (x *ExplainAccessResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainAccessResponse.ProtoReflect.Descriptor instead.
+func (*ExplainAccessResponse) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ExplainAccessResponse) GetAllowed() bool {
+	if x != nil {
+		return x.Allowed
+	}
+	return false
+}
+
+func (x *ExplainAccessResponse) GetRules() []string {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+func (x *ExplainAccessResponse) GetFacts() []*AccessFact {
+	if x != nil {
+		return x.Facts
+	}
+	return nil
+}
+
+func (x *ExplainAccessResponse) GetErrors() []string {
+	if x != nil {
+		return x.Errors
+	}
+	return nil
+}
+
+func (x *ExplainAccessResponse) GetShadow() *ShadowDecision {
+	if x != nil {
+		return x.Shadow
+	}
+	return nil
+}
+
+func (x *ExplainAccessResponse) GetPolicyVersion() string {
+	if x != nil {
+		return x.PolicyVersion
+	}
+	return ""
+}
+
+// AccessFact is one fact about a call.
+type AccessFact struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name, e.g. "resource.tenant".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Value as the policy language writes it.
+	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccessFact) Reset() {
+	*x = AccessFact{}
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccessFact) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccessFact) ProtoMessage() {}
+
+func (x *AccessFact) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccessFact.ProtoReflect.Descriptor instead.
+func (*AccessFact) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *AccessFact) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AccessFact) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+// ShadowDecision is what the shadow set decides.
+type ShadowDecision struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// True if it would allow the call.
+	Allowed bool `protobuf:"varint,1,opt,name=allowed,proto3" json:"allowed,omitempty"`
+	// Ids of its rules that decided.
+	Rules         []string `protobuf:"bytes,2,rep,name=rules,proto3" json:"rules,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShadowDecision) Reset() {
+	*x = ShadowDecision{}
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShadowDecision) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShadowDecision) ProtoMessage() {}
+
+func (x *ShadowDecision) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShadowDecision.ProtoReflect.Descriptor instead.
+func (*ShadowDecision) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ShadowDecision) GetAllowed() bool {
+	if x != nil {
+		return x.Allowed
+	}
+	return false
+}
+
+func (x *ShadowDecision) GetRules() []string {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+// WhoHadRequest asks who was handed an access token.
+type WhoHadRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What to look for. Required.
+	//
+	// Types that are valid to be assigned to Token:
+	//
+	//	*WhoHadRequest_AccessToken
+	//	*WhoHadRequest_Fingerprint
+	//	*WhoHadRequest_Grant
+	Token isWhoHadRequest_Token `protobuf_oneof:"token"`
+	// Look only at hand-outs after this. Default, if unset: as far back as the record goes.
+	Since *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
+	// Most hand-outs to return, 0 to 1000, newest first. Default, if 0: 100.
+	Limit         int32 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WhoHadRequest) Reset() {
+	*x = WhoHadRequest{}
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WhoHadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WhoHadRequest) ProtoMessage() {}
+
+func (x *WhoHadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WhoHadRequest.ProtoReflect.Descriptor instead.
+func (*WhoHadRequest) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *WhoHadRequest) GetToken() isWhoHadRequest_Token {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
+func (x *WhoHadRequest) GetAccessToken() string {
+	if x != nil {
+		if x, ok := x.Token.(*WhoHadRequest_AccessToken); ok {
+			return x.AccessToken
+		}
+	}
+	return ""
+}
+
+func (x *WhoHadRequest) GetFingerprint() string {
+	if x != nil {
+		if x, ok := x.Token.(*WhoHadRequest_Fingerprint); ok {
+			return x.Fingerprint
+		}
+	}
+	return ""
+}
+
+func (x *WhoHadRequest) GetGrant() *GrantSelector {
+	if x != nil {
+		if x, ok := x.Token.(*WhoHadRequest_Grant); ok {
+			return x.Grant
+		}
+	}
+	return nil
+}
+
+func (x *WhoHadRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *WhoHadRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type isWhoHadRequest_Token interface {
+	isWhoHadRequest_Token()
+}
+
+type WhoHadRequest_AccessToken struct {
+	// The access token itself, at most 65536 bytes. It is not recorded; its fingerprint is.
+	AccessToken string `protobuf:"bytes,1,opt,name=access_token,json=accessToken,proto3,oneof"`
+}
+
+type WhoHadRequest_Fingerprint struct {
+	// A fingerprint, as the audit record shows it.
+	Fingerprint string `protobuf:"bytes,2,opt,name=fingerprint,proto3,oneof"`
+}
+
+type WhoHadRequest_Grant struct {
+	// A grant: every access token of it.
+	Grant *GrantSelector `protobuf:"bytes,3,opt,name=grant,proto3,oneof"`
+}
+
+func (*WhoHadRequest_AccessToken) isWhoHadRequest_Token() {}
+
+func (*WhoHadRequest_Fingerprint) isWhoHadRequest_Token() {}
+
+func (*WhoHadRequest_Grant) isWhoHadRequest_Token() {}
+
+// WhoHadResponse lists the hand-outs.
+type WhoHadResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The hand-outs, newest first.
+	HandOuts []*HandOut `protobuf:"bytes,1,rep,name=hand_outs,json=handOuts,proto3" json:"hand_outs,omitempty"`
+	// True if there are more than the limit.
+	More bool `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	// Time of the oldest record that was looked at: nothing is known of before.
+	SearchedFrom *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=searched_from,json=searchedFrom,proto3" json:"searched_from,omitempty"`
+	// Fingerprint of the token asked about. Empty: a grant was asked about.
+	Fingerprint   string `protobuf:"bytes,4,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WhoHadResponse) Reset() {
+	*x = WhoHadResponse{}
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WhoHadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WhoHadResponse) ProtoMessage() {}
+
+func (x *WhoHadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WhoHadResponse.ProtoReflect.Descriptor instead.
+func (*WhoHadResponse) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *WhoHadResponse) GetHandOuts() []*HandOut {
+	if x != nil {
+		return x.HandOuts
+	}
+	return nil
+}
+
+func (x *WhoHadResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+func (x *WhoHadResponse) GetSearchedFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SearchedFrom
+	}
+	return nil
+}
+
+func (x *WhoHadResponse) GetFingerprint() string {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return ""
+}
+
+// HandOut is one access token handed to one caller.
+type HandOut struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When it was handed out.
+	HandedOutAt *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=handed_out_at,json=handedOutAt,proto3" json:"handed_out_at,omitempty"`
+	// The caller.
+	Caller string `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"`
+	// How the caller proved who it is.
+	CallerKind CallerKind `protobuf:"varint,3,opt,name=caller_kind,json=callerKind,proto3,enum=holdfast.v1.CallerKind" json:"caller_kind,omitempty"`
+	// The rule of the policy that allowed it.
+	Rule string `protobuf:"bytes,4,opt,name=rule,proto3" json:"rule,omitempty"`
+	// Address of the grant, as people write it.
+	Grant string `protobuf:"bytes,5,opt,name=grant,proto3" json:"grant,omitempty"`
+	// Id of the grant.
+	GrantId string `protobuf:"bytes,6,opt,name=grant_id,json=grantId,proto3" json:"grant_id,omitempty"`
+	// Generation of the token.
+	Generation uint64 `protobuf:"varint,7,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Purpose that the caller gave.
+	Purpose string `protobuf:"bytes,8,opt,name=purpose,proto3" json:"purpose,omitempty"`
+	// Request id of the call.
+	RequestId string `protobuf:"bytes,9,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Fingerprint of the token.
+	Fingerprint string `protobuf:"bytes,10,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	// Until when the token is alive at the latest; in the past: it is dead.
+	AliveUntil    *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=alive_until,json=aliveUntil,proto3" json:"alive_until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandOut) Reset() {
+	*x = HandOut{}
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandOut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandOut) ProtoMessage() {}
+
+func (x *HandOut) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandOut.ProtoReflect.Descriptor instead.
+func (*HandOut) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *HandOut) GetHandedOutAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HandedOutAt
+	}
+	return nil
+}
+
+func (x *HandOut) GetCaller() string {
+	if x != nil {
+		return x.Caller
+	}
+	return ""
+}
+
+func (x *HandOut) GetCallerKind() CallerKind {
+	if x != nil {
+		return x.CallerKind
+	}
+	return CallerKind_CALLER_KIND_UNSPECIFIED
+}
+
+func (x *HandOut) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *HandOut) GetGrant() string {
+	if x != nil {
+		return x.Grant
+	}
+	return ""
+}
+
+func (x *HandOut) GetGrantId() string {
+	if x != nil {
+		return x.GrantId
+	}
+	return ""
+}
+
+func (x *HandOut) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *HandOut) GetPurpose() string {
+	if x != nil {
+		return x.Purpose
+	}
+	return ""
+}
+
+func (x *HandOut) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *HandOut) GetFingerprint() string {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return ""
+}
+
+func (x *HandOut) GetAliveUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AliveUntil
+	}
+	return nil
+}
+
+// RotateKeysRequest begins a rotation of the data keys, or goes on with one.
+type RotateKeysRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateKeysRequest) Reset() {
+	*x = RotateKeysRequest{}
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeysRequest) ProtoMessage() {}
+
+func (x *RotateKeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeysRequest.ProtoReflect.Descriptor instead.
+func (*RotateKeysRequest) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{34}
+}
+
+// RotateKeysResponse says how the rotation stands. It goes on by itself, also after a
+// restart; GetStatus shows how far it is.
+type RotateKeysResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The rotation.
+	Rotation      *KeyRotation `protobuf:"bytes,1,opt,name=rotation,proto3" json:"rotation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateKeysResponse) Reset() {
+	*x = RotateKeysResponse{}
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeysResponse) ProtoMessage() {}
+
+func (x *RotateKeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_admin_service_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeysResponse.ProtoReflect.Descriptor instead.
+func (*RotateKeysResponse) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_admin_service_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *RotateKeysResponse) GetRotation() *KeyRotation {
+	if x != nil {
+		return x.Rotation
+	}
+	return nil
 }
 
 var File_holdfast_v1_admin_service_proto protoreflect.FileDescriptor
@@ -1699,14 +2817,24 @@ const file_holdfast_v1_admin_service_proto_rawDesc = "" +
 	"\x05grant\x18\x01 \x01(\v2\x1a.holdfast.v1.GrantSelectorB\x06\xbaH\x03\xc8\x01\x01R\x05grant\"m\n" +
 	"\x10GetGrantResponse\x12(\n" +
 	"\x05grant\x18\x01 \x01(\v2\x12.holdfast.v1.GrantR\x05grant\x12/\n" +
-	"\x06events\x18\x02 \x03(\v2\x17.holdfast.v1.GrantEventR\x06events\"p\n" +
+	"\x06events\x18\x02 \x03(\v2\x17.holdfast.v1.GrantEventR\x06events\"\x89\x01\n" +
 	"\x12RevokeGrantRequest\x128\n" +
 	"\x05grant\x18\x01 \x01(\v2\x1a.holdfast.v1.GrantSelectorB\x06\xbaH\x03\xc8\x01\x01R\x05grant\x12 \n" +
-	"\x06reason\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x06reason\"\xe0\x01\n" +
+	"\x06reason\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x06reason\x12\x17\n" +
+	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"\xd6\x02\n" +
 	"\x13RevokeGrantResponse\x12(\n" +
 	"\x05grant\x18\x01 \x01(\v2\x12.holdfast.v1.GrantR\x05grant\x12P\n" +
 	"\x13provider_revocation\x18\x02 \x01(\x0e2\x1f.holdfast.v1.ProviderRevocationR\x12providerRevocation\x12M\n" +
-	"\x15last_token_expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x12lastTokenExpiresAt\"N\n" +
+	"\x15last_token_expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x12lastTokenExpiresAt\x127\n" +
+	"\vlive_tokens\x18\x04 \x03(\v2\x16.holdfast.v1.LiveTokenR\n" +
+	"liveTokens\x12;\n" +
+	"\x0faffected_grants\x18\x05 \x03(\v2\x12.holdfast.v1.GrantR\x0eaffectedGrants\"\x82\x01\n" +
+	"\tLiveToken\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\x04R\n" +
+	"generation\x12 \n" +
+	"\vfingerprint\x18\x02 \x01(\tR\vfingerprint\x123\n" +
+	"\adies_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x06diesAt\"N\n" +
 	"\x12StartReauthRequest\x128\n" +
 	"\x05grant\x18\x01 \x01(\v2\x1a.holdfast.v1.GrantSelectorB\x06\xbaH\x03\xc8\x01\x01R\x05grant\"\xb8\x01\n" +
 	"\x13StartReauthResponse\x12\x1d\n" +
@@ -1721,7 +2849,7 @@ const file_holdfast_v1_admin_service_proto_rawDesc = "" +
 	"\x05grant\x18\x01 \x01(\v2\x1a.holdfast.v1.GrantSelectorB\x06\xbaH\x03\xc8\x01\x01R\x05grant\"@\n" +
 	"\x14ForceRefreshResponse\x12(\n" +
 	"\x05grant\x18\x01 \x01(\v2\x12.holdfast.v1.GrantR\x05grant\"\x12\n" +
-	"\x10GetStatusRequest\"\xfc\x04\n" +
+	"\x10GetStatusRequest\"\xe4\x05\n" +
 	"\x11GetStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12 \n" +
 	"\venvironment\x18\x02 \x01(\tR\venvironment\x12\x1a\n" +
@@ -1741,7 +2869,16 @@ const file_holdfast_v1_admin_service_proto_rawDesc = "" +
 	"\x10open_settlements\x18\r \x01(\rR\x0fopenSettlements\x12:\n" +
 	"\vclock_ahead\x18\x0e \x01(\v2\x19.google.protobuf.DurationR\n" +
 	"clockAhead\x12\x1a\n" +
-	"\bwarnings\x18\x0f \x03(\tR\bwarnings\"Q\n" +
+	"\bwarnings\x18\x0f \x03(\tR\bwarnings\x12;\n" +
+	"\fkey_rotation\x18\x10 \x01(\v2\x18.holdfast.v1.KeyRotationR\vkeyRotation\x12)\n" +
+	"\x10audit_checkpoint\x18\x11 \x01(\tR\x0fauditCheckpoint\"\xc7\x01\n" +
+	"\vKeyRotation\x129\n" +
+	"\n" +
+	"started_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x125\n" +
+	"\bended_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12\x1a\n" +
+	"\bresealed\x18\x03 \x01(\x04R\bresealed\x12\x14\n" +
+	"\x05total\x18\x04 \x01(\x04R\x05total\x12\x14\n" +
+	"\x05stuck\x18\x05 \x01(\tR\x05stuck\"Q\n" +
 	"\n" +
 	"PhaseCount\x12-\n" +
 	"\x05phase\x18\x01 \x01(\x0e2\x17.holdfast.v1.GrantPhaseR\x05phase\x12\x14\n" +
@@ -1788,7 +2925,75 @@ const file_holdfast_v1_admin_service_proto_rawDesc = "" +
 	"\x11ResumeAppResponse\x12(\n" +
 	"\x03app\x18\x01 \x01(\v2\x16.holdfast.v1.AppStatusR\x03app\x12\x1f\n" +
 	"\vasked_again\x18\x02 \x01(\x04R\n" +
-	"askedAgain*\xa0\x01\n" +
+	"askedAgain\"\x88\x01\n" +
+	"\x11PurgeGrantRequest\x128\n" +
+	"\x05grant\x18\x01 \x01(\v2\x1a.holdfast.v1.GrantSelectorB\x06\xbaH\x03\xc8\x01\x01R\x05grant\x12 \n" +
+	"\x06reason\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x06reason\x12\x17\n" +
+	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"t\n" +
+	"\x12PurgeGrantResponse\x12(\n" +
+	"\x05grant\x18\x01 \x01(\v2\x12.holdfast.v1.GrantR\x05grant\x12\x16\n" +
+	"\x06events\x18\x02 \x01(\rR\x06events\x12\x1c\n" +
+	"\tcollected\x18\x03 \x01(\bR\tcollected\"\x9d\x03\n" +
+	"\x14ExplainAccessRequest\x12\"\n" +
+	"\x06caller\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01(\x80\bR\x06caller\x12B\n" +
+	"\vcaller_kind\x18\x02 \x01(\x0e2\x17.holdfast.v1.CallerKindB\b\xbaH\x05\x82\x01\x02\x10\x01R\n" +
+	"callerKind\x12 \n" +
+	"\x06groups\x18\x03 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x06groups\x12!\n" +
+	"\x06action\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01(@R\x06action\x12/\n" +
+	"\x05grant\x18\x05 \x01(\v2\x19.holdfast.v1.GrantAddressR\x05grant\x12\x1c\n" +
+	"\x04site\x18\x06 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\x04site\x12 \n" +
+	"\x06scopes\x18\a \x03(\tB\b\xbaH\x05\x92\x01\x02\x10dR\x06scopes\x127\n" +
+	"\apurpose\x18\b \x01(\tB\x1d\xbaH\x1a\xd8\x01\x01r\x152\x13^[a-z0-9._-]{1,64}$R\apurpose\x12.\n" +
+	"\x04time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xea\x01\n" +
+	"\x15ExplainAccessResponse\x12\x18\n" +
+	"\aallowed\x18\x01 \x01(\bR\aallowed\x12\x14\n" +
+	"\x05rules\x18\x02 \x03(\tR\x05rules\x12-\n" +
+	"\x05facts\x18\x03 \x03(\v2\x17.holdfast.v1.AccessFactR\x05facts\x12\x16\n" +
+	"\x06errors\x18\x04 \x03(\tR\x06errors\x123\n" +
+	"\x06shadow\x18\x05 \x01(\v2\x1b.holdfast.v1.ShadowDecisionR\x06shadow\x12%\n" +
+	"\x0epolicy_version\x18\x06 \x01(\tR\rpolicyVersion\"6\n" +
+	"\n" +
+	"AccessFact\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"@\n" +
+	"\x0eShadowDecision\x12\x18\n" +
+	"\aallowed\x18\x01 \x01(\bR\aallowed\x12\x14\n" +
+	"\x05rules\x18\x02 \x03(\tR\x05rules\"\x9d\x02\n" +
+	"\rWhoHadRequest\x123\n" +
+	"\faccess_token\x18\x01 \x01(\tB\x0e\xbaH\br\x06\x10\x01(\x80\x80\x04\x80\x01\x01H\x00R\vaccessToken\x12?\n" +
+	"\vfingerprint\x18\x02 \x01(\tB\x1b\xbaH\x18r\x162\x14^[a-z0-9:_-]{8,128}$H\x00R\vfingerprint\x122\n" +
+	"\x05grant\x18\x03 \x01(\v2\x1a.holdfast.v1.GrantSelectorH\x00R\x05grant\x120\n" +
+	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12 \n" +
+	"\x05limit\x18\x05 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\x05limitB\x0e\n" +
+	"\x05token\x12\x05\xbaH\x02\b\x01\"\xba\x01\n" +
+	"\x0eWhoHadResponse\x121\n" +
+	"\thand_outs\x18\x01 \x03(\v2\x14.holdfast.v1.HandOutR\bhandOuts\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\x12?\n" +
+	"\rsearched_from\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\fsearchedFrom\x12 \n" +
+	"\vfingerprint\x18\x04 \x01(\tR\vfingerprint\"\x98\x03\n" +
+	"\aHandOut\x12>\n" +
+	"\rhanded_out_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\vhandedOutAt\x12\x16\n" +
+	"\x06caller\x18\x02 \x01(\tR\x06caller\x128\n" +
+	"\vcaller_kind\x18\x03 \x01(\x0e2\x17.holdfast.v1.CallerKindR\n" +
+	"callerKind\x12\x12\n" +
+	"\x04rule\x18\x04 \x01(\tR\x04rule\x12\x14\n" +
+	"\x05grant\x18\x05 \x01(\tR\x05grant\x12\x19\n" +
+	"\bgrant_id\x18\x06 \x01(\tR\agrantId\x12\x1e\n" +
+	"\n" +
+	"generation\x18\a \x01(\x04R\n" +
+	"generation\x12\x18\n" +
+	"\apurpose\x18\b \x01(\tR\apurpose\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\t \x01(\tR\trequestId\x12 \n" +
+	"\vfingerprint\x18\n" +
+	" \x01(\tR\vfingerprint\x12;\n" +
+	"\valive_until\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"aliveUntil\"\x13\n" +
+	"\x11RotateKeysRequest\"J\n" +
+	"\x12RotateKeysResponse\x124\n" +
+	"\brotation\x18\x01 \x01(\v2\x18.holdfast.v1.KeyRotationR\brotation*\xa0\x01\n" +
 	"\x12ProviderRevocation\x12#\n" +
 	"\x1fPROVIDER_REVOCATION_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18PROVIDER_REVOCATION_DONE\x10\x01\x12#\n" +
@@ -1808,7 +3013,13 @@ const file_holdfast_v1_admin_service_proto_rawDesc = "" +
 	"\tAdoptMode\x12\x1a\n" +
 	"\x16ADOPT_MODE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10ADOPT_MODE_ADOPT\x10\x01\x12\x14\n" +
-	"\x10ADOPT_MODE_SCRUB\x10\x022\x9b\x06\n" +
+	"\x10ADOPT_MODE_SCRUB\x10\x02*l\n" +
+	"\n" +
+	"CallerKind\x12\x1b\n" +
+	"\x17CALLER_KIND_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10CALLER_KIND_X509\x10\x01\x12\x16\n" +
+	"\x12CALLER_KIND_SPIFFE\x10\x02\x12\x13\n" +
+	"\x0fCALLER_KIND_JWT\x10\x032\x9b\x06\n" +
 	"\fAdminService\x12M\n" +
 	"\n" +
 	"ListGrants\x12\x1e.holdfast.v1.ListGrantsRequest\x1a\x1f.holdfast.v1.ListGrantsResponse\x12G\n" +
@@ -1834,96 +3045,132 @@ func file_holdfast_v1_admin_service_proto_rawDescGZIP() []byte {
 	return file_holdfast_v1_admin_service_proto_rawDescData
 }
 
-var file_holdfast_v1_admin_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_holdfast_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_holdfast_v1_admin_service_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_holdfast_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_holdfast_v1_admin_service_proto_goTypes = []any{
 	(ProviderRevocation)(0),       // 0: holdfast.v1.ProviderRevocation
 	(AppEventType)(0),             // 1: holdfast.v1.AppEventType
 	(AdoptMode)(0),                // 2: holdfast.v1.AdoptMode
-	(*ListGrantsRequest)(nil),     // 3: holdfast.v1.ListGrantsRequest
-	(*ListGrantsResponse)(nil),    // 4: holdfast.v1.ListGrantsResponse
-	(*GetGrantRequest)(nil),       // 5: holdfast.v1.GetGrantRequest
-	(*GetGrantResponse)(nil),      // 6: holdfast.v1.GetGrantResponse
-	(*RevokeGrantRequest)(nil),    // 7: holdfast.v1.RevokeGrantRequest
-	(*RevokeGrantResponse)(nil),   // 8: holdfast.v1.RevokeGrantResponse
-	(*StartReauthRequest)(nil),    // 9: holdfast.v1.StartReauthRequest
-	(*StartReauthResponse)(nil),   // 10: holdfast.v1.StartReauthResponse
-	(*ForceRefreshRequest)(nil),   // 11: holdfast.v1.ForceRefreshRequest
-	(*ForceRefreshResponse)(nil),  // 12: holdfast.v1.ForceRefreshResponse
-	(*GetStatusRequest)(nil),      // 13: holdfast.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),     // 14: holdfast.v1.GetStatusResponse
-	(*PhaseCount)(nil),            // 15: holdfast.v1.PhaseCount
-	(*AppStatus)(nil),             // 16: holdfast.v1.AppStatus
-	(*AppEvent)(nil),              // 17: holdfast.v1.AppEvent
-	(*AdoptGrantsRequest)(nil),    // 18: holdfast.v1.AdoptGrantsRequest
-	(*AdoptGrantsResponse)(nil),   // 19: holdfast.v1.AdoptGrantsResponse
-	(*ListAppsRequest)(nil),       // 20: holdfast.v1.ListAppsRequest
-	(*ListAppsResponse)(nil),      // 21: holdfast.v1.ListAppsResponse
-	(*PauseAppRequest)(nil),       // 22: holdfast.v1.PauseAppRequest
-	(*PauseAppResponse)(nil),      // 23: holdfast.v1.PauseAppResponse
-	(*ResumeAppRequest)(nil),      // 24: holdfast.v1.ResumeAppRequest
-	(*ResumeAppResponse)(nil),     // 25: holdfast.v1.ResumeAppResponse
-	(GrantPhase)(0),               // 26: holdfast.v1.GrantPhase
-	(*Grant)(nil),                 // 27: holdfast.v1.Grant
-	(*GrantSelector)(nil),         // 28: holdfast.v1.GrantSelector
-	(*GrantEvent)(nil),            // 29: holdfast.v1.GrantEvent
-	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 31: google.protobuf.Duration
+	(CallerKind)(0),               // 3: holdfast.v1.CallerKind
+	(*ListGrantsRequest)(nil),     // 4: holdfast.v1.ListGrantsRequest
+	(*ListGrantsResponse)(nil),    // 5: holdfast.v1.ListGrantsResponse
+	(*GetGrantRequest)(nil),       // 6: holdfast.v1.GetGrantRequest
+	(*GetGrantResponse)(nil),      // 7: holdfast.v1.GetGrantResponse
+	(*RevokeGrantRequest)(nil),    // 8: holdfast.v1.RevokeGrantRequest
+	(*RevokeGrantResponse)(nil),   // 9: holdfast.v1.RevokeGrantResponse
+	(*LiveToken)(nil),             // 10: holdfast.v1.LiveToken
+	(*StartReauthRequest)(nil),    // 11: holdfast.v1.StartReauthRequest
+	(*StartReauthResponse)(nil),   // 12: holdfast.v1.StartReauthResponse
+	(*ForceRefreshRequest)(nil),   // 13: holdfast.v1.ForceRefreshRequest
+	(*ForceRefreshResponse)(nil),  // 14: holdfast.v1.ForceRefreshResponse
+	(*GetStatusRequest)(nil),      // 15: holdfast.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),     // 16: holdfast.v1.GetStatusResponse
+	(*KeyRotation)(nil),           // 17: holdfast.v1.KeyRotation
+	(*PhaseCount)(nil),            // 18: holdfast.v1.PhaseCount
+	(*AppStatus)(nil),             // 19: holdfast.v1.AppStatus
+	(*AppEvent)(nil),              // 20: holdfast.v1.AppEvent
+	(*AdoptGrantsRequest)(nil),    // 21: holdfast.v1.AdoptGrantsRequest
+	(*AdoptGrantsResponse)(nil),   // 22: holdfast.v1.AdoptGrantsResponse
+	(*ListAppsRequest)(nil),       // 23: holdfast.v1.ListAppsRequest
+	(*ListAppsResponse)(nil),      // 24: holdfast.v1.ListAppsResponse
+	(*PauseAppRequest)(nil),       // 25: holdfast.v1.PauseAppRequest
+	(*PauseAppResponse)(nil),      // 26: holdfast.v1.PauseAppResponse
+	(*ResumeAppRequest)(nil),      // 27: holdfast.v1.ResumeAppRequest
+	(*ResumeAppResponse)(nil),     // 28: holdfast.v1.ResumeAppResponse
+	(*PurgeGrantRequest)(nil),     // 29: holdfast.v1.PurgeGrantRequest
+	(*PurgeGrantResponse)(nil),    // 30: holdfast.v1.PurgeGrantResponse
+	(*ExplainAccessRequest)(nil),  // 31: holdfast.v1.ExplainAccessRequest
+	(*ExplainAccessResponse)(nil), // 32: holdfast.v1.ExplainAccessResponse
+	(*AccessFact)(nil),            // 33: holdfast.v1.AccessFact
+	(*ShadowDecision)(nil),        // 34: holdfast.v1.ShadowDecision
+	(*WhoHadRequest)(nil),         // 35: holdfast.v1.WhoHadRequest
+	(*WhoHadResponse)(nil),        // 36: holdfast.v1.WhoHadResponse
+	(*HandOut)(nil),               // 37: holdfast.v1.HandOut
+	(*RotateKeysRequest)(nil),     // 38: holdfast.v1.RotateKeysRequest
+	(*RotateKeysResponse)(nil),    // 39: holdfast.v1.RotateKeysResponse
+	(GrantPhase)(0),               // 40: holdfast.v1.GrantPhase
+	(*Grant)(nil),                 // 41: holdfast.v1.Grant
+	(*GrantSelector)(nil),         // 42: holdfast.v1.GrantSelector
+	(*GrantEvent)(nil),            // 43: holdfast.v1.GrantEvent
+	(*timestamppb.Timestamp)(nil), // 44: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 45: google.protobuf.Duration
+	(*GrantAddress)(nil),          // 46: holdfast.v1.GrantAddress
 }
 var file_holdfast_v1_admin_service_proto_depIdxs = []int32{
-	26, // 0: holdfast.v1.ListGrantsRequest.phase:type_name -> holdfast.v1.GrantPhase
-	27, // 1: holdfast.v1.ListGrantsResponse.grants:type_name -> holdfast.v1.Grant
-	28, // 2: holdfast.v1.GetGrantRequest.grant:type_name -> holdfast.v1.GrantSelector
-	27, // 3: holdfast.v1.GetGrantResponse.grant:type_name -> holdfast.v1.Grant
-	29, // 4: holdfast.v1.GetGrantResponse.events:type_name -> holdfast.v1.GrantEvent
-	28, // 5: holdfast.v1.RevokeGrantRequest.grant:type_name -> holdfast.v1.GrantSelector
-	27, // 6: holdfast.v1.RevokeGrantResponse.grant:type_name -> holdfast.v1.Grant
+	40, // 0: holdfast.v1.ListGrantsRequest.phase:type_name -> holdfast.v1.GrantPhase
+	41, // 1: holdfast.v1.ListGrantsResponse.grants:type_name -> holdfast.v1.Grant
+	42, // 2: holdfast.v1.GetGrantRequest.grant:type_name -> holdfast.v1.GrantSelector
+	41, // 3: holdfast.v1.GetGrantResponse.grant:type_name -> holdfast.v1.Grant
+	43, // 4: holdfast.v1.GetGrantResponse.events:type_name -> holdfast.v1.GrantEvent
+	42, // 5: holdfast.v1.RevokeGrantRequest.grant:type_name -> holdfast.v1.GrantSelector
+	41, // 6: holdfast.v1.RevokeGrantResponse.grant:type_name -> holdfast.v1.Grant
 	0,  // 7: holdfast.v1.RevokeGrantResponse.provider_revocation:type_name -> holdfast.v1.ProviderRevocation
-	30, // 8: holdfast.v1.RevokeGrantResponse.last_token_expires_at:type_name -> google.protobuf.Timestamp
-	28, // 9: holdfast.v1.StartReauthRequest.grant:type_name -> holdfast.v1.GrantSelector
-	30, // 10: holdfast.v1.StartReauthResponse.expires_at:type_name -> google.protobuf.Timestamp
-	28, // 11: holdfast.v1.ForceRefreshRequest.grant:type_name -> holdfast.v1.GrantSelector
-	27, // 12: holdfast.v1.ForceRefreshResponse.grant:type_name -> holdfast.v1.Grant
-	30, // 13: holdfast.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	30, // 14: holdfast.v1.GetStatusResponse.server_time:type_name -> google.protobuf.Timestamp
-	15, // 15: holdfast.v1.GetStatusResponse.phase_counts:type_name -> holdfast.v1.PhaseCount
-	16, // 16: holdfast.v1.GetStatusResponse.apps:type_name -> holdfast.v1.AppStatus
-	31, // 17: holdfast.v1.GetStatusResponse.clock_ahead:type_name -> google.protobuf.Duration
-	26, // 18: holdfast.v1.PhaseCount.phase:type_name -> holdfast.v1.GrantPhase
-	17, // 19: holdfast.v1.AppStatus.events:type_name -> holdfast.v1.AppEvent
-	1,  // 20: holdfast.v1.AppEvent.type:type_name -> holdfast.v1.AppEventType
-	30, // 21: holdfast.v1.AppEvent.occurred_at:type_name -> google.protobuf.Timestamp
-	2,  // 22: holdfast.v1.AdoptGrantsRequest.mode:type_name -> holdfast.v1.AdoptMode
-	27, // 23: holdfast.v1.AdoptGrantsResponse.grants:type_name -> holdfast.v1.Grant
-	16, // 24: holdfast.v1.ListAppsResponse.apps:type_name -> holdfast.v1.AppStatus
-	16, // 25: holdfast.v1.PauseAppResponse.app:type_name -> holdfast.v1.AppStatus
-	31, // 26: holdfast.v1.ResumeAppRequest.ask_again_lapsed_within:type_name -> google.protobuf.Duration
-	16, // 27: holdfast.v1.ResumeAppResponse.app:type_name -> holdfast.v1.AppStatus
-	3,  // 28: holdfast.v1.AdminService.ListGrants:input_type -> holdfast.v1.ListGrantsRequest
-	5,  // 29: holdfast.v1.AdminService.GetGrant:input_type -> holdfast.v1.GetGrantRequest
-	7,  // 30: holdfast.v1.AdminService.RevokeGrant:input_type -> holdfast.v1.RevokeGrantRequest
-	9,  // 31: holdfast.v1.AdminService.StartReauth:input_type -> holdfast.v1.StartReauthRequest
-	11, // 32: holdfast.v1.AdminService.ForceRefresh:input_type -> holdfast.v1.ForceRefreshRequest
-	18, // 33: holdfast.v1.AdminService.AdoptGrants:input_type -> holdfast.v1.AdoptGrantsRequest
-	20, // 34: holdfast.v1.AdminService.ListApps:input_type -> holdfast.v1.ListAppsRequest
-	22, // 35: holdfast.v1.AdminService.PauseApp:input_type -> holdfast.v1.PauseAppRequest
-	24, // 36: holdfast.v1.AdminService.ResumeApp:input_type -> holdfast.v1.ResumeAppRequest
-	13, // 37: holdfast.v1.AdminService.GetStatus:input_type -> holdfast.v1.GetStatusRequest
-	4,  // 38: holdfast.v1.AdminService.ListGrants:output_type -> holdfast.v1.ListGrantsResponse
-	6,  // 39: holdfast.v1.AdminService.GetGrant:output_type -> holdfast.v1.GetGrantResponse
-	8,  // 40: holdfast.v1.AdminService.RevokeGrant:output_type -> holdfast.v1.RevokeGrantResponse
-	10, // 41: holdfast.v1.AdminService.StartReauth:output_type -> holdfast.v1.StartReauthResponse
-	12, // 42: holdfast.v1.AdminService.ForceRefresh:output_type -> holdfast.v1.ForceRefreshResponse
-	19, // 43: holdfast.v1.AdminService.AdoptGrants:output_type -> holdfast.v1.AdoptGrantsResponse
-	21, // 44: holdfast.v1.AdminService.ListApps:output_type -> holdfast.v1.ListAppsResponse
-	23, // 45: holdfast.v1.AdminService.PauseApp:output_type -> holdfast.v1.PauseAppResponse
-	25, // 46: holdfast.v1.AdminService.ResumeApp:output_type -> holdfast.v1.ResumeAppResponse
-	14, // 47: holdfast.v1.AdminService.GetStatus:output_type -> holdfast.v1.GetStatusResponse
-	38, // [38:48] is the sub-list for method output_type
-	28, // [28:38] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	44, // 8: holdfast.v1.RevokeGrantResponse.last_token_expires_at:type_name -> google.protobuf.Timestamp
+	10, // 9: holdfast.v1.RevokeGrantResponse.live_tokens:type_name -> holdfast.v1.LiveToken
+	41, // 10: holdfast.v1.RevokeGrantResponse.affected_grants:type_name -> holdfast.v1.Grant
+	44, // 11: holdfast.v1.LiveToken.dies_at:type_name -> google.protobuf.Timestamp
+	42, // 12: holdfast.v1.StartReauthRequest.grant:type_name -> holdfast.v1.GrantSelector
+	44, // 13: holdfast.v1.StartReauthResponse.expires_at:type_name -> google.protobuf.Timestamp
+	42, // 14: holdfast.v1.ForceRefreshRequest.grant:type_name -> holdfast.v1.GrantSelector
+	41, // 15: holdfast.v1.ForceRefreshResponse.grant:type_name -> holdfast.v1.Grant
+	44, // 16: holdfast.v1.GetStatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	44, // 17: holdfast.v1.GetStatusResponse.server_time:type_name -> google.protobuf.Timestamp
+	18, // 18: holdfast.v1.GetStatusResponse.phase_counts:type_name -> holdfast.v1.PhaseCount
+	19, // 19: holdfast.v1.GetStatusResponse.apps:type_name -> holdfast.v1.AppStatus
+	45, // 20: holdfast.v1.GetStatusResponse.clock_ahead:type_name -> google.protobuf.Duration
+	17, // 21: holdfast.v1.GetStatusResponse.key_rotation:type_name -> holdfast.v1.KeyRotation
+	44, // 22: holdfast.v1.KeyRotation.started_at:type_name -> google.protobuf.Timestamp
+	44, // 23: holdfast.v1.KeyRotation.ended_at:type_name -> google.protobuf.Timestamp
+	40, // 24: holdfast.v1.PhaseCount.phase:type_name -> holdfast.v1.GrantPhase
+	20, // 25: holdfast.v1.AppStatus.events:type_name -> holdfast.v1.AppEvent
+	1,  // 26: holdfast.v1.AppEvent.type:type_name -> holdfast.v1.AppEventType
+	44, // 27: holdfast.v1.AppEvent.occurred_at:type_name -> google.protobuf.Timestamp
+	2,  // 28: holdfast.v1.AdoptGrantsRequest.mode:type_name -> holdfast.v1.AdoptMode
+	41, // 29: holdfast.v1.AdoptGrantsResponse.grants:type_name -> holdfast.v1.Grant
+	19, // 30: holdfast.v1.ListAppsResponse.apps:type_name -> holdfast.v1.AppStatus
+	19, // 31: holdfast.v1.PauseAppResponse.app:type_name -> holdfast.v1.AppStatus
+	45, // 32: holdfast.v1.ResumeAppRequest.ask_again_lapsed_within:type_name -> google.protobuf.Duration
+	19, // 33: holdfast.v1.ResumeAppResponse.app:type_name -> holdfast.v1.AppStatus
+	42, // 34: holdfast.v1.PurgeGrantRequest.grant:type_name -> holdfast.v1.GrantSelector
+	41, // 35: holdfast.v1.PurgeGrantResponse.grant:type_name -> holdfast.v1.Grant
+	3,  // 36: holdfast.v1.ExplainAccessRequest.caller_kind:type_name -> holdfast.v1.CallerKind
+	46, // 37: holdfast.v1.ExplainAccessRequest.grant:type_name -> holdfast.v1.GrantAddress
+	44, // 38: holdfast.v1.ExplainAccessRequest.time:type_name -> google.protobuf.Timestamp
+	33, // 39: holdfast.v1.ExplainAccessResponse.facts:type_name -> holdfast.v1.AccessFact
+	34, // 40: holdfast.v1.ExplainAccessResponse.shadow:type_name -> holdfast.v1.ShadowDecision
+	42, // 41: holdfast.v1.WhoHadRequest.grant:type_name -> holdfast.v1.GrantSelector
+	44, // 42: holdfast.v1.WhoHadRequest.since:type_name -> google.protobuf.Timestamp
+	37, // 43: holdfast.v1.WhoHadResponse.hand_outs:type_name -> holdfast.v1.HandOut
+	44, // 44: holdfast.v1.WhoHadResponse.searched_from:type_name -> google.protobuf.Timestamp
+	44, // 45: holdfast.v1.HandOut.handed_out_at:type_name -> google.protobuf.Timestamp
+	3,  // 46: holdfast.v1.HandOut.caller_kind:type_name -> holdfast.v1.CallerKind
+	44, // 47: holdfast.v1.HandOut.alive_until:type_name -> google.protobuf.Timestamp
+	17, // 48: holdfast.v1.RotateKeysResponse.rotation:type_name -> holdfast.v1.KeyRotation
+	4,  // 49: holdfast.v1.AdminService.ListGrants:input_type -> holdfast.v1.ListGrantsRequest
+	6,  // 50: holdfast.v1.AdminService.GetGrant:input_type -> holdfast.v1.GetGrantRequest
+	8,  // 51: holdfast.v1.AdminService.RevokeGrant:input_type -> holdfast.v1.RevokeGrantRequest
+	11, // 52: holdfast.v1.AdminService.StartReauth:input_type -> holdfast.v1.StartReauthRequest
+	13, // 53: holdfast.v1.AdminService.ForceRefresh:input_type -> holdfast.v1.ForceRefreshRequest
+	21, // 54: holdfast.v1.AdminService.AdoptGrants:input_type -> holdfast.v1.AdoptGrantsRequest
+	23, // 55: holdfast.v1.AdminService.ListApps:input_type -> holdfast.v1.ListAppsRequest
+	25, // 56: holdfast.v1.AdminService.PauseApp:input_type -> holdfast.v1.PauseAppRequest
+	27, // 57: holdfast.v1.AdminService.ResumeApp:input_type -> holdfast.v1.ResumeAppRequest
+	15, // 58: holdfast.v1.AdminService.GetStatus:input_type -> holdfast.v1.GetStatusRequest
+	5,  // 59: holdfast.v1.AdminService.ListGrants:output_type -> holdfast.v1.ListGrantsResponse
+	7,  // 60: holdfast.v1.AdminService.GetGrant:output_type -> holdfast.v1.GetGrantResponse
+	9,  // 61: holdfast.v1.AdminService.RevokeGrant:output_type -> holdfast.v1.RevokeGrantResponse
+	12, // 62: holdfast.v1.AdminService.StartReauth:output_type -> holdfast.v1.StartReauthResponse
+	14, // 63: holdfast.v1.AdminService.ForceRefresh:output_type -> holdfast.v1.ForceRefreshResponse
+	22, // 64: holdfast.v1.AdminService.AdoptGrants:output_type -> holdfast.v1.AdoptGrantsResponse
+	24, // 65: holdfast.v1.AdminService.ListApps:output_type -> holdfast.v1.ListAppsResponse
+	26, // 66: holdfast.v1.AdminService.PauseApp:output_type -> holdfast.v1.PauseAppResponse
+	28, // 67: holdfast.v1.AdminService.ResumeApp:output_type -> holdfast.v1.ResumeAppResponse
+	16, // 68: holdfast.v1.AdminService.GetStatus:output_type -> holdfast.v1.GetStatusResponse
+	59, // [59:69] is the sub-list for method output_type
+	49, // [49:59] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_v1_admin_service_proto_init() }
@@ -1932,13 +3179,18 @@ func file_holdfast_v1_admin_service_proto_init() {
 		return
 	}
 	file_holdfast_v1_grant_proto_init()
+	file_holdfast_v1_admin_service_proto_msgTypes[31].OneofWrappers = []any{
+		(*WhoHadRequest_AccessToken)(nil),
+		(*WhoHadRequest_Fingerprint)(nil),
+		(*WhoHadRequest_Grant)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_v1_admin_service_proto_rawDesc), len(file_holdfast_v1_admin_service_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   23,
+			NumEnums:      4,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
