@@ -22,7 +22,7 @@ type call struct {
 // error is not nil.
 func (b *Broker) enter(caller Caller, method string, action policy.Action, a storage.Address) (call, error) {
 	c := call{b: b, rec: audit.Record{
-		Time: b.now(), RequestID: caller.RequestID, Caller: caller.Name, Method: method, Action: string(action),
+		Time: b.now(), RequestID: caller.RequestID, Caller: caller.Name, CallerKind: string(caller.Kind), Method: method, Action: string(action),
 	}}
 	if a != (storage.Address{}) {
 		c.rec.Grant = a.String()

@@ -42,6 +42,8 @@ type entry struct {
 	// changed is closed when a newer entry took this one's place.
 	changed chan struct{}
 	at      time.Time
+	// printed is the newest fingerprint made for this entry.
+	printed atomic.Pointer[printed]
 }
 
 // quiet is how long an entry that serves nothing stays: longer than any read

@@ -136,6 +136,7 @@ func (b *Broker) draw(ctx context.Context, c *call, sl *slot, req *TokenRequest)
 	}
 	answer, err := b.answer(ctx, sl, e, req)
 	if err == nil {
+		c.rec.Fingerprint, c.rec.AliveUntil = b.fingerprintOf(e, answer.Token), answer.ExpiresAt
 		c.rec.Generation = answer.Generation // of an alternate, perhaps, whose place in the record is yet to be stored
 	}
 	return answer, err

@@ -83,12 +83,14 @@ type Store struct {
 	ring    *seal.Ring
 	root    []byte
 	linkKey []byte
-	epoch   uint64
-	header  atomic.Pointer[header]
-	spill   *Spill
-	damaged damageList
-	finding atomic.Pointer[string]
-	keeper  keeper
+	// printKey keys fingerprints; auditSeed signs checkpoints.
+	printKey, auditSeed []byte
+	epoch               uint64
+	header              atomic.Pointer[header]
+	spill               *Spill
+	damaged             damageList
+	finding             atomic.Pointer[string]
+	keeper              keeper
 }
 
 // Open opens the store in cfg.Dir. The header is checked before the backend is
@@ -142,6 +144,12 @@ func openBackend(cfg Config, h header, root []byte) (*Store, error) {
 	if s.linkKey, err = seal.Derive(root, seal.ForLinks); err != nil {
 		return nil, err
 	}
+	if s.printKey, err = seal.Derive(root, seal.ForFingerprint); err != nil {
+		return nil, err
+	}
+	if s.auditSeed, err = seal.Derive(root, seal.ForAudit); err != nil {
+		return nil, err
+	}
 	if s.backend, err = cfg.Backend(cfg.Dir, backendKey); err != nil {
 		return nil, fmt.Errorf("opening the store in %s: %w", cfg.Dir, err)
 	}
@@ -176,6 +184,14 @@ func (s *Store) Epoch() uint64 { return s.epoch }
 
 // LinkKey is the key, 32 bytes, that signs consent links. Do not change it.
 func (s *Store) LinkKey() []byte { return s.linkKey }
+
+// FingerprintKey is the key, 32 bytes, of the fingerprints of access tokens. It
+// stays the same as long as the store's root key does. Do not change it.
+func (s *Store) FingerprintKey() []byte { return s.printKey }
+
+// AuditSeed is the seed, 32 bytes, of the Ed25519 key that signs the audit
+// record's checkpoints. Do not change it.
+func (s *Store) AuditSeed() []byte { return s.auditSeed }
 
 // Health proves that the store can be written now, and that no copy of it has
 // taken its witness; an error says why not.

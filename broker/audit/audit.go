@@ -16,9 +16,11 @@ import (
 
 // Record says who did what to which grant, and how it ended.
 type Record struct {
-	Time       time.Time
-	RequestID  string
-	Caller     string
+	Time      time.Time
+	RequestID string
+	Caller    string
+	// CallerKind is how the caller proved who it is: "x509", "spiffe", "jwt".
+	CallerKind string
 	Method     string
 	Action     string
 	Rule       string
@@ -26,6 +28,10 @@ type Record struct {
 	GrantID    string
 	Generation uint64
 	Purpose    string
+	// Fingerprint of the access token that was handed out, and AliveUntil its
+	// expiry; empty if none was.
+	Fingerprint string
+	AliveUntil  time.Time
 	// Outcome is "ok" or the reason of the refusal.
 	Outcome string
 	// Detail of an admin act, e.g. an operator's reason.
@@ -103,6 +109,7 @@ func (r *Record) appendJSON(b []byte) []byte {
 	b = append(b, '"')
 	b = appendField(b, "request_id", r.RequestID)
 	b = appendField(b, "caller", r.Caller)
+	b = appendField(b, "caller_kind", r.CallerKind)
 	b = appendField(b, "method", r.Method)
 	b = appendField(b, "action", r.Action)
 	b = appendField(b, "rule", r.Rule)
@@ -113,6 +120,12 @@ func (r *Record) appendJSON(b []byte) []byte {
 		b = strconv.AppendUint(b, r.Generation, 10)
 	}
 	b = appendField(b, "purpose", r.Purpose)
+	b = appendField(b, "fingerprint", r.Fingerprint)
+	if !r.AliveUntil.IsZero() {
+		b = append(b, `,"alive_until":"`...)
+		b = r.AliveUntil.UTC().AppendFormat(b, time.RFC3339)
+		b = append(b, '"')
+	}
 	b = appendField(b, "outcome", r.Outcome)
 	b = appendField(b, "detail", r.Detail)
 	return append(b, '}', '\n')

@@ -24,6 +24,10 @@ const (
 	ForHeader  Purpose = "holdfast v1 header"
 	ForBackup  Purpose = "holdfast v1 backup"
 	ForWitness Purpose = "holdfast v1 witness"
+	// ForFingerprint keys the fingerprints of access tokens in the audit record.
+	ForFingerprint Purpose = "holdfast v1 fingerprint"
+	// ForAudit is the seed of the Ed25519 key that signs the audit record's checkpoints.
+	ForAudit Purpose = "holdfast v1 audit"
 )
 
 // NewKey returns KeySize random bytes.
