@@ -19,7 +19,14 @@ type Action string
 const (
 	Draw    Action = "draw"    // get a token, report one rejected, learn that the grant exists
 	Consent Action = "consent" // start and follow a consent
-	Admin   Action = "admin"   // everything of AdminService
+	Read    Action = "read"    // AdminService: list and look at grants, apps, status
+	Operate Action = "operate" // revoke, let consent again, refresh, pause
+	// Maintain is to end a quarantine, purge, rotate keys; Investigate to ask who
+	// had a token and why a call is allowed.
+	Maintain    Action = "maintain"
+	Investigate Action = "investigate"
+	// Admin is all of AdminService.
+	Admin Action = "admin"
 )
 
 // Decision of a set.
@@ -93,7 +100,7 @@ func (s *Set) Decide(caller string, action Action, a storage.Address) Decision {
 		allow = anyMatch(c.draw, a)
 	case Consent:
 		allow = c.admin || anyMatch(c.consents, a)
-	case Admin:
+	case Admin, Read, Operate, Maintain, Investigate:
 		allow = c.admin
 	}
 	if !allow {
