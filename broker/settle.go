@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/holdfast-io/holdfast/broker/family"
@@ -127,7 +128,7 @@ func recorded(s *family.State, sp family.Spend, o family.Outcome) bool {
 			return true
 		}
 	}
-	return false
+	return slices.ContainsFunc(s.Reserves, func(r family.Reserve) bool { return r.Refresh.Equal(o.Pair.Refresh) })
 }
 
 // proveExchange does for the code of a consent what prove does for a refresh

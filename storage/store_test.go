@@ -69,6 +69,7 @@ func fullGrant(t *testing.T, addr string) storage.Grant {
 			Attempt:    &family.Attempt{ID: "a-1", Fence: 9, Generation: 7, Kind: family.Repeat, FirstAnnounced: at, Announced: at.Add(time.Second), LeaseUntil: at.Add(time.Minute)},
 			Doubt:      &family.Doubt{Generation: 7, FirstAnnounced: at, Repeats: 2, LastTry: at.Add(time.Minute)},
 			Alternates: []family.Alternate{{Generation: 6, Refresh: secret.New("alternate-canary"), Access: access, At: at}},
+			Reserves:   []family.Reserve{{Refresh: secret.New("reserve-canary"), Doubt: family.Doubt{Generation: 7, FirstAnnounced: at, Repeats: 3, LastTry: at.Add(time.Hour)}}},
 			Suspicion:  &family.Suspicion{Refusals: 2, First: at, Last: at.Add(time.Second), Code: "unauthorized_client"},
 			NotBefore:  at.Add(time.Second), Failures: 4, Lapse: family.LapseRefused, EndedAt: at.Add(2 * time.Second),
 		},

@@ -26,6 +26,7 @@ func toGrantSecret(g *Grant) *storagev1.GrantSecret {
 		Suspicion: toSuspicion(st.Suspicion), NotBefore: toTime(st.NotBefore), Failures: int64(st.Failures),
 		Lapse: string(st.Lapse), EndedAt: toTime(st.EndedAt),
 		WarnedIdleDays: uint32(st.WarnedIdle), WarnedAbsoluteDays: uint32(st.WarnedAbsolute), Inquiry: toInquiry(st.Inquiry),
+		Reserves: toReserves(st.Reserves),
 	}
 }
 
@@ -42,6 +43,7 @@ func fromGrant(p *storagev1.GrantPublic, x *storagev1.GrantSecret, v Version) Gr
 			Suspicion: fromSuspicion(x.GetSuspicion()), NotBefore: fromTime(x.GetNotBefore()), Failures: int(x.GetFailures()),
 			Lapse: family.LapseReason(x.GetLapse()), EndedAt: fromTime(x.GetEndedAt()),
 			WarnedIdle: int(x.GetWarnedIdleDays()), WarnedAbsolute: int(x.GetWarnedAbsoluteDays()), Inquiry: fromInquiry(x.GetInquiry()),
+			Reserves: fromReserves(x.GetReserves()),
 		},
 	}
 }
@@ -58,6 +60,24 @@ func fromInquiry(i *storagev1.Inquiry) *family.Inquiry {
 		return nil
 	}
 	return &family.Inquiry{RefusedAt: fromTime(i.GetRefusedAt()), Next: fromTime(i.GetNext()), Until: fromTime(i.GetUntil()), Accepted: i.GetAccepted()}
+}
+
+func toReserves(list []family.Reserve) []*storagev1.Reserve {
+	var out []*storagev1.Reserve
+	for _, r := range list {
+		out = append(out, &storagev1.Reserve{RefreshToken: r.Refresh.Reveal(), Doubt: toDoubt(&r.Doubt)})
+	}
+	return out
+}
+
+func fromReserves(list []*storagev1.Reserve) []family.Reserve {
+	var out []family.Reserve
+	for _, r := range list {
+		if d := fromDoubt(r.GetDoubt()); d != nil {
+			out = append(out, family.Reserve{Refresh: secret.New(r.GetRefreshToken()), Doubt: *d})
+		}
+	}
+	return out
 }
 
 // checkGrant compares a public part with the key it was read under and with

@@ -1,6 +1,7 @@
 package family
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -154,14 +155,25 @@ func settlePair(s State, now time.Time, sp Spend, o Outcome) (State, []Event) {
 	if s.Phase == Suspected {
 		s.Phase = Active
 	}
-	s.Alternates = slices.DeleteFunc(slices.Clone(s.Alternates), func(a Alternate) bool { return a.Generation < s.Generation })
+	s.Reserves = nil
+	s = s.withoutOlder()
 	return s, append(events, s.eventOf(sp, EventSettled, now, sp.Kind.String()))
 }
 
+// withoutOlder drops the alternates that are older than what is settled.
+func (s State) withoutOlder() State {
+	s.Alternates = slices.DeleteFunc(slices.Clone(s.Alternates), func(a Alternate) bool { return a.Generation < s.Generation })
+	return s
+}
+
+// mostKept of the alternates, and of the reserves.
+const mostKept = 2
+
 // settleLate keeps a successor that lost its lease: it may be the only live
-// token of the family. At most two, of the same family and not older than what is settled.
+// token of the family. It must be of the same family and not older than what is
+// settled. Siblings stand before successors, and what came earlier before what
+// came later: the last one is the best.
 func settleLate(s State, now time.Time, sp Spend, o Outcome) (State, []Event) {
-	const most = 2
 	generation := sp.Generation + 1
 	if o.Class != Settled || o.Pair.Refresh.Empty() || sp.FamilyFirst != s.FamilyFirst || generation < s.Generation || s.Scrubbed() {
 		return s, nil
@@ -172,7 +184,8 @@ func settleLate(s State, now time.Time, sp Spend, o Outcome) (State, []Event) {
 	kept := append(slices.Clone(s.Alternates), Alternate{
 		Generation: generation, Refresh: o.Pair.Refresh, Access: accessOf(sp.Announced, o.Pair), At: now,
 	})
-	s.Alternates = kept[max(0, len(kept)-most):]
+	slices.SortStableFunc(kept, func(a, b Alternate) int { return cmp.Compare(a.Generation, b.Generation) })
+	s.Alternates = kept[max(0, len(kept)-mostKept):]
 	return s, []Event{s.eventOf(sp, EventAlternateKept, now, "")}
 }
 

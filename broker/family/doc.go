@@ -57,4 +57,7 @@
 //     nothing is deleted then.
 //   - A refusal while verdicts are held ends nothing, uses no last try up, and
 //     drops no token but a spent one; both refusals of a verdict come after it.
+//   - A token in doubt that gives way to a sibling, since no repeat can cure it,
+//     comes back when the siblings are refused: no token that may be the living
+//     one is dropped before it was refused itself.
 package family

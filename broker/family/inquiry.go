@@ -12,7 +12,7 @@ const inquiryEvery = time.Minute
 // unexplained reports whether a refusal of sp's token has no cause that this
 // broker knows: since the last settlement nothing was lost, doubted or refused.
 func (s State) unexplained(sp Spend) bool {
-	return s.Doubt == nil && s.Suspicion == nil && s.Failures == 0 && sp.Kind == First && !sp.alternate && len(s.Alternates) == 0
+	return s.Doubt == nil && s.Suspicion == nil && s.Failures == 0 && sp.Kind == First && !sp.alternate && len(s.Alternates) == 0 && len(s.Reserves) == 0
 }
 
 // inquiring opens an inquiry into a refusal that nothing explains. It ends with

@@ -1,6 +1,9 @@
 package family
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Need is what somebody wants from a grant.
 type Need struct {
@@ -181,12 +184,21 @@ func (s State) doubted() State {
 	return s
 }
 
-// promoted puts the newest alternate in the place of the token that failed.
+// promoted puts the newest alternate in the place of the token that failed. If
+// that is a successor, all tokens of the generation before are spent. If it is a
+// sibling, a token in doubt may still be the one that lives: it is reserved.
 func (s State) promoted() State {
 	last := len(s.Alternates) - 1
 	alt := s.Alternates[last]
 	s.Alternates = append([]Alternate(nil), s.Alternates[:last]...)
-	s.Generation = max(s.Generation, alt.Generation)
+	switch {
+	case alt.Generation > s.Generation:
+		s.Generation, s.Reserves = alt.Generation, nil
+		s = s.withoutOlder()
+	case s.Doubt != nil:
+		s.Reserves = append(slices.Clone(s.Reserves), Reserve{Refresh: s.Refresh, Doubt: *s.Doubt})
+		s.Reserves = s.Reserves[max(0, len(s.Reserves)-mostKept):]
+	}
 	s.Refresh, s.Access = alt.Refresh, alt.Access
 	s.Attempt, s.Doubt, s.Inquiry = nil, nil, nil
 	s.NotBefore = time.Time{}

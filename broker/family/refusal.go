@@ -22,24 +22,49 @@ func settleRefusal(s State, t Timing, now time.Time, sp Spend, o Outcome) (State
 		return settleHeld(s, t, now, sp, events)
 	}
 	doubt := s.Doubt
+	tried := doubt != nil && !doubt.LastTry.IsZero()
 	s.Attempt = nil
 	switch {
 	case doubt == nil && s.sibling():
 		return settleAmongSiblings(s, t, now, sp, events)
 	case len(s.Alternates) > 0:
+		if tried { // there is no more to be learned about this token
+			s.Doubt = nil
+		}
 		s = s.promoted()
 		return s, append(events, s.event(EventAlternatePromoted, now, ""))
-	case doubt != nil && !doubt.LastTry.IsZero():
-		return lapse(s, now, LapseLostInDoubt, events)
+	case tried:
+		return s.verdict(t, now, sp, LapseLostInDoubt, events)
 	case suspicion.Refusals >= 2 && now.Sub(suspicion.First) >= t.ConfirmDelay:
 		reason := LapseRefused
 		if doubt != nil {
 			reason = LapseLostInDoubt
 		}
+		return s.verdict(t, now, sp, reason, events)
+	}
+	s.NotBefore = s.confirmAt(t, now, sp)
+	return s, events
+}
+
+// confirmAt is when the provider is asked again after a refusal.
+func (s State) confirmAt(t Timing, now time.Time, sp Spend) time.Time {
+	return now.Add(jittered(max(t.ConfirmDelay, backoff(s.Failures, true)), sp.AttemptID))
+}
+
+// verdict believes that the present token is dead, and its siblings with it. That
+// ends the family, unless a token in doubt gave way to them: if it was never
+// spent it lives, and a last try of it will tell.
+func (s State) verdict(t Timing, now time.Time, sp Spend, reason LapseReason, events []Event) (State, []Event) {
+	last := len(s.Reserves) - 1
+	if last < 0 {
 		return lapse(s, now, reason, events)
 	}
-	s.NotBefore = now.Add(jittered(max(t.ConfirmDelay, backoff(s.Failures, true)), sp.AttemptID))
-	return s, events
+	back := s.Reserves[last]
+	s.Reserves = append([]Reserve(nil), s.Reserves[:last]...)
+	s.Refresh, s.Doubt = back.Refresh, &back.Doubt
+	s.Alternates, s.Inquiry = nil, nil
+	s.NotBefore = s.confirmAt(t, now, sp)
+	return s, append(events, s.event(EventAlternatePromoted, now, "in_doubt"))
 }
 
 // sibling reports whether the newest alternate is as good as the present token:
@@ -56,12 +81,12 @@ func settleAmongSiblings(s State, t Timing, now time.Time, sp Spend, events []Ev
 	all := len(s.Alternates) + 1
 	roundOver := s.Suspicion.Refusals%all == 0
 	if roundOver && s.Suspicion.Refusals > all && now.Sub(s.Suspicion.First) >= t.ConfirmDelay {
-		return lapse(s, now, LapseRefused, events)
+		return s.verdict(t, now, sp, LapseRefused, events)
 	}
 	s = s.setAside(now)
 	s.NotBefore = time.Time{}
 	if roundOver {
-		s.NotBefore = now.Add(jittered(max(t.ConfirmDelay, backoff(s.Failures, true)), sp.AttemptID))
+		s.NotBefore = s.confirmAt(t, now, sp)
 	}
 	return s, append(events, s.event(EventAlternatePromoted, now, ""))
 }

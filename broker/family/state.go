@@ -79,6 +79,15 @@ type Alternate struct {
 	At         time.Time
 }
 
+// Reserve is a token in doubt that gave way to a sibling. Had it never been
+// spent, it may be the one that the provider lets live: it comes back, with its
+// doubt, when the siblings are refused.
+type Reserve struct {
+	Refresh secret.String
+	// Doubt as it stood; its generation is the state's.
+	Doubt Doubt
+}
+
 // Suspicion collects refusals until there is a verdict.
 type Suspicion struct {
 	// Refusals that count, since verdicts were last held; First is the first of them.
@@ -127,7 +136,9 @@ type State struct {
 	Attempt    *Attempt
 	Doubt      *Doubt
 	Alternates []Alternate
-	Suspicion  *Suspicion
+	// Reserves are at most two, the newest last.
+	Reserves  []Reserve
+	Suspicion *Suspicion
 	// NotBefore holds back the next attempt after a failure.
 	NotBefore time.Time
 	// Failures counts attempts since the last settlement that did not settle.

@@ -71,7 +71,7 @@ func Scrub(s State, now time.Time, why string) (State, []Event) {
 		return s, nil
 	}
 	scrubbed := s.event(EventScrubbed, now, why)
-	s.Refresh, s.Alternates = secret.String{}, nil
+	s.Refresh, s.Alternates, s.Reserves = secret.String{}, nil, nil
 	s.Access = Access{Scopes: s.Access.Scopes}
 	s.Attempt, s.Doubt, s.Suspicion, s.Inquiry = nil, nil, nil, nil
 	s.Phase, s.Lapse, s.EndedAt = Lapsed, LapseScrubbed, now

@@ -26,8 +26,6 @@ type grant struct {
 	refusedAt time.Time
 	// racing: a consent comes while its rotation is on its way.
 	racing bool
-	// gaveUp is the family of which a token in doubt gave way to its sibling.
-	gaveUp string
 	// armed is the id of the provider's fault that waits for its next request.
 	armed string
 	// onWire are the spends under way.
@@ -147,10 +145,6 @@ func (w *world) checkEvents(l *life, s *step) {
 			}
 		case family.EventInDoubt:
 			w.stats.doubts++
-		case family.EventAlternatePromoted:
-			if _, open := was.FirstAnnounced(); open && s.next.State.Generation == was.Generation {
-				g.gaveUp = g.families[was.FamilyFirst]
-			}
 		case family.EventAlternateKept:
 			w.stats.alternates++
 		case family.EventConsented:
@@ -171,9 +165,6 @@ func (w *world) checkLapse(s *step) {
 	}
 	w.stats.lapses++
 	entry, _ := w.sim.Family(g.families[will.FamilyFirst])
-	if w.weather.beyond && g.gaveUp == entry.ID {
-		return // README.md, "Left out"
-	}
 	if entry.EndedWhy == "" && !entry.Stranded {
 		w.fail(12, g, "the family lapsed (%s) while it lives at the provider", will.Lapse)
 	}

@@ -229,7 +229,7 @@ func (w *world) judgeGrant(l *life, g *grant) {
 	switch {
 	case err == nil:
 		w.handedOut(l, g, answer)
-	case alive && !(w.weather.beyond && g.gaveUp == entry.ID):
+	case alive:
 		w.fail(0, g, "%s after the last fault, with its family alive, replica %d says: %v", recovery, l.replica.index, err)
 	case broker.ReasonOf(err) != broker.ReasonConsentRequired && broker.ReasonOf(err) != broker.ReasonProviderUnavailable:
 		// The latter while so many families have ended at once that none is believed to have.
