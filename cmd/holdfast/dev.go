@@ -13,6 +13,7 @@ import (
 func newDev(io streams) *cobra.Command {
 	o := devmode.Options{Out: io.out}
 	level := ""
+	var memory memoryFlag
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Run a broker with a simulated provider and two grants, for development only",
@@ -26,6 +27,9 @@ page is plain http.`,
 			if err != nil {
 				return err
 			}
+			if err := memory.apply(log); err != nil {
+				return err
+			}
 			o.Log, o.Self, o.Version = log, self(), version()
 			return devmode.Run(cmd.Context(), o)
 		},
@@ -36,6 +40,7 @@ page is plain http.`,
 	f.IntVar(&o.HTTPPort, "http-port", devmode.DefaultHTTPPort, "port of the connect page; 0: any free one")
 	f.IntVar(&o.MetricsPort, "metrics-port", devmode.DefaultMetricsPort, "port of /metrics; 0: any free one")
 	f.IntVar(&o.SimPort, "sim-port", devmode.DefaultSimPort, "port of the simulated provider; 0: any free one")
+	memory.bind(f)
 	f.StringVar(&level, "log-level", "warn", "debug, info, warn or error")
 	return cmd
 }

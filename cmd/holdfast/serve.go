@@ -13,6 +13,7 @@ import (
 
 func newServe(io streams) *cobra.Command {
 	file, check := "", false
+	var memory memoryFlag
 	cmd := &cobra.Command{
 		Use:   "serve --config FILE",
 		Short: "Run the broker in service",
@@ -34,6 +35,9 @@ Certificates and client secrets are read again when their files change.`,
 				return err
 			}
 			slog.SetDefault(log)
+			if err := memory.apply(log); err != nil {
+				return err
+			}
 			n, err := node.Start(cmd.Context(), node.Options{Config: c, Version: version(), Log: log})
 			if err != nil {
 				return err
@@ -43,6 +47,7 @@ Certificates and client secrets are read again when their files change.`,
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "", "the configuration file")
 	cmd.Flags().BoolVar(&check, "check", false, "only say whether the configuration, and the files that it names, are good")
+	memory.bind(cmd.Flags())
 	_ = cmd.MarkFlagRequired("config")                // it is there
 	_ = cmd.MarkFlagFilename("config", "yaml", "yml") // it is there
 	return cmd

@@ -76,6 +76,8 @@ type Setup struct {
 	// Provider is the section of that name, in YAML, with its first line at column 0.
 	Provider string
 	Apps     []App
+	// More are further sections of the configuration, in YAML at column 0.
+	More string
 	// StoreDir is the directory of the store; "": "store" in the deployment's own.
 	StoreDir string
 	// Within is a command that starts its arguments as a command, in another
@@ -145,6 +147,7 @@ provider:
 		fmt.Fprintf(&text, "  - {id: %[1]s, products: [%[1]s], client_id: %[2]s, client_secret_files: [%[3]s], scopes: {%[1]s: [\"%[4]s\"]}}\n",
 			a.Product, a.ID, secretFile, strings.Join(a.Scopes, `", "`))
 	}
+	text.WriteString(d.More)
 	d.config = filepath.Join(d.Dir, "holdfast.yaml")
 	write(t, d.config, []byte(text.String()))
 }
@@ -178,6 +181,12 @@ func (d *Deployment) Run(t testing.TB, args ...string) string {
 		t.Fatalf("holdfast %v: %v\n%s", args, err, out)
 	}
 	return string(out)
+}
+
+// Conn opens a connection as that caller, until the test ends.
+func (d *Deployment) Conn(t testing.TB, caller string) *grpc.ClientConn {
+	t.Helper()
+	return d.dial(t, caller)
 }
 
 // dial opens a connection with the certificate of that caller. It outlives the

@@ -34,15 +34,23 @@ func (d *Deployment) Consent(t testing.TB, a App, subject, account string) {
 	}
 }
 
-// follow opens a link and sends forms until a page has none.
-func (d *Deployment) follow(t testing.TB, link, account string) {
+// Person is a new person's browser without scripts and styles: it keeps cookies,
+// and trusts the deployment's certificates.
+func (d *Deployment) Person(t testing.TB) *http.Client {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	person := &http.Client{Jar: jar, Timeout: Patience, Transport: &http.Transport{TLSClientConfig: d.pki.client(t, "")}}
-	defer person.CloseIdleConnections()
+	t.Cleanup(person.CloseIdleConnections)
+	return person
+}
+
+// follow opens a link and sends forms until a page has none.
+func (d *Deployment) follow(t testing.TB, link, account string) {
+	t.Helper()
+	person := d.Person(t)
 	// The simulator accepts without a page; this is how it is told who accepts.
 	person.CheckRedirect = func(req *http.Request, _ []*http.Request) error {
 		if q := req.URL.Query(); req.URL.Path == "/authorize" {

@@ -71,6 +71,21 @@ func (a *authority) issue(t testing.TB, name string) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
+// Credentials writes a certificate and its key for that caller, as the verbs of
+// the command line take them, and returns their files.
+func (d *Deployment) Credentials(t testing.TB, caller string) (cert, key string) {
+	t.Helper()
+	issued := d.pki.issue(t, caller)
+	der, err := x509.MarshalPKCS8PrivateKey(issued.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key = filepath.Join(d.Dir, caller+".crt"), filepath.Join(d.Dir, caller+".key")
+	write(t, cert, pemOf("CERTIFICATE", issued.Certificate[0]))
+	write(t, key, pemOf("PRIVATE KEY", der))
+	return cert, key
+}
+
 // client is the TLS configuration of a caller of that name; "" shows no certificate.
 func (a *authority) client(t testing.TB, name string) *tls.Config {
 	t.Helper()
