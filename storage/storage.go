@@ -236,6 +236,16 @@ type Entry struct {
 	Sealed []byte
 }
 
+// Reseal replaces the sealed bytes of a record, or of a journal entry, by others
+// that hold the same.
+type Reseal struct {
+	// Key of the record; of the grant whose journal entry it is, if Seq is not 0.
+	Key Key
+	Seq uint64
+	// Was are the present bytes and Now the new ones.
+	Was, Now []byte
+}
+
 // Query lists records of one kind in order of id, or of due time if DueBefore is set.
 type Query struct {
 	Kind      Kind
@@ -258,6 +268,10 @@ type Backend interface {
 	List(ctx context.Context, q Query) ([]Item, error)
 	// Events returns the newest limit (at most 64) entries of a grant, newest first.
 	Events(ctx context.Context, grantID string, limit int) ([]Entry, error)
+	// Reseal replaces all of the named bytes, or none; nothing else changes, the
+	// versions neither, so that no swap conflicts with it. ErrConflict if
+	// something is gone or not as it Was. The other errors are those of Swap.
+	Reseal(ctx context.Context, list []Reseal) error
 	// Health proves that the backend can be written now; an error says why not.
 	Health(ctx context.Context) error
 	// Close releases everything. No call may be under way.

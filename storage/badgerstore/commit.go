@@ -23,6 +23,7 @@ const (
 type member struct {
 	changes []storage.Change
 	entries []storage.Entry
+	reseals []storage.Reseal
 	// load writes the changes' items under the versions that they have.
 	load bool
 	// done takes the one answer and never blocks the committer.
@@ -34,6 +35,11 @@ type member struct {
 // may still happen: storage.ErrUnknown.
 func (s *Store) Swap(ctx context.Context, changes []storage.Change, entries []storage.Entry) error {
 	return s.submit(ctx, &member{changes: changes, entries: entries})
+}
+
+// Reseal implements storage.Backend.
+func (s *Store) Reseal(ctx context.Context, list []storage.Reseal) error {
+	return s.submit(ctx, &member{reseals: list})
 }
 
 // Load implements storage.Loader.

@@ -1,6 +1,7 @@
 package badgerstore
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -30,8 +31,45 @@ func plan(txn *badger.Txn, m *member) ([]write, error) {
 		}
 		writes = append(writes, w...)
 	}
+	for _, r := range m.reseals {
+		w, err := planReseal(txn, r)
+		if err != nil {
+			return nil, err
+		}
+		writes = append(writes, w)
+	}
 	w, err := planEntries(txn, m.entries)
 	return append(writes, w...), err
+}
+
+// planReseal replaces sealed bytes and leaves version, index and number as they are.
+func planReseal(txn *badger.Txn, r storage.Reseal) (write, error) {
+	gone := fmt.Errorf("%w: record %s is not what was to be sealed anew", storage.ErrConflict, r.Key.ID)
+	if r.Seq == 0 {
+		it, err := getRecord(txn, r.Key)
+		if errors.Is(err, storage.ErrNotFound) || err == nil && !bytes.Equal(it.Sealed, r.Was) {
+			return write{}, gone
+		}
+		it.Sealed = r.Now
+		key := recordKey(r.Key)
+		return write{key, pack(key, encodeRecord(it))}, err
+	}
+	last, err := head(txn, r.Key.ID)
+	if err != nil {
+		return write{}, err
+	}
+	if r.Seq > last || r.Seq+storage.JournalLength <= last {
+		return write{}, gone
+	}
+	e, err := entry(txn, r.Key.ID, r.Seq)
+	if err != nil {
+		return write{}, err
+	}
+	if !bytes.Equal(e.Sealed, r.Was) {
+		return write{}, gone
+	}
+	k := slotKey(r.Key.ID, r.Seq)
+	return write{k, pack(k, append(binary.BigEndian.AppendUint64(nil, r.Seq), r.Now...))}, nil
 }
 
 func planChange(txn *badger.Txn, c storage.Change, load bool) ([]write, error) {

@@ -23,6 +23,11 @@ func (s *Store) Swap(ctx context.Context, changes []storage.Change, entries []st
 		}
 	}
 	next.append(entries)
+	return s.commit(next, changes)
+}
+
+// commit makes next the state, or what the fault says. It is called with mu held.
+func (s *Store) commit(next state, changes []storage.Change) error {
 	next.commits++
 	fault := None
 	if s.fault != nil {
@@ -72,6 +77,42 @@ func (s state) append(entries []storage.Entry) {
 		j = append(j, e)
 		s.journal[e.GrantID] = j[max(0, len(j)-storage.JournalLength):]
 	}
+}
+
+// Reseal implements storage.Backend. Faults meet it like a swap of no change.
+func (s *Store) Reseal(ctx context.Context, list []storage.Reseal) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(ctx); err != nil {
+		return err
+	}
+	next := s.live.clone()
+	for _, r := range list {
+		if !next.reseal(r) {
+			return fmt.Errorf("%w: record %s is not what was to be sealed anew", storage.ErrConflict, r.Key.ID)
+		}
+	}
+	return s.commit(next, nil)
+}
+
+func (s state) reseal(r storage.Reseal) bool {
+	if r.Seq == 0 {
+		it, ok := s.records[r.Key]
+		if !ok || !bytes.Equal(it.Sealed, r.Was) {
+			return false
+		}
+		it.Sealed = bytes.Clone(r.Now)
+		s.records[r.Key] = it
+		return true
+	}
+	j := slices.Clone(s.journal[r.Key.ID]) // older states share the slice
+	i := slices.IndexFunc(j, func(e storage.Entry) bool { return e.Seq == r.Seq })
+	if i < 0 || !bytes.Equal(j[i].Sealed, r.Was) {
+		return false
+	}
+	j[i].Sealed = bytes.Clone(r.Now)
+	s.journal[r.Key.ID] = j
+	return true
 }
 
 // Load implements storage.Loader.

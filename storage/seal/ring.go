@@ -2,6 +2,7 @@ package seal
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -77,6 +78,57 @@ func (r *Ring) Open(sealed, ad []byte) ([]byte, error) {
 
 // Keys returns the number of keys in the ring.
 func (r *Ring) Keys() int { return r.handle.Len() }
+
+// Primary returns the id of the key that seals.
+func (r *Ring) Primary() (KeyID, error) {
+	e, err := r.handle.Primary()
+	if err != nil {
+		return 0, fmt.Errorf("using the key ring: %w", err)
+	}
+	return KeyID(e.KeyID()), nil
+}
+
+// OnlyPrimary returns a ring without the keys that do not seal any more: what
+// they sealed does not open with it.
+func (r *Ring) OnlyPrimary() (*Ring, error) {
+	primary, err := r.Primary()
+	if err != nil {
+		return nil, err
+	}
+	m := keyset.NewManagerFromHandle(r.handle)
+	for i := range r.handle.Len() {
+		e, err := r.handle.Entry(i)
+		if err != nil {
+			return nil, fmt.Errorf("using the key ring: %w", err)
+		}
+		if KeyID(e.KeyID()) == primary {
+			continue
+		}
+		if err := m.Delete(e.KeyID()); err != nil {
+			return nil, fmt.Errorf("removing a data key: %w", err)
+		}
+	}
+	h, err := m.Handle()
+	if err != nil {
+		return nil, fmt.Errorf("using the new key ring: %w", err)
+	}
+	return newRing(h)
+}
+
+// KeyID names a data key of a ring. It is no secret.
+type KeyID uint32
+
+// blobPrefix is Tink's byte before the key's id.
+const blobPrefix = 1
+
+// SealedBy returns the id of the key that a blob of a ring says it was sealed
+// by, which is authentic only if it opens; false: it is no such blob.
+func SealedBy(sealed []byte) (KeyID, bool) {
+	if len(sealed) < 5 || sealed[0] != blobPrefix {
+		return 0, false
+	}
+	return KeyID(binary.BigEndian.Uint32(sealed[1:])), true
+}
 
 // Marshal serialises the ring, sealed by key (KeySize bytes) and bound to ad.
 func (r *Ring) Marshal(key, ad []byte) ([]byte, error) {

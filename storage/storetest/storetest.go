@@ -27,6 +27,8 @@ func Run(t *testing.T, open func(t *testing.T) storage.Backend) {
 		{"a deleted record is gone with its index and journal", testDelete},
 		{"a record of hundreds of kilobytes fits", testBig},
 		{"what the caller does to its bytes later changes nothing", testAliasing},
+		{"sealed bytes are replaced and nothing else", testReseal},
+		{"what changed meanwhile is not replaced", testResealConflict},
 		{"a listing pages in order of id and by kind", testList},
 		{"a listing by due time pages in that order", testDue},
 		{"a changed due time moves the record in the index", testDueMoves},
