@@ -9,6 +9,7 @@ import (
 	"github.com/holdfast-io/holdfast/broker"
 	"github.com/holdfast-io/holdfast/broker/atlassian"
 	"github.com/holdfast-io/holdfast/broker/family"
+	"github.com/holdfast-io/holdfast/broker/identity"
 	"github.com/holdfast-io/holdfast/secret"
 	"github.com/holdfast-io/holdfast/storage"
 )
@@ -39,7 +40,7 @@ func (f *fakeBroker) enter(ctx context.Context, c broker.Caller, args ...any) er
 			return err
 		}
 	}
-	if c.Name == "" || (!f.allowAll && strings.HasPrefix(c.Name, UnmappedPrefix)) {
+	if c.Name == "" || (!f.allowAll && strings.HasPrefix(c.Name, identity.UnmappedPrefix)) {
 		return &broker.Error{Reason: broker.ReasonCallerNotAllowed, Message: "denied"}
 	}
 	return nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +17,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
 
+	"github.com/holdfast-io/holdfast/broker"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -99,18 +99,16 @@ func TestNoRpcOfAnyServiceEscapesIdentity(t *testing.T) {
 }
 
 func TestCallerIsNamedOnceAndCannotBeForged(t *testing.T) {
-	r := newRig(t, func(c *Config) {
-		c.CallerName = func(cert *x509.Certificate) (string, bool) {
-			switch cert.Subject.CommonName {
-			case mapped:
-				return "sync", true
-			case "nameless.example.com":
-				return "", true
-			case "unnamed.example.com":
-				return "", false
-			}
-			return "sync", false // the name of a configured caller, but not ok
+	r := newNamedRig(t, func(cert *x509.Certificate) (string, bool) {
+		switch cert.Subject.CommonName {
+		case mapped:
+			return "sync", true
+		case "nameless.example.com":
+			return "", true
+		case "unnamed.example.com":
+			return "", false
 		}
+		return "sync", false // the name of a configured caller, but not ok
 	})
 	r.broker.allowAll = true
 	for _, row := range []struct{ certificate, want string }{
@@ -123,7 +121,7 @@ func TestCallerIsNamedOnceAndCannotBeForged(t *testing.T) {
 		if _, err := client.GetAccessToken(t.Context(), hotRequest()); err != nil {
 			t.Fatal(err)
 		}
-		if _, c, _ := r.broker.last(); c.Name != row.want || c.NotAfter.IsZero() {
+		if _, c, _ := r.broker.last(); c.Name != row.want || c.NotAfter.IsZero() || c.Kind != broker.CallerX509 {
 			t.Errorf("certificate %s made caller %+v, want name %q and an end", row.certificate, c, row.want)
 		}
 	}
@@ -171,45 +169,39 @@ func TestIdentityEndsOnAStandingConnection(t *testing.T) {
 	}
 }
 
-func TestChainEndsWithItsFirstCertificate(t *testing.T) {
-	early, late := time.Unix(1000, 0), time.Unix(2000, 0)
-	cert := func(end time.Time) *x509.Certificate { return &x509.Certificate{NotAfter: end} }
-	for _, row := range []struct {
-		name   string
-		chains [][]*x509.Certificate
-		want   time.Time
-	}{
-		{"issuer ends first", [][]*x509.Certificate{{cert(late), cert(early)}}, early},
-		{"leaf ends first", [][]*x509.Certificate{{cert(early), cert(late)}}, early},
-		{"another chain lasts longer", [][]*x509.Certificate{{cert(late), cert(early)}, {cert(late), cert(late)}}, late},
-	} {
-		if got := lastEnd(row.chains); !got.Equal(row.want) {
-			t.Errorf("%s: %v, want %v", row.name, got, row.want)
-		}
+func TestAStandingConnectionEndsWithTheAuthorityThatVouchedForIt(t *testing.T) {
+	r := newRig(t)
+	conn := r.dial(mapped)
+	client := holdfastv1.NewTokenServiceClient(conn)
+	ask := func() error {
+		_, err := client.GetAccessToken(t.Context(), hotRequest())
+		return err
 	}
-}
-
-func TestOwnNamePrefersURI(t *testing.T) {
-	u, err := url.Parse("spiffe://example.com/sync")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert := newAuthority(t).issue("cn.example.com", time.Now().Add(time.Hour), false).Leaf
+	other := newAuthority(t)
+	both := other.pool.Clone()
+	both.AddCert(r.ca.cert)
 	for _, step := range []struct {
-		want   string
-		remove func()
+		name  string
+		roots *x509.CertPool
+		want  codes.Code
 	}{
-		{"spiffe://example.com/sync", func() { cert.URIs = nil }},
-		{"dns.example.com", func() { cert.DNSNames = nil }},
-		{"cn.example.com", func() { cert.Subject.CommonName = "" }},
-		{"serial " + cert.SerialNumber.String(), func() {}},
+		{"the bundle of the handshake", nil, codes.OK},
+		{"another authority comes to it", both, codes.OK},
+		{"its own authority goes", other.pool, codes.Unauthenticated},
+		{"its own authority comes back", r.ca.pool, codes.OK},
 	} {
-		if step.want == "spiffe://example.com/sync" {
-			cert.URIs, cert.DNSNames = []*url.URL{u}, []string{"dns.example.com"}
+		if step.roots != nil {
+			r.config.Trust.SetRoots(step.roots)
 		}
-		if got := ownName(cert); got != step.want {
-			t.Errorf("got %q, want %q", got, step.want)
+		err := ask()
+		if status.Code(err) != step.want {
+			t.Fatalf("%s: %v, want %v", step.name, err, step.want)
 		}
-		step.remove()
+		if err != nil && !strings.Contains(err.Error(), "connect again with one that the broker's client CA signed") {
+			t.Errorf("%s: the refusal does not say what to do: %v", step.name, err)
+		}
+	}
+	if n, _, _ := r.broker.last(); n != 3 {
+		t.Errorf("the broker was called %d times, want 3", n)
 	}
 }

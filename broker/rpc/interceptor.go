@@ -9,7 +9,6 @@ import (
 
 	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/peer"
 
 	"github.com/holdfast-io/holdfast/broker"
 )
@@ -58,35 +57,6 @@ func (e *edge) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 		}
 	}
 	return handler(c, req)
-}
-
-// admit finds out who calls. Ours says that a broker decides what the caller may
-// do; where none does, a certificate of a configured caller is demanded.
-func (e *edge) admit(c *call, ours bool, now time.Time) error {
-	p, _ := peer.FromContext(c.Context)
-	if p == nil {
-		return unauthenticated("the connection shows no identity; connect with a client certificate")
-	}
-	id, _ := p.AuthInfo.(*identity)
-	if id == nil || id.name == "" {
-		return unauthenticated("the connection shows no client certificate; connect with one that the broker's client CA signed")
-	}
-	if now.After(id.notAfter) {
-		return unauthenticated("the client certificate ended at " + id.notAfter.UTC().Format(time.RFC3339) +
-			"; connect again with a valid one")
-	}
-	if !ours && !id.mapped {
-		return &broker.Error{
-			Reason:  broker.ReasonCallerNotAllowed,
-			Message: "the client certificate belongs to no configured caller; ask an operator to list it under callers",
-		}
-	}
-	c.caller.Name, c.caller.NotAfter = id.name, id.notAfter
-	return nil
-}
-
-func unauthenticated(message string) error {
-	return &broker.Error{Reason: broker.ReasonCallerUnauthenticated, Message: message}
 }
 
 // finish turns a handler's error into the status that the client gets and the

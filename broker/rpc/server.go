@@ -3,7 +3,6 @@ package rpc
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +16,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
+	"github.com/holdfast-io/holdfast/broker/identity"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -42,17 +42,13 @@ type Config struct {
 	Admin    AdminBroker
 	Apps     AppsBroker
 
-	// TLS holds the server's certificates and ClientCAs (or GetConfigForClient
-	// that does). A zero MinVersion means TLS 1.3. A zero ClientAuth means
-	// tls.VerifyClientCertIfGiven: a client without a certificate gets a
-	// readable CALLER_UNAUTHENTICATED for every call. No setting lets a call
-	// through without a certificate that was verified.
+	// TLS holds the server's certificates. A zero MinVersion means TLS 1.3. A zero
+	// ClientAuth means that a client without a certificate gets a readable
+	// CALLER_UNAUTHENTICATED for every call; tls.RequireAndVerifyClientCert turns
+	// it away in the handshake. No setting lets a call through without an identity.
 	TLS *tls.Config
-	// CallerName maps a verified client certificate to the name of the caller,
-	// once per connection. Without ok the certificate belongs to no configured
-	// caller: the broker then sees the name after UnmappedPrefix, or the
-	// certificate's own if name is empty, and grpc's own services are refused.
-	CallerName func(*x509.Certificate) (name string, ok bool)
+	// Trust says whose identities are believed.
+	Trust *identity.Trust
 
 	// Metrics takes the collectors; nil: they are kept, and nobody sees them.
 	Metrics prometheus.Registerer
@@ -73,12 +69,8 @@ type Server struct {
 // NewServer returns a server that does not listen yet. Its health is NOT_SERVING
 // until SetServing.
 func NewServer(c Config) (*Server, error) {
-	if c.Tokens == nil || c.Consents == nil || c.Admin == nil || c.Apps == nil || c.TLS == nil || c.CallerName == nil {
-		return nil, errors.New("rpc: Tokens, Consents, Admin, Apps, TLS and CallerName are required")
-	}
-	if c.TLS.ClientCAs == nil && c.TLS.GetConfigForClient == nil {
-		// Without them the system's roots would be trusted to name callers.
-		return nil, errors.New("rpc: TLS.ClientCAs is required: it says whose client certificates are believed")
+	if c.Tokens == nil || c.Consents == nil || c.Admin == nil || c.Apps == nil || c.TLS == nil || c.Trust == nil {
+		return nil, errors.New("rpc: Tokens, Consents, Admin, Apps, TLS and Trust are required")
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
@@ -115,7 +107,7 @@ const streamWorkers = 64
 
 func options(c Config, e *edge) []grpc.ServerOption {
 	return []grpc.ServerOption{
-		grpc.Creds(newHandshaker(c.TLS, c.CallerName)),
+		grpc.Creds(newHandshaker(c.TLS, c.Trust)),
 		grpc.UnaryInterceptor(e.unary),
 		grpc.StreamInterceptor(e.stream),
 		grpc.MaxRecvMsgSize(maxRequest),

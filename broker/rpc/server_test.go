@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"strings"
 	"testing"
@@ -228,14 +227,14 @@ func TestStopCancelsCallsAtItsDeadline(t *testing.T) {
 }
 
 func TestConfigWithoutWhoMayCallIsRefused(t *testing.T) {
-	b := newFakeBroker()
-	whole := Config{Tokens: b, Consents: b, Admin: b, Apps: b, CallerName: newRig(t).config.CallerName}
+	whole := newRig(t).config
+	whole.Metrics = nil
 	for _, row := range []struct {
-		name string
-		tls  *tls.Config
-	}{{"no TLS", nil}, {"no client CA", &tls.Config{}}} {
+		name   string
+		remove func(*Config)
+	}{{"no TLS", func(c *Config) { c.TLS = nil }}, {"no trust", func(c *Config) { c.Trust = nil }}} {
 		c := whole
-		c.TLS = row.tls
+		row.remove(&c)
 		if _, err := NewServer(c); err == nil {
 			t.Errorf("%s: accepted", row.name)
 		}

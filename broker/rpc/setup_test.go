@@ -21,6 +21,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/holdfast-io/holdfast/broker/identity"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -93,6 +95,14 @@ const mapped = "sync.example.com"
 
 func newRig(t testing.TB, change ...func(*Config)) *rig {
 	t.Helper()
+	return newNamedRig(t, func(c *x509.Certificate) (string, bool) {
+		return c.Subject.CommonName, c.Subject.CommonName == mapped
+	}, change...)
+}
+
+// newNamedRig is newRig with another way to name certificates.
+func newNamedRig(t testing.TB, name func(*x509.Certificate) (string, bool), change ...func(*Config)) *rig {
+	t.Helper()
 	r := &rig{
 		t: t, ca: newAuthority(t), broker: newFakeBroker(), lis: bufconn.Listen(1 << 20),
 		log: &lockedBuffer{}, reg: prometheus.NewRegistry(), clock: &clock{},
@@ -101,11 +111,8 @@ func newRig(t testing.TB, change ...func(*Config)) *rig {
 		Tokens: r.broker, Consents: r.broker, Admin: r.broker, Apps: r.broker,
 		TLS: &tls.Config{
 			Certificates: []tls.Certificate{r.ca.issue("broker.test", time.Now().Add(time.Hour), false)},
-			ClientCAs:    r.ca.pool,
 		},
-		CallerName: func(c *x509.Certificate) (string, bool) {
-			return c.Subject.CommonName, c.Subject.CommonName == mapped
-		},
+		Trust:   r.trusts(name),
 		Metrics: r.reg,
 		Log:     slog.New(slog.NewTextHandler(r.log, nil)),
 		Now:     r.clock.now,
@@ -131,6 +138,16 @@ func newRig(t testing.TB, change ...func(*Config)) *rig {
 		}
 	})
 	return r
+}
+
+// trusts returns a Trust in the rig's authority that names its certificates.
+func (r *rig) trusts(name func(*x509.Certificate) (string, bool)) *identity.Trust {
+	r.t.Helper()
+	trust, err := identity.New(identity.Config{Roots: r.ca.pool, Name: name, Now: r.clock.now})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return trust
 }
 
 // dial connects with a certificate of that name, or with none if it is empty.

@@ -1,9 +1,12 @@
 package node
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"time"
 
+	"github.com/holdfast-io/holdfast/broker/identity"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/config"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/reload"
 )
@@ -40,23 +43,54 @@ func (n *Node) rpcTLS() (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool, err := reload.Pool(n.log, files.ClientCAFile)
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS13,
+		ClientAuth:     tls.RequireAndVerifyClientCert,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair.Get(), nil },
+	}, nil
+}
+
+// trust is whose identities are believed. It follows its files while the node
+// runs: a change ends the identities that it does not vouch for any more.
+func (n *Node) trust() (*identity.Trust, error) {
+	c := n.o.Config
+	pool, err := reload.Pool(n.log, c.TLS.ClientCAFile)
 	if err != nil {
 		return nil, err
 	}
-	return &tls.Config{
-		MinVersion: tls.VersionTLS13,
-		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-			return &tls.Config{
-				MinVersion:   tls.VersionTLS13,
-				ClientAuth:   tls.RequireAndVerifyClientCert,
-				ClientCAs:    pool.Get(),
-				Certificates: []tls.Certificate{*pair.Get()},
-				// A resumed session would outlive the CA that vouched for it.
-				SessionTicketsDisabled: true,
-			}, nil
-		},
-	}, nil
+	roots := pool.Get()
+	trust, err := identity.New(identity.Config{Roots: roots, Name: callerNames(c.Callers)})
+	if err != nil {
+		return nil, err
+	}
+	n.follow("trust watch", func(ctx context.Context) { followRoots(ctx, trust, roots, pool) })
+	return trust, nil
+}
+
+// followRoots tells trust, which has last, of each new pool until ctx ends.
+func followRoots(ctx context.Context, trust *identity.Trust, last *x509.CertPool, pool *reload.Value[*x509.CertPool]) {
+	tick := time.NewTicker(reload.Interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if next := pool.Get(); next != last {
+			last = next
+			trust.SetRoots(next)
+		}
+	}
+}
+
+// follow runs f, which returns when its context ends, until the node stops.
+func (n *Node) follow(name string, f func(context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	n.stack.Serve(name, smallGrace, func() error { f(ctx); return nil }, func(context.Context) error {
+		cancel()
+		return nil
+	})
 }
 
 // webTLS is what browsers see: http's own certificate, or that of tls.

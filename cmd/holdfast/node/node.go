@@ -80,9 +80,13 @@ func (n *Node) serveRPC(context.Context) error {
 	if err != nil {
 		return err
 	}
+	trust, err := n.trust()
+	if err != nil {
+		return err
+	}
 	server, err := rpc.NewServer(rpc.Config{
 		Tokens: n.broker, Consents: n.broker, Admin: n.broker, Apps: n.broker,
-		TLS: tlsConfig, CallerName: callerNames(n.o.Config.Callers),
+		TLS: tlsConfig, Trust: trust,
 		Metrics: n.metrics, Log: n.log,
 	})
 	if err != nil {
