@@ -102,6 +102,7 @@ func (s *Store) App(ctx context.Context, id string) (App, error) {
 // and advances that. It leaves out what is older than MostAppDeaths and
 // MostAppEvents. The errors are Swap's.
 func (s *Store) SwapApp(ctx context.Context, a *App) error {
+	defer s.sealing().Add(-1)
 	a.Deaths = newest(a.Deaths, MostAppDeaths)
 	a.Events = newest(a.Events, MostAppEvents)
 	c, err := s.sealApp(a)

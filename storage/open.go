@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -80,9 +81,11 @@ func (c *Config) complete() error {
 type Store struct {
 	cfg     Config
 	backend Backend
-	ring    *seal.Ring
-	root    []byte
-	linkKey []byte
+	keys    atomic.Pointer[keyRing]
+	// rekeying is held while the ring is changed, and by a pass.
+	rekeying sync.Mutex
+	root     []byte
+	linkKey  []byte
 	// printKey keys fingerprints; auditSeed signs checkpoints.
 	printKey, auditSeed []byte
 	epoch               uint64

@@ -62,7 +62,11 @@ func (s *Store) seal(m proto.Message, ad []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding a record: %w", err)
 	}
-	blob, err := s.ring.Seal(plain, ad)
+	return s.sealBytes(plain, ad)
+}
+
+func (s *Store) sealBytes(plain, ad []byte) ([]byte, error) {
+	blob, err := s.keys.Load().ring.Seal(plain, ad)
 	if err != nil {
 		return nil, err
 	}
@@ -72,13 +76,7 @@ func (s *Store) seal(m proto.Message, ad []byte) ([]byte, error) {
 var errNewerRecord = errors.New("it was written by a newer Holdfast: start that one")
 
 func (s *Store) open(sealed, ad []byte, m proto.Message) error {
-	if len(sealed) > 0 && sealed[0] > sealedFormat {
-		return errNewerRecord
-	}
-	if len(sealed) == 0 || sealed[0] != sealedFormat {
-		return errors.New("it is no sealed record")
-	}
-	plain, err := s.ring.Open(sealed[1:], ad)
+	plain, err := s.openBytes(sealed, ad)
 	if err != nil {
 		return err
 	}
@@ -86,6 +84,16 @@ func (s *Store) open(sealed, ad []byte, m proto.Message) error {
 		return errors.New("its content is no record") // the decoder's text could quote it
 	}
 	return nil
+}
+
+func (s *Store) openBytes(sealed, ad []byte) ([]byte, error) {
+	if len(sealed) > 0 && sealed[0] > sealedFormat {
+		return nil, errNewerRecord
+	}
+	if len(sealed) == 0 || sealed[0] != sealedFormat {
+		return nil, errors.New("it is no sealed record")
+	}
+	return s.keys.Load().open(sealed[1:], ad, s.cfg.Now())
 }
 
 // sealChange makes the change that swaps in a record at version old+1.

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	storagev1 "github.com/holdfast-io/holdfast/proto/holdfast/storage/v1"
+	"github.com/holdfast-io/holdfast/storage/seal"
 )
 
 // Spill keeps what a spent token returned while the records cannot be written:
@@ -28,7 +30,9 @@ type Spill struct {
 	store *Store
 	log   *slog.Logger
 	files []SpillFile
-	total int
+	// places are all slots, whoever they belong to.
+	places []place
+	total  int
 	// free holds the slots that hold nothing and are nobody's.
 	free chan *Slot
 	// held counts slots that hold something or do not open.
@@ -39,6 +43,12 @@ type Spill struct {
 	mu      sync.Mutex
 	damaged []error   // guarded by mu
 	proven  time.Time // when a write was last synced; guarded by mu
+}
+
+// place of a slot.
+type place struct {
+	file SpillFile
+	n    int
 }
 
 // Slot of a Spill. It belongs to whoever reserved or found it, until Clear.
@@ -77,6 +87,7 @@ func (s *Store) openSpill(ctx context.Context) error {
 	p.total = len(slots)
 	p.free = make(chan *Slot, len(slots))
 	for _, sl := range slots {
+		p.places = append(p.places, place{sl.file, sl.n})
 		if err := ctx.Err(); err != nil {
 			return errors.Join(fmt.Errorf("reading the spill file: %w", err), closeSpill(p.files))
 		}
@@ -207,6 +218,7 @@ func (p *Spill) prove(sl *Slot) error {
 // Keep writes k into the slot, in place of what it held. Nil means durable. It
 // may be called again after an error.
 func (sl *Slot) Keep(k Kept) error {
+	defer sl.spill.store.sealing().Add(-1)
 	sealed, err := sl.spill.store.seal(toSpill(&k), sl.spill.store.spillAD(sl.n))
 	if err != nil {
 		return fmt.Errorf("keeping a settlement in the spill file: %w", err)
@@ -276,4 +288,27 @@ func (sl *Slot) read() (bool, error) {
 	}
 	sl.kept, sl.written = fromSpill(&x), true
 	return true, nil
+}
+
+// under counts the slots that hold something that is not under the given key, or
+// whose key can not be told. It may be called beside every other use.
+func (p *Spill) under(primary seal.KeyID) int {
+	if p == nil || p.held.Load() == 0 {
+		return 0
+	}
+	n := 0
+	for _, at := range p.places {
+		b := make([]byte, slotHeader+6)
+		if _, err := at.file.ReadAt(b, int64(at.n)*SlotSize); err != nil {
+			n++
+			continue
+		}
+		if _, err := parseSlot(b); bytes.Equal(b[:len(slotMagic)], slotMagic) && err == nil {
+			continue // it holds nothing
+		}
+		if id, ok := seal.SealedBy(b[slotHeader+1:]); !ok || b[slotHeader] != sealedFormat || id != primary {
+			n++
+		}
+	}
+	return n
 }

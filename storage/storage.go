@@ -94,6 +94,9 @@ type Grant struct {
 	State family.State
 	// ReauthAllowed is set by StartReauth: a revoked grant takes a consent again.
 	ReauthAllowed bool
+	// ProviderRevocation is what became of a revoked family's refresh token at the
+	// provider, in the contract's word; empty: it was not asked.
+	ProviderRevocation string
 	// Version of the record that this was read from; set by the store.
 	Version Version
 }
@@ -271,6 +274,8 @@ type Backend interface {
 	// Reseal replaces all of the named bytes, or none; nothing else changes, the
 	// versions neither, so that no swap conflicts with it. ErrConflict if
 	// something is gone or not as it Was. The other errors are those of Swap.
+	// When a call returned nil, every Swap that returned before the call began,
+	// whatever it returned, has happened or never will: an empty list waits for that alone.
 	Reseal(ctx context.Context, list []Reseal) error
 	// Health proves that the backend can be written now; an error says why not.
 	Health(ctx context.Context) error

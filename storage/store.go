@@ -70,6 +70,7 @@ type Update struct {
 // look for your own attempt before anything else. Any other error: nothing was
 // written.
 func (s *Store) Swap(ctx context.Context, u Update) error {
+	defer s.sealing().Add(-1)
 	what, changes, entries, err := s.sealUpdate(u)
 	if err != nil {
 		return fmt.Errorf("storing %s: %w", what, err)

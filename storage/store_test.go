@@ -70,10 +70,11 @@ func fullGrant(t *testing.T, addr string) storage.Grant {
 			Doubt:      &family.Doubt{Generation: 7, FirstAnnounced: at, Repeats: 2, LastTry: at.Add(time.Minute)},
 			Alternates: []family.Alternate{{Generation: 6, Refresh: secret.New("alternate-canary"), Access: access, At: at}},
 			Reserves:   []family.Reserve{{Refresh: secret.New("reserve-canary"), Doubt: family.Doubt{Generation: 7, FirstAnnounced: at, Repeats: 3, LastTry: at.Add(time.Hour)}}},
+			Former:     []family.Former{{Generation: 6, Fingerprint: "hf1:0123", DiesAt: at.Add(time.Minute)}},
 			Suspicion:  &family.Suspicion{Refusals: 2, First: at, Last: at.Add(time.Second), Code: "unauthorized_client"},
 			NotBefore:  at.Add(time.Second), Failures: 4, Lapse: family.LapseRefused, EndedAt: at.Add(2 * time.Second),
 		},
-		ReauthAllowed: true,
+		ReauthAllowed: true, ProviderRevocation: "UNVERIFIED",
 	}
 }
 

@@ -26,7 +26,7 @@ func toGrantSecret(g *Grant) *storagev1.GrantSecret {
 		Suspicion: toSuspicion(st.Suspicion), NotBefore: toTime(st.NotBefore), Failures: int64(st.Failures),
 		Lapse: string(st.Lapse), EndedAt: toTime(st.EndedAt),
 		WarnedIdleDays: uint32(st.WarnedIdle), WarnedAbsoluteDays: uint32(st.WarnedAbsolute), Inquiry: toInquiry(st.Inquiry),
-		Reserves: toReserves(st.Reserves),
+		Reserves: toReserves(st.Reserves), Former: toFormer(st.Former), ProviderRevocation: g.ProviderRevocation,
 	}
 }
 
@@ -34,7 +34,7 @@ func fromGrant(p *storagev1.GrantPublic, x *storagev1.GrantSecret, v Version) Gr
 	return Grant{
 		ID: p.GetId(), Address: fromAddress(p.GetAddress()), App: p.GetApp(), Account: p.GetAccount(),
 		CreatedAt: fromTime(x.GetCreatedAt()), Due: fromTime(p.GetDue()), Sites: fromSites(x.GetSites()),
-		ReauthAllowed: x.GetReauthAllowed(), Version: v,
+		ReauthAllowed: x.GetReauthAllowed(), ProviderRevocation: x.GetProviderRevocation(), Version: v,
 		State: family.State{
 			Phase: family.Phase(p.GetPhase()), Generation: p.GetGeneration(), Fence: p.GetFence(),
 			FamilyFirst: x.GetFamilyFirst(), FamilyStarted: fromTime(x.GetFamilyStarted()), LastExchange: fromTime(x.GetLastExchange()),
@@ -43,7 +43,7 @@ func fromGrant(p *storagev1.GrantPublic, x *storagev1.GrantSecret, v Version) Gr
 			Suspicion: fromSuspicion(x.GetSuspicion()), NotBefore: fromTime(x.GetNotBefore()), Failures: int(x.GetFailures()),
 			Lapse: family.LapseReason(x.GetLapse()), EndedAt: fromTime(x.GetEndedAt()),
 			WarnedIdle: int(x.GetWarnedIdleDays()), WarnedAbsolute: int(x.GetWarnedAbsoluteDays()), Inquiry: fromInquiry(x.GetInquiry()),
-			Reserves: fromReserves(x.GetReserves()),
+			Reserves: fromReserves(x.GetReserves()), Former: fromFormer(x.GetFormer()),
 		},
 	}
 }
@@ -60,6 +60,22 @@ func fromInquiry(i *storagev1.Inquiry) *family.Inquiry {
 		return nil
 	}
 	return &family.Inquiry{RefusedAt: fromTime(i.GetRefusedAt()), Next: fromTime(i.GetNext()), Until: fromTime(i.GetUntil()), Accepted: i.GetAccepted()}
+}
+
+func toFormer(list []family.Former) []*storagev1.FormerAccess {
+	var out []*storagev1.FormerAccess
+	for _, f := range list {
+		out = append(out, &storagev1.FormerAccess{Generation: f.Generation, Fingerprint: f.Fingerprint, DiesAt: toTime(f.DiesAt)})
+	}
+	return out
+}
+
+func fromFormer(list []*storagev1.FormerAccess) []family.Former {
+	var out []family.Former
+	for _, f := range list {
+		out = append(out, family.Former{Generation: f.GetGeneration(), Fingerprint: f.GetFingerprint(), DiesAt: fromTime(f.GetDiesAt())})
+	}
+	return out
 }
 
 func toReserves(list []family.Reserve) []*storagev1.Reserve {
