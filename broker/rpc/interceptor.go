@@ -21,7 +21,8 @@ type edge struct {
 	// methods by full name; complete before the first call, then only read.
 	methods map[string]*method
 	// ending ends when the server begins to stop: standing streams end with it.
-	ending context.Context
+	ending  context.Context
+	limiter *limiter
 }
 
 // unary is the one interceptor of unary calls: recovery, identity, request id,
@@ -45,6 +46,9 @@ func (e *edge) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 
 	c.caller.RequestID = requestID(ctx)
 	if err = e.admit(c, m.ours, start); err != nil {
+		return nil, err
+	}
+	if err = e.limiter.take(c.caller.Name, req, start); err != nil {
 		return nil, err
 	}
 	if m.ours && !plainlyValid(req) {
@@ -110,7 +114,11 @@ func (e *edge) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo
 		}
 	}()
 	c.caller.RequestID = requestID(c.Context)
-	if err := e.admit(c, false, e.now()); err != nil {
+	now := e.now()
+	if err := e.admit(c, false, now); err != nil {
+		return err
+	}
+	if err := e.limiter.take(c.caller.Name, nil, now); err != nil {
 		return err
 	}
 	bounded, cancel := context.WithDeadline(c.Context, c.caller.NotAfter)

@@ -52,6 +52,8 @@ func (m *method) observe(took time.Duration, outcome broker.Reason) {
 type metrics struct {
 	duration *prometheus.HistogramVec
 	calls    *prometheus.CounterVec
+	// limited counts what callers asked for beyond their rate.
+	limited prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -65,11 +67,15 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "holdfast_rpc_calls_total",
 			Help: "Finished calls, by method and reason; the reason of an answered call is OK.",
 		}, []string{"method", "reason"}),
+		limited: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "holdfast_rpc_rate_limited_total",
+			Help: "Requests beyond their caller's rate, those in batches one by one.",
+		}),
 	}
 	if reg == nil {
 		return m, nil
 	}
-	return m, errors.Join(reg.Register(m.duration), reg.Register(m.calls))
+	return m, errors.Join(reg.Register(m.duration), reg.Register(m.calls), reg.Register(m.limited))
 }
 
 // methods resolves the unary methods of every registered service by full name.

@@ -50,6 +50,9 @@ type Config struct {
 	// Trust says whose identities are believed.
 	Trust *identity.Trust
 
+	// Limits of what callers may ask for; the zero value means the defaults.
+	Limits Limits
+
 	// Metrics takes the collectors; nil: they are kept, and nobody sees them.
 	Metrics prometheus.Registerer
 	// Log gets the cause of internal errors; nil: slog.Default().
@@ -78,6 +81,9 @@ func NewServer(c Config) (*Server, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if err := c.Limits.applyDefaults(); err != nil {
+		return nil, err
+	}
 	validator, err := newValidator()
 	if err != nil {
 		return nil, err
@@ -87,7 +93,7 @@ func NewServer(c Config) (*Server, error) {
 		return nil, fmt.Errorf("registering rpc metrics: %w", err)
 	}
 	ending, end := context.WithCancel(context.Background())
-	e := &edge{log: c.Log, now: c.Now, validator: validator, ending: ending}
+	e := &edge{log: c.Log, now: c.Now, validator: validator, ending: ending, limiter: newLimiter(c.Limits, c.Now(), c.Log, metrics.limited)}
 	s := &Server{grpc: grpc.NewServer(options(c, e)...), health: health.NewServer(), end: end}
 	holdfastv1.RegisterTokenServiceServer(s.grpc, &tokenService{broker: c.Tokens, edge: e})
 	holdfastv1.RegisterConsentServiceServer(s.grpc, &consentService{broker: c.Consents})

@@ -41,6 +41,7 @@ callers:
   - {name: operator, admin: true}
   - {name: other-service, grants: ["acme/*/confluence", "other/*/jira"]}
   - {name: ` + callerName + `, grants: ["other/*/*", "acme/*/confluence", "acme/*/jira"]}
+limits: {caller_rate: 1000000}
 audit: {file: audit.log}
 log: {level: warn}
 `

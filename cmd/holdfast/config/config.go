@@ -46,6 +46,7 @@ type Config struct {
 	Apps []App `yaml:"apps"`
 	// Callers are the services that may do anything at all; all others are denied.
 	Callers []Caller `yaml:"callers"`
+	Limits  Limits   `yaml:"limits"`
 	Audit   Audit    `yaml:"audit"`
 	Log     Log      `yaml:"log"`
 	// ReturnURLs are the origins, e.g. "https://portal.example.com", that the
@@ -191,6 +192,7 @@ func (c *Config) Public() *url.URL {
 
 // applyDefaults fills the fields that may be left out.
 func (c *Config) applyDefaults() {
+	c.Limits.applyDefaults()
 	for _, d := range []struct {
 		field *string
 		value string

@@ -62,6 +62,10 @@ log:
   level: debug
   format: json
 return_urls: [https://portal.example.com]
+limits:
+  caller_rate: 500
+  caller_burst: 700
+  callers: [{name: operator, rate: 50}]
 `
 
 // dir makes the files that whole names.
@@ -133,6 +137,7 @@ func TestAWholeFileDecodes(t *testing.T) {
 		},
 		Audit: Audit{File: in("audit.log")}, Log: Log{Level: "debug", Format: "json"},
 		ReturnURLs: []string{"https://portal.example.com"},
+		Limits:     Limits{CallerRate: 500, CallerBurst: 700, Callers: []CallerLimit{{"operator", 50, 100}}},
 	}
 	if got.Provider.Resolved.Leeway != 10*time.Minute || got.Provider.Timing.Lease != 45*time.Second {
 		t.Fatalf("the profile or the timing was not resolved: %+v", got.Provider.Timing)

@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -25,6 +26,7 @@ func TestTheExampleIsAWholeValidFile(t *testing.T) {
 	spelt := strings.NewReplacer("  # listen:", "  listen:", "  # profile: atlassian ", "  profile: atlassian ", "  # http_timeout:", "  http_timeout:",
 		"  # lease:", "  lease:", "  # clock_margin:", "  clock_margin:",
 		"  # rate:", "  rate:", "  # burst:", "  burst:", "  # concurrency:", "  concurrency:",
+		"  # caller_rate:", "  caller_rate:", "  # caller_burst:", "  caller_burst:",
 		"  # level:", "  level:", "  # format:", "  format:").Replace(example)
 	var configs [2]*Config
 	for i, text := range []string{example, spelt} {
@@ -36,7 +38,8 @@ func TestTheExampleIsAWholeValidFile(t *testing.T) {
 	}
 	a, b := configs[0], configs[1]
 	if a.GRPC != b.GRPC || a.HTTP != b.HTTP || a.Metrics != b.Metrics || a.Log != b.Log || a.Provider.Timing != b.Provider.Timing || a.Provider.Profile != b.Provider.Profile ||
-		a.Provider.Rate != b.Provider.Rate || a.Provider.Burst != b.Provider.Burst || a.Provider.Concurrency != b.Provider.Concurrency {
+		a.Provider.Rate != b.Provider.Rate || a.Provider.Burst != b.Provider.Burst || a.Provider.Concurrency != b.Provider.Concurrency ||
+		!reflect.DeepEqual(a.Limits, b.Limits) {
 		t.Errorf("a default in a comment is not the default:\n%+v\n%+v", a, b)
 	}
 	if example == spelt {

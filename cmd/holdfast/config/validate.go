@@ -32,6 +32,7 @@ func (c *Config) validate(r *report) {
 	c.validateProvider(r)
 	c.validateApps(r)
 	c.validateCallers(r)
+	c.validateLimits(r)
 	for i, origin := range c.ReturnURLs {
 		validateOrigin(r, "return_urls["+strconv.Itoa(i)+"]", origin)
 	}

@@ -83,6 +83,7 @@ func (n *Node) serveRPC(context.Context) error {
 	trust, err := n.trust()
 	if err != nil {
 		return err
+		Limits:  n.o.Config.Limits.RPC(),
 	}
 	server, err := rpc.NewServer(rpc.Config{
 		Tokens: n.broker, Consents: n.broker, Admin: n.broker, Apps: n.broker,

@@ -1,0 +1,58 @@
+package config
+
+import "github.com/holdfast-io/holdfast/broker/rpc"
+
+// Limits of what callers may ask for. A field that is left out, or 0, has its default.
+type Limits struct {
+	// CallerRate is how many calls a second each caller may make for ever, 1 to
+	// 1000000; default 1000. Each request of a batch counts as one.
+	CallerRate int `yaml:"caller_rate"`
+	// CallerBurst is how many it may make at once after a pause, 100 to 1000000;
+	// default twice CallerRate, and at least 100.
+	CallerBurst int `yaml:"caller_burst"`
+	// Callers have rates of their own.
+	Callers []CallerLimit `yaml:"callers"`
+}
+
+// CallerLimit is the rate of one caller.
+type CallerLimit struct {
+	// Name as in callers.
+	Name string `yaml:"name"`
+	// Rate and Burst as CallerRate and CallerBurst. Defaults: CallerRate, and twice
+	// Rate, or CallerBurst if Rate is left out as well.
+	Rate  int `yaml:"rate"`
+	Burst int `yaml:"burst"`
+}
+
+// RPC returns the limits in the terms of the server.
+func (l *Limits) RPC() rpc.Limits {
+	out := rpc.Limits{Caller: rpc.Rate{PerSecond: l.CallerRate, Burst: l.CallerBurst}, Callers: map[string]rpc.Rate{}}
+	for _, c := range l.Callers {
+		out.Callers[c.Name] = rpc.Rate{PerSecond: c.Rate, Burst: c.Burst}
+	}
+	return out
+}
+
+func (l *Limits) applyDefaults() {
+	or(&l.CallerRate, rpc.DefaultCallerRate)
+	or(&l.CallerBurst, burstFor(l.CallerRate))
+	for i := range l.Callers {
+		c := &l.Callers[i]
+		if c.Rate == 0 {
+			or(&c.Burst, l.CallerBurst)
+		}
+		or(&c.Rate, l.CallerRate)
+		or(&c.Burst, burstFor(c.Rate))
+	}
+}
+
+// burstFor is two seconds' worth, within what a burst can be.
+func burstFor(rate int) int {
+	return min(max(min(rate, rpc.GreatestRate)*2, rpc.LeastBurst), rpc.GreatestRate)
+}
+
+func or(field *int, value int) {
+	if *field == 0 {
+		*field = value
+	}
+}
