@@ -40,6 +40,7 @@ func Begin(s State, t Timing, now time.Time, id string, n Need) (State, Spend, [
 	}
 	before := s
 	s = Normalize(s, t, now)
+	s = s.remembering(before, now, s.cutBy(before, t, now))
 	var events []Event
 	if before.Attempt != nil {
 		events = append(events, before.event(EventInDoubt, now, "lease_ended"))
@@ -80,6 +81,11 @@ func Begin(s State, t Timing, now time.Time, id string, n Need) (State, Spend, [
 // Settle records the outcome of a spend. A spend whose fence has been overtaken
 // changes nothing but that a late successor is kept as an alternate.
 func Settle(s State, t Timing, now time.Time, sp Spend, o Outcome) (State, []Event) {
+	next, events := settle(s, t, now, sp, o)
+	return next.remembering(s, now, next.cutBy(s, t, now)), events
+}
+
+func settle(s State, t Timing, now time.Time, sp Spend, o Outcome) (State, []Event) {
 	if a := s.Attempt; a == nil || a.Fence != sp.Fence || a.ID != sp.AttemptID {
 		return settleLate(s, now, sp, o)
 	}

@@ -149,6 +149,8 @@ type State struct {
 	// was warned of; 0: none was.
 	WarnedIdle, WarnedAbsolute int
 	Inquiry                    *Inquiry
+	// Former access tokens, those that may still be alive among them.
+	Former []Former
 }
 
 // Inquiry looks into a refusal that nothing explains: an access token that is

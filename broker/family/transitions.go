@@ -26,6 +26,8 @@ func Replace(old State, announced, now time.Time, p Pair) (State, []Event) {
 		Access:        accessOf(announced, p),
 		Fence:         old.Fence + 1,
 	}
+	s.Former = old.Former
+	s = s.remembering(old, now, time.Time{}) // the old family's tokens live on
 	return s, []Event{s.event(EventConsented, now, "")}
 }
 
@@ -70,13 +72,14 @@ func Scrub(s State, now time.Time, why string) (State, []Event) {
 	if s.Phase == Revoked || s.Scrubbed() {
 		return s, nil
 	}
+	before := s
 	scrubbed := s.event(EventScrubbed, now, why)
 	s.Refresh, s.Alternates, s.Reserves = secret.String{}, nil, nil
 	s.Access = Access{Scopes: s.Access.Scopes}
 	s.Attempt, s.Doubt, s.Suspicion, s.Inquiry = nil, nil, nil, nil
 	s.Phase, s.Lapse, s.EndedAt = Lapsed, LapseScrubbed, now
 	s.NotBefore, s.Failures = time.Time{}, 0
-	return s, []Event{scrubbed}
+	return s.remembering(before, now, time.Time{}), []Event{scrubbed}
 }
 
 // Scrubbed reports that Scrub removed the family's tokens.
@@ -106,7 +109,9 @@ func Abandon(s State, now time.Time) (State, []Event) {
 
 // Lapse ends an in-doubt family when Plan says so.
 func Lapse(s State, t Timing, now time.Time) (State, []Event) {
+	before := s
 	s = Normalize(s, t, now)
+	s = s.remembering(before, now, s.cutBy(before, t, now))
 	return lapse(s, now, LapseLostInDoubt, nil)
 }
 

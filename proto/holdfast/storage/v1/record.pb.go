@@ -373,9 +373,13 @@ type GrantSecret struct {
 	// An unexplained refusal that is being looked into; absent: none.
 	Inquiry *Inquiry `protobuf:"bytes,19,opt,name=inquiry,proto3" json:"inquiry,omitempty"`
 	// Tokens in doubt that gave way to a sibling, newest last, at most 2.
-	Reserves      []*Reserve `protobuf:"bytes,20,rep,name=reserves,proto3" json:"reserves,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Reserves []*Reserve `protobuf:"bytes,20,rep,name=reserves,proto3" json:"reserves,omitempty"`
+	// Access tokens that are no longer served and may still be alive, at most 32.
+	Former []*FormerAccess `protobuf:"bytes,21,rep,name=former,proto3" json:"former,omitempty"`
+	// What became of a revoked family at the provider: DONE or UNVERIFIED; empty: it was not asked.
+	ProviderRevocation string `protobuf:"bytes,22,opt,name=provider_revocation,json=providerRevocation,proto3" json:"provider_revocation,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *GrantSecret) Reset() {
@@ -546,6 +550,20 @@ func (x *GrantSecret) GetReserves() []*Reserve {
 		return x.Reserves
 	}
 	return nil
+}
+
+func (x *GrantSecret) GetFormer() []*FormerAccess {
+	if x != nil {
+		return x.Former
+	}
+	return nil
+}
+
+func (x *GrantSecret) GetProviderRevocation() string {
+	if x != nil {
+		return x.ProviderRevocation
+	}
+	return ""
 }
 
 // One Atlassian site.
@@ -940,6 +958,70 @@ func (x *Alternate) GetAt() *timestamppb.Timestamp {
 	return nil
 }
 
+// An access token that is no longer served and may still be alive.
+type FormerAccess struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Generation that it belonged to.
+	Generation uint64 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Its keyed fingerprint; the token itself is not kept.
+	Fingerprint string `protobuf:"bytes,2,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	// When it dies, counted from the start of its attempt.
+	DiesAt        *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=dies_at,json=diesAt,proto3" json:"dies_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FormerAccess) Reset() {
+	*x = FormerAccess{}
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FormerAccess) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FormerAccess) ProtoMessage() {}
+
+func (x *FormerAccess) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FormerAccess.ProtoReflect.Descriptor instead.
+func (*FormerAccess) Descriptor() ([]byte, []int) {
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *FormerAccess) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *FormerAccess) GetFingerprint() string {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return ""
+}
+
+func (x *FormerAccess) GetDiesAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DiesAt
+	}
+	return nil
+}
+
 // A token in doubt that gave way to a sibling.
 type Reserve struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -953,7 +1035,7 @@ type Reserve struct {
 
 func (x *Reserve) Reset() {
 	*x = Reserve{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[8]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -965,7 +1047,7 @@ func (x *Reserve) String() string {
 func (*Reserve) ProtoMessage() {}
 
 func (x *Reserve) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[8]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -978,7 +1060,7 @@ func (x *Reserve) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reserve.ProtoReflect.Descriptor instead.
 func (*Reserve) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{8}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Reserve) GetRefreshToken() string {
@@ -1016,7 +1098,7 @@ type Suspicion struct {
 
 func (x *Suspicion) Reset() {
 	*x = Suspicion{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[9]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1028,7 +1110,7 @@ func (x *Suspicion) String() string {
 func (*Suspicion) ProtoMessage() {}
 
 func (x *Suspicion) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[9]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1041,7 +1123,7 @@ func (x *Suspicion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Suspicion.ProtoReflect.Descriptor instead.
 func (*Suspicion) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{9}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Suspicion) GetRefusals() int64 {
@@ -1103,7 +1185,7 @@ type Inquiry struct {
 
 func (x *Inquiry) Reset() {
 	*x = Inquiry{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[10]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1115,7 +1197,7 @@ func (x *Inquiry) String() string {
 func (*Inquiry) ProtoMessage() {}
 
 func (x *Inquiry) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[10]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1128,7 +1210,7 @@ func (x *Inquiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inquiry.ProtoReflect.Descriptor instead.
 func (*Inquiry) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{10}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Inquiry) GetRefusedAt() *timestamppb.Timestamp {
@@ -1170,7 +1252,7 @@ type AppPublic struct {
 
 func (x *AppPublic) Reset() {
 	*x = AppPublic{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[11]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1182,7 +1264,7 @@ func (x *AppPublic) String() string {
 func (*AppPublic) ProtoMessage() {}
 
 func (x *AppPublic) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[11]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1195,7 +1277,7 @@ func (x *AppPublic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppPublic.ProtoReflect.Descriptor instead.
 func (*AppPublic) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{11}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AppPublic) GetId() string {
@@ -1226,7 +1308,7 @@ type AppSecret struct {
 
 func (x *AppSecret) Reset() {
 	*x = AppSecret{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[12]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1238,7 +1320,7 @@ func (x *AppSecret) String() string {
 func (*AppSecret) ProtoMessage() {}
 
 func (x *AppSecret) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[12]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1251,7 +1333,7 @@ func (x *AppSecret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppSecret.ProtoReflect.Descriptor instead.
 func (*AppSecret) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{12}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AppSecret) GetPause() *AppPause {
@@ -1311,7 +1393,7 @@ type AppPause struct {
 
 func (x *AppPause) Reset() {
 	*x = AppPause{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[13]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1323,7 +1405,7 @@ func (x *AppPause) String() string {
 func (*AppPause) ProtoMessage() {}
 
 func (x *AppPause) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[13]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1336,7 +1418,7 @@ func (x *AppPause) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppPause.ProtoReflect.Descriptor instead.
 func (*AppPause) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{13}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AppPause) GetBy() string {
@@ -1373,7 +1455,7 @@ type AppWindow struct {
 
 func (x *AppWindow) Reset() {
 	*x = AppWindow{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[14]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1385,7 +1467,7 @@ func (x *AppWindow) String() string {
 func (*AppWindow) ProtoMessage() {}
 
 func (x *AppWindow) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[14]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1398,7 +1480,7 @@ func (x *AppWindow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppWindow.ProtoReflect.Descriptor instead.
 func (*AppWindow) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{14}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AppWindow) GetReplica() string {
@@ -1430,7 +1512,7 @@ type AppMinute struct {
 
 func (x *AppMinute) Reset() {
 	*x = AppMinute{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[15]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1442,7 +1524,7 @@ func (x *AppMinute) String() string {
 func (*AppMinute) ProtoMessage() {}
 
 func (x *AppMinute) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[15]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1455,7 +1537,7 @@ func (x *AppMinute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppMinute.ProtoReflect.Descriptor instead.
 func (*AppMinute) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{15}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AppMinute) GetAt() *timestamppb.Timestamp {
@@ -1496,7 +1578,7 @@ type AppDeath struct {
 
 func (x *AppDeath) Reset() {
 	*x = AppDeath{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[16]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1508,7 +1590,7 @@ func (x *AppDeath) String() string {
 func (*AppDeath) ProtoMessage() {}
 
 func (x *AppDeath) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[16]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1521,7 +1603,7 @@ func (x *AppDeath) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppDeath.ProtoReflect.Descriptor instead.
 func (*AppDeath) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{16}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AppDeath) GetGrantId() string {
@@ -1567,7 +1649,7 @@ type AppEvent struct {
 
 func (x *AppEvent) Reset() {
 	*x = AppEvent{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[17]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1579,7 +1661,7 @@ func (x *AppEvent) String() string {
 func (*AppEvent) ProtoMessage() {}
 
 func (x *AppEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[17]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1592,7 +1674,7 @@ func (x *AppEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppEvent.ProtoReflect.Descriptor instead.
 func (*AppEvent) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{17}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AppEvent) GetType() string {
@@ -1652,7 +1734,7 @@ type SpillEntry struct {
 
 func (x *SpillEntry) Reset() {
 	*x = SpillEntry{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[18]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1664,7 +1746,7 @@ func (x *SpillEntry) String() string {
 func (*SpillEntry) ProtoMessage() {}
 
 func (x *SpillEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[18]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1677,7 +1759,7 @@ func (x *SpillEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpillEntry.ProtoReflect.Descriptor instead.
 func (*SpillEntry) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{18}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SpillEntry) GetGrantId() string {
@@ -1786,7 +1868,7 @@ type ConsentPublic struct {
 
 func (x *ConsentPublic) Reset() {
 	*x = ConsentPublic{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[19]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1798,7 +1880,7 @@ func (x *ConsentPublic) String() string {
 func (*ConsentPublic) ProtoMessage() {}
 
 func (x *ConsentPublic) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[19]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1811,7 +1893,7 @@ func (x *ConsentPublic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsentPublic.ProtoReflect.Descriptor instead.
 func (*ConsentPublic) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{19}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ConsentPublic) GetId() string {
@@ -1870,7 +1952,7 @@ type ConsentSecret struct {
 
 func (x *ConsentSecret) Reset() {
 	*x = ConsentSecret{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[20]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1882,7 +1964,7 @@ func (x *ConsentSecret) String() string {
 func (*ConsentSecret) ProtoMessage() {}
 
 func (x *ConsentSecret) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[20]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1895,7 +1977,7 @@ func (x *ConsentSecret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsentSecret.ProtoReflect.Descriptor instead.
 func (*ConsentSecret) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{20}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ConsentSecret) GetAddress() *Address {
@@ -2016,7 +2098,7 @@ type PendingFamily struct {
 
 func (x *PendingFamily) Reset() {
 	*x = PendingFamily{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[21]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2028,7 +2110,7 @@ func (x *PendingFamily) String() string {
 func (*PendingFamily) ProtoMessage() {}
 
 func (x *PendingFamily) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[21]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2041,7 +2123,7 @@ func (x *PendingFamily) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PendingFamily.ProtoReflect.Descriptor instead.
 func (*PendingFamily) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{21}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PendingFamily) GetRefreshToken() string {
@@ -2133,7 +2215,7 @@ type JournalEntry struct {
 
 func (x *JournalEntry) Reset() {
 	*x = JournalEntry{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[22]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2145,7 +2227,7 @@ func (x *JournalEntry) String() string {
 func (*JournalEntry) ProtoMessage() {}
 
 func (x *JournalEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[22]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2158,7 +2240,7 @@ func (x *JournalEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JournalEntry.ProtoReflect.Descriptor instead.
 func (*JournalEntry) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{22}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *JournalEntry) GetType() string {
@@ -2228,7 +2310,7 @@ type RingPublic struct {
 
 func (x *RingPublic) Reset() {
 	*x = RingPublic{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[23]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2240,7 +2322,7 @@ func (x *RingPublic) String() string {
 func (*RingPublic) ProtoMessage() {}
 
 func (x *RingPublic) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[23]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2253,7 +2335,7 @@ func (x *RingPublic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingPublic.ProtoReflect.Descriptor instead.
 func (*RingPublic) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{23}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RingPublic) GetStoreId() string {
@@ -2274,7 +2356,7 @@ type MetaPublic struct {
 
 func (x *MetaPublic) Reset() {
 	*x = MetaPublic{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[24]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2286,7 +2368,7 @@ func (x *MetaPublic) String() string {
 func (*MetaPublic) ProtoMessage() {}
 
 func (x *MetaPublic) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[24]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2299,7 +2381,7 @@ func (x *MetaPublic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaPublic.ProtoReflect.Descriptor instead.
 func (*MetaPublic) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{24}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *MetaPublic) GetName() string {
@@ -2320,7 +2402,7 @@ type MetaSecret struct {
 
 func (x *MetaSecret) Reset() {
 	*x = MetaSecret{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[25]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2332,7 +2414,7 @@ func (x *MetaSecret) String() string {
 func (*MetaSecret) ProtoMessage() {}
 
 func (x *MetaSecret) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[25]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2345,7 +2427,7 @@ func (x *MetaSecret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaSecret.ProtoReflect.Descriptor instead.
 func (*MetaSecret) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{25}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *MetaSecret) GetValue() []byte {
@@ -2372,7 +2454,7 @@ type BackupFrame struct {
 
 func (x *BackupFrame) Reset() {
 	*x = BackupFrame{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[26]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2384,7 +2466,7 @@ func (x *BackupFrame) String() string {
 func (*BackupFrame) ProtoMessage() {}
 
 func (x *BackupFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[26]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2397,7 +2479,7 @@ func (x *BackupFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupFrame.ProtoReflect.Descriptor instead.
 func (*BackupFrame) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{26}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *BackupFrame) GetPiece() isBackupFrame_Piece {
@@ -2480,7 +2562,7 @@ type BackupRecord struct {
 
 func (x *BackupRecord) Reset() {
 	*x = BackupRecord{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[27]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2492,7 +2574,7 @@ func (x *BackupRecord) String() string {
 func (*BackupRecord) ProtoMessage() {}
 
 func (x *BackupRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[27]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2505,7 +2587,7 @@ func (x *BackupRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRecord.ProtoReflect.Descriptor instead.
 func (*BackupRecord) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{27}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *BackupRecord) GetKind() uint32 {
@@ -2563,7 +2645,7 @@ type BackupEntry struct {
 
 func (x *BackupEntry) Reset() {
 	*x = BackupEntry{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[28]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2575,7 +2657,7 @@ func (x *BackupEntry) String() string {
 func (*BackupEntry) ProtoMessage() {}
 
 func (x *BackupEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[28]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2588,7 +2670,7 @@ func (x *BackupEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupEntry.ProtoReflect.Descriptor instead.
 func (*BackupEntry) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{28}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *BackupEntry) GetGrantId() string {
@@ -2618,7 +2700,7 @@ type BackupEnd struct {
 
 func (x *BackupEnd) Reset() {
 	*x = BackupEnd{}
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[29]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2630,7 +2712,7 @@ func (x *BackupEnd) String() string {
 func (*BackupEnd) ProtoMessage() {}
 
 func (x *BackupEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_storage_v1_record_proto_msgTypes[29]
+	mi := &file_holdfast_storage_v1_record_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2643,7 +2725,7 @@ func (x *BackupEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupEnd.ProtoReflect.Descriptor instead.
 func (*BackupEnd) Descriptor() ([]byte, []int) {
-	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{29}
+	return file_holdfast_storage_v1_record_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *BackupEnd) GetRecords() uint64 {
@@ -2680,7 +2762,7 @@ const file_holdfast_storage_v1_record_proto_rawDesc = "" +
 	"generation\x18\x06 \x01(\x04R\n" +
 	"generation\x12\x14\n" +
 	"\x05fence\x18\a \x01(\x04R\x05fence\x12,\n" +
-	"\x03due\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x03due\"\xfb\a\n" +
+	"\x03due\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x03due\"\xe7\b\n" +
 	"\vGrantSecret\x129\n" +
 	"\n" +
 	"created_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12/\n" +
@@ -2706,7 +2788,9 @@ const file_holdfast_storage_v1_record_proto_rawDesc = "" +
 	"\x10warned_idle_days\x18\x11 \x01(\rR\x0ewarnedIdleDays\x120\n" +
 	"\x14warned_absolute_days\x18\x12 \x01(\rR\x12warnedAbsoluteDays\x126\n" +
 	"\ainquiry\x18\x13 \x01(\v2\x1c.holdfast.storage.v1.InquiryR\ainquiry\x128\n" +
-	"\breserves\x18\x14 \x03(\v2\x1c.holdfast.storage.v1.ReserveR\breserves\"_\n" +
+	"\breserves\x18\x14 \x03(\v2\x1c.holdfast.storage.v1.ReserveR\breserves\x129\n" +
+	"\x06former\x18\x15 \x03(\v2!.holdfast.storage.v1.FormerAccessR\x06former\x12/\n" +
+	"\x13provider_revocation\x18\x16 \x01(\tR\x12providerRevocation\"_\n" +
 	"\x04Site\x12\x19\n" +
 	"\bcloud_id\x18\x01 \x01(\tR\acloudId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
@@ -2742,7 +2826,13 @@ const file_holdfast_storage_v1_record_proto_rawDesc = "" +
 	"generation\x12#\n" +
 	"\rrefresh_token\x18\x02 \x01(\tR\frefreshToken\x123\n" +
 	"\x06access\x18\x03 \x01(\v2\x1b.holdfast.storage.v1.AccessR\x06access\x12*\n" +
-	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"`\n" +
+	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\x85\x01\n" +
+	"\fFormerAccess\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\x04R\n" +
+	"generation\x12 \n" +
+	"\vfingerprint\x18\x02 \x01(\tR\vfingerprint\x123\n" +
+	"\adies_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x06diesAt\"`\n" +
 	"\aReserve\x12#\n" +
 	"\rrefresh_token\x18\x01 \x01(\tR\frefreshToken\x120\n" +
 	"\x05doubt\x18\x02 \x01(\v2\x1a.holdfast.storage.v1.DoubtR\x05doubt\"\xd2\x01\n" +
@@ -2918,7 +3008,7 @@ func file_holdfast_storage_v1_record_proto_rawDescGZIP() []byte {
 }
 
 var file_holdfast_storage_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_holdfast_storage_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_holdfast_storage_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_holdfast_storage_v1_record_proto_goTypes = []any{
 	(Phase)(0),                    // 0: holdfast.storage.v1.Phase
 	(AttemptKind)(0),              // 1: holdfast.storage.v1.AttemptKind
@@ -2930,97 +3020,100 @@ var file_holdfast_storage_v1_record_proto_goTypes = []any{
 	(*Attempt)(nil),               // 7: holdfast.storage.v1.Attempt
 	(*Doubt)(nil),                 // 8: holdfast.storage.v1.Doubt
 	(*Alternate)(nil),             // 9: holdfast.storage.v1.Alternate
-	(*Reserve)(nil),               // 10: holdfast.storage.v1.Reserve
-	(*Suspicion)(nil),             // 11: holdfast.storage.v1.Suspicion
-	(*Inquiry)(nil),               // 12: holdfast.storage.v1.Inquiry
-	(*AppPublic)(nil),             // 13: holdfast.storage.v1.AppPublic
-	(*AppSecret)(nil),             // 14: holdfast.storage.v1.AppSecret
-	(*AppPause)(nil),              // 15: holdfast.storage.v1.AppPause
-	(*AppWindow)(nil),             // 16: holdfast.storage.v1.AppWindow
-	(*AppMinute)(nil),             // 17: holdfast.storage.v1.AppMinute
-	(*AppDeath)(nil),              // 18: holdfast.storage.v1.AppDeath
-	(*AppEvent)(nil),              // 19: holdfast.storage.v1.AppEvent
-	(*SpillEntry)(nil),            // 20: holdfast.storage.v1.SpillEntry
-	(*ConsentPublic)(nil),         // 21: holdfast.storage.v1.ConsentPublic
-	(*ConsentSecret)(nil),         // 22: holdfast.storage.v1.ConsentSecret
-	(*PendingFamily)(nil),         // 23: holdfast.storage.v1.PendingFamily
-	(*JournalEntry)(nil),          // 24: holdfast.storage.v1.JournalEntry
-	(*RingPublic)(nil),            // 25: holdfast.storage.v1.RingPublic
-	(*MetaPublic)(nil),            // 26: holdfast.storage.v1.MetaPublic
-	(*MetaSecret)(nil),            // 27: holdfast.storage.v1.MetaSecret
-	(*BackupFrame)(nil),           // 28: holdfast.storage.v1.BackupFrame
-	(*BackupRecord)(nil),          // 29: holdfast.storage.v1.BackupRecord
-	(*BackupEntry)(nil),           // 30: holdfast.storage.v1.BackupEntry
-	(*BackupEnd)(nil),             // 31: holdfast.storage.v1.BackupEnd
-	(*timestamppb.Timestamp)(nil), // 32: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 33: google.protobuf.Duration
+	(*FormerAccess)(nil),          // 10: holdfast.storage.v1.FormerAccess
+	(*Reserve)(nil),               // 11: holdfast.storage.v1.Reserve
+	(*Suspicion)(nil),             // 12: holdfast.storage.v1.Suspicion
+	(*Inquiry)(nil),               // 13: holdfast.storage.v1.Inquiry
+	(*AppPublic)(nil),             // 14: holdfast.storage.v1.AppPublic
+	(*AppSecret)(nil),             // 15: holdfast.storage.v1.AppSecret
+	(*AppPause)(nil),              // 16: holdfast.storage.v1.AppPause
+	(*AppWindow)(nil),             // 17: holdfast.storage.v1.AppWindow
+	(*AppMinute)(nil),             // 18: holdfast.storage.v1.AppMinute
+	(*AppDeath)(nil),              // 19: holdfast.storage.v1.AppDeath
+	(*AppEvent)(nil),              // 20: holdfast.storage.v1.AppEvent
+	(*SpillEntry)(nil),            // 21: holdfast.storage.v1.SpillEntry
+	(*ConsentPublic)(nil),         // 22: holdfast.storage.v1.ConsentPublic
+	(*ConsentSecret)(nil),         // 23: holdfast.storage.v1.ConsentSecret
+	(*PendingFamily)(nil),         // 24: holdfast.storage.v1.PendingFamily
+	(*JournalEntry)(nil),          // 25: holdfast.storage.v1.JournalEntry
+	(*RingPublic)(nil),            // 26: holdfast.storage.v1.RingPublic
+	(*MetaPublic)(nil),            // 27: holdfast.storage.v1.MetaPublic
+	(*MetaSecret)(nil),            // 28: holdfast.storage.v1.MetaSecret
+	(*BackupFrame)(nil),           // 29: holdfast.storage.v1.BackupFrame
+	(*BackupRecord)(nil),          // 30: holdfast.storage.v1.BackupRecord
+	(*BackupEntry)(nil),           // 31: holdfast.storage.v1.BackupEntry
+	(*BackupEnd)(nil),             // 32: holdfast.storage.v1.BackupEnd
+	(*timestamppb.Timestamp)(nil), // 33: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 34: google.protobuf.Duration
 }
 var file_holdfast_storage_v1_record_proto_depIdxs = []int32{
 	2,  // 0: holdfast.storage.v1.GrantPublic.address:type_name -> holdfast.storage.v1.Address
 	0,  // 1: holdfast.storage.v1.GrantPublic.phase:type_name -> holdfast.storage.v1.Phase
-	32, // 2: holdfast.storage.v1.GrantPublic.due:type_name -> google.protobuf.Timestamp
-	32, // 3: holdfast.storage.v1.GrantSecret.created_at:type_name -> google.protobuf.Timestamp
+	33, // 2: holdfast.storage.v1.GrantPublic.due:type_name -> google.protobuf.Timestamp
+	33, // 3: holdfast.storage.v1.GrantSecret.created_at:type_name -> google.protobuf.Timestamp
 	5,  // 4: holdfast.storage.v1.GrantSecret.sites:type_name -> holdfast.storage.v1.Site
-	32, // 5: holdfast.storage.v1.GrantSecret.family_started:type_name -> google.protobuf.Timestamp
-	32, // 6: holdfast.storage.v1.GrantSecret.last_exchange:type_name -> google.protobuf.Timestamp
+	33, // 5: holdfast.storage.v1.GrantSecret.family_started:type_name -> google.protobuf.Timestamp
+	33, // 6: holdfast.storage.v1.GrantSecret.last_exchange:type_name -> google.protobuf.Timestamp
 	6,  // 7: holdfast.storage.v1.GrantSecret.access:type_name -> holdfast.storage.v1.Access
 	7,  // 8: holdfast.storage.v1.GrantSecret.attempt:type_name -> holdfast.storage.v1.Attempt
 	8,  // 9: holdfast.storage.v1.GrantSecret.doubt:type_name -> holdfast.storage.v1.Doubt
 	9,  // 10: holdfast.storage.v1.GrantSecret.alternates:type_name -> holdfast.storage.v1.Alternate
-	11, // 11: holdfast.storage.v1.GrantSecret.suspicion:type_name -> holdfast.storage.v1.Suspicion
-	32, // 12: holdfast.storage.v1.GrantSecret.not_before:type_name -> google.protobuf.Timestamp
-	32, // 13: holdfast.storage.v1.GrantSecret.ended_at:type_name -> google.protobuf.Timestamp
-	12, // 14: holdfast.storage.v1.GrantSecret.inquiry:type_name -> holdfast.storage.v1.Inquiry
-	10, // 15: holdfast.storage.v1.GrantSecret.reserves:type_name -> holdfast.storage.v1.Reserve
-	32, // 16: holdfast.storage.v1.Access.expires_at:type_name -> google.protobuf.Timestamp
-	1,  // 17: holdfast.storage.v1.Attempt.kind:type_name -> holdfast.storage.v1.AttemptKind
-	32, // 18: holdfast.storage.v1.Attempt.first_announced:type_name -> google.protobuf.Timestamp
-	32, // 19: holdfast.storage.v1.Attempt.announced:type_name -> google.protobuf.Timestamp
-	32, // 20: holdfast.storage.v1.Attempt.lease_until:type_name -> google.protobuf.Timestamp
-	32, // 21: holdfast.storage.v1.Doubt.first_announced:type_name -> google.protobuf.Timestamp
-	32, // 22: holdfast.storage.v1.Doubt.last_try:type_name -> google.protobuf.Timestamp
-	6,  // 23: holdfast.storage.v1.Alternate.access:type_name -> holdfast.storage.v1.Access
-	32, // 24: holdfast.storage.v1.Alternate.at:type_name -> google.protobuf.Timestamp
-	8,  // 25: holdfast.storage.v1.Reserve.doubt:type_name -> holdfast.storage.v1.Doubt
-	32, // 26: holdfast.storage.v1.Suspicion.first:type_name -> google.protobuf.Timestamp
-	32, // 27: holdfast.storage.v1.Suspicion.last:type_name -> google.protobuf.Timestamp
-	32, // 28: holdfast.storage.v1.Inquiry.refused_at:type_name -> google.protobuf.Timestamp
-	32, // 29: holdfast.storage.v1.Inquiry.next:type_name -> google.protobuf.Timestamp
-	32, // 30: holdfast.storage.v1.Inquiry.until:type_name -> google.protobuf.Timestamp
-	15, // 31: holdfast.storage.v1.AppSecret.pause:type_name -> holdfast.storage.v1.AppPause
-	16, // 32: holdfast.storage.v1.AppSecret.windows:type_name -> holdfast.storage.v1.AppWindow
-	18, // 33: holdfast.storage.v1.AppSecret.deaths:type_name -> holdfast.storage.v1.AppDeath
-	19, // 34: holdfast.storage.v1.AppSecret.events:type_name -> holdfast.storage.v1.AppEvent
-	32, // 35: holdfast.storage.v1.AppSecret.held_at:type_name -> google.protobuf.Timestamp
-	32, // 36: holdfast.storage.v1.AppPause.at:type_name -> google.protobuf.Timestamp
-	17, // 37: holdfast.storage.v1.AppWindow.minutes:type_name -> holdfast.storage.v1.AppMinute
-	32, // 38: holdfast.storage.v1.AppMinute.at:type_name -> google.protobuf.Timestamp
-	32, // 39: holdfast.storage.v1.AppDeath.at:type_name -> google.protobuf.Timestamp
-	33, // 40: holdfast.storage.v1.AppDeath.age:type_name -> google.protobuf.Duration
-	33, // 41: holdfast.storage.v1.AppDeath.idle:type_name -> google.protobuf.Duration
-	32, // 42: holdfast.storage.v1.AppEvent.at:type_name -> google.protobuf.Timestamp
-	1,  // 43: holdfast.storage.v1.SpillEntry.kind:type_name -> holdfast.storage.v1.AttemptKind
-	32, // 44: holdfast.storage.v1.SpillEntry.announced:type_name -> google.protobuf.Timestamp
-	33, // 45: holdfast.storage.v1.SpillEntry.expires_in:type_name -> google.protobuf.Duration
-	23, // 46: holdfast.storage.v1.SpillEntry.pending:type_name -> holdfast.storage.v1.PendingFamily
-	32, // 47: holdfast.storage.v1.ConsentPublic.expires_at:type_name -> google.protobuf.Timestamp
-	2,  // 48: holdfast.storage.v1.ConsentSecret.address:type_name -> holdfast.storage.v1.Address
-	32, // 49: holdfast.storage.v1.ConsentSecret.created_at:type_name -> google.protobuf.Timestamp
-	23, // 50: holdfast.storage.v1.ConsentSecret.pending:type_name -> holdfast.storage.v1.PendingFamily
-	33, // 51: holdfast.storage.v1.PendingFamily.expires_in:type_name -> google.protobuf.Duration
-	32, // 52: holdfast.storage.v1.PendingFamily.received_at:type_name -> google.protobuf.Timestamp
-	5,  // 53: holdfast.storage.v1.PendingFamily.sites:type_name -> holdfast.storage.v1.Site
-	5,  // 54: holdfast.storage.v1.PendingFamily.lost_sites:type_name -> holdfast.storage.v1.Site
-	32, // 55: holdfast.storage.v1.JournalEntry.at:type_name -> google.protobuf.Timestamp
-	29, // 56: holdfast.storage.v1.BackupFrame.record:type_name -> holdfast.storage.v1.BackupRecord
-	30, // 57: holdfast.storage.v1.BackupFrame.entry:type_name -> holdfast.storage.v1.BackupEntry
-	31, // 58: holdfast.storage.v1.BackupFrame.end:type_name -> holdfast.storage.v1.BackupEnd
-	32, // 59: holdfast.storage.v1.BackupRecord.due:type_name -> google.protobuf.Timestamp
-	60, // [60:60] is the sub-list for method output_type
-	60, // [60:60] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	12, // 11: holdfast.storage.v1.GrantSecret.suspicion:type_name -> holdfast.storage.v1.Suspicion
+	33, // 12: holdfast.storage.v1.GrantSecret.not_before:type_name -> google.protobuf.Timestamp
+	33, // 13: holdfast.storage.v1.GrantSecret.ended_at:type_name -> google.protobuf.Timestamp
+	13, // 14: holdfast.storage.v1.GrantSecret.inquiry:type_name -> holdfast.storage.v1.Inquiry
+	11, // 15: holdfast.storage.v1.GrantSecret.reserves:type_name -> holdfast.storage.v1.Reserve
+	10, // 16: holdfast.storage.v1.GrantSecret.former:type_name -> holdfast.storage.v1.FormerAccess
+	33, // 17: holdfast.storage.v1.Access.expires_at:type_name -> google.protobuf.Timestamp
+	1,  // 18: holdfast.storage.v1.Attempt.kind:type_name -> holdfast.storage.v1.AttemptKind
+	33, // 19: holdfast.storage.v1.Attempt.first_announced:type_name -> google.protobuf.Timestamp
+	33, // 20: holdfast.storage.v1.Attempt.announced:type_name -> google.protobuf.Timestamp
+	33, // 21: holdfast.storage.v1.Attempt.lease_until:type_name -> google.protobuf.Timestamp
+	33, // 22: holdfast.storage.v1.Doubt.first_announced:type_name -> google.protobuf.Timestamp
+	33, // 23: holdfast.storage.v1.Doubt.last_try:type_name -> google.protobuf.Timestamp
+	6,  // 24: holdfast.storage.v1.Alternate.access:type_name -> holdfast.storage.v1.Access
+	33, // 25: holdfast.storage.v1.Alternate.at:type_name -> google.protobuf.Timestamp
+	33, // 26: holdfast.storage.v1.FormerAccess.dies_at:type_name -> google.protobuf.Timestamp
+	8,  // 27: holdfast.storage.v1.Reserve.doubt:type_name -> holdfast.storage.v1.Doubt
+	33, // 28: holdfast.storage.v1.Suspicion.first:type_name -> google.protobuf.Timestamp
+	33, // 29: holdfast.storage.v1.Suspicion.last:type_name -> google.protobuf.Timestamp
+	33, // 30: holdfast.storage.v1.Inquiry.refused_at:type_name -> google.protobuf.Timestamp
+	33, // 31: holdfast.storage.v1.Inquiry.next:type_name -> google.protobuf.Timestamp
+	33, // 32: holdfast.storage.v1.Inquiry.until:type_name -> google.protobuf.Timestamp
+	16, // 33: holdfast.storage.v1.AppSecret.pause:type_name -> holdfast.storage.v1.AppPause
+	17, // 34: holdfast.storage.v1.AppSecret.windows:type_name -> holdfast.storage.v1.AppWindow
+	19, // 35: holdfast.storage.v1.AppSecret.deaths:type_name -> holdfast.storage.v1.AppDeath
+	20, // 36: holdfast.storage.v1.AppSecret.events:type_name -> holdfast.storage.v1.AppEvent
+	33, // 37: holdfast.storage.v1.AppSecret.held_at:type_name -> google.protobuf.Timestamp
+	33, // 38: holdfast.storage.v1.AppPause.at:type_name -> google.protobuf.Timestamp
+	18, // 39: holdfast.storage.v1.AppWindow.minutes:type_name -> holdfast.storage.v1.AppMinute
+	33, // 40: holdfast.storage.v1.AppMinute.at:type_name -> google.protobuf.Timestamp
+	33, // 41: holdfast.storage.v1.AppDeath.at:type_name -> google.protobuf.Timestamp
+	34, // 42: holdfast.storage.v1.AppDeath.age:type_name -> google.protobuf.Duration
+	34, // 43: holdfast.storage.v1.AppDeath.idle:type_name -> google.protobuf.Duration
+	33, // 44: holdfast.storage.v1.AppEvent.at:type_name -> google.protobuf.Timestamp
+	1,  // 45: holdfast.storage.v1.SpillEntry.kind:type_name -> holdfast.storage.v1.AttemptKind
+	33, // 46: holdfast.storage.v1.SpillEntry.announced:type_name -> google.protobuf.Timestamp
+	34, // 47: holdfast.storage.v1.SpillEntry.expires_in:type_name -> google.protobuf.Duration
+	24, // 48: holdfast.storage.v1.SpillEntry.pending:type_name -> holdfast.storage.v1.PendingFamily
+	33, // 49: holdfast.storage.v1.ConsentPublic.expires_at:type_name -> google.protobuf.Timestamp
+	2,  // 50: holdfast.storage.v1.ConsentSecret.address:type_name -> holdfast.storage.v1.Address
+	33, // 51: holdfast.storage.v1.ConsentSecret.created_at:type_name -> google.protobuf.Timestamp
+	24, // 52: holdfast.storage.v1.ConsentSecret.pending:type_name -> holdfast.storage.v1.PendingFamily
+	34, // 53: holdfast.storage.v1.PendingFamily.expires_in:type_name -> google.protobuf.Duration
+	33, // 54: holdfast.storage.v1.PendingFamily.received_at:type_name -> google.protobuf.Timestamp
+	5,  // 55: holdfast.storage.v1.PendingFamily.sites:type_name -> holdfast.storage.v1.Site
+	5,  // 56: holdfast.storage.v1.PendingFamily.lost_sites:type_name -> holdfast.storage.v1.Site
+	33, // 57: holdfast.storage.v1.JournalEntry.at:type_name -> google.protobuf.Timestamp
+	30, // 58: holdfast.storage.v1.BackupFrame.record:type_name -> holdfast.storage.v1.BackupRecord
+	31, // 59: holdfast.storage.v1.BackupFrame.entry:type_name -> holdfast.storage.v1.BackupEntry
+	32, // 60: holdfast.storage.v1.BackupFrame.end:type_name -> holdfast.storage.v1.BackupEnd
+	33, // 61: holdfast.storage.v1.BackupRecord.due:type_name -> google.protobuf.Timestamp
+	62, // [62:62] is the sub-list for method output_type
+	62, // [62:62] is the sub-list for method input_type
+	62, // [62:62] is the sub-list for extension type_name
+	62, // [62:62] is the sub-list for extension extendee
+	0,  // [0:62] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_storage_v1_record_proto_init() }
@@ -3028,7 +3121,7 @@ func file_holdfast_storage_v1_record_proto_init() {
 	if File_holdfast_storage_v1_record_proto != nil {
 		return
 	}
-	file_holdfast_storage_v1_record_proto_msgTypes[26].OneofWrappers = []any{
+	file_holdfast_storage_v1_record_proto_msgTypes[27].OneofWrappers = []any{
 		(*BackupFrame_Record)(nil),
 		(*BackupFrame_Entry)(nil),
 		(*BackupFrame_End)(nil),
@@ -3039,7 +3132,7 @@ func file_holdfast_storage_v1_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_storage_v1_record_proto_rawDesc), len(file_holdfast_storage_v1_record_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   30,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
