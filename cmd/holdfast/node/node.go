@@ -83,11 +83,11 @@ func (n *Node) serveRPC(context.Context) error {
 	trust, err := n.trust()
 	if err != nil {
 		return err
-		Limits:  n.o.Config.Limits.RPC(),
 	}
 	server, err := rpc.NewServer(rpc.Config{
 		Tokens: n.broker, Consents: n.broker, Admin: n.broker, Apps: n.broker,
 		TLS: tlsConfig, Trust: trust,
+		Limits:  n.o.Config.Limits.RPC(),
 		Metrics: n.metrics, Log: n.log,
 	})
 	if err != nil {
