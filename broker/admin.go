@@ -11,9 +11,10 @@ import (
 	"github.com/holdfast-io/holdfast/storage"
 )
 
-// enterAdmin passes the gate for an act on one grant, which is named by id or address.
-func (b *Broker) enterAdmin(caller Caller, method, id string, a storage.Address) (call, string, error) {
-	c, err := b.enter(caller, method, policy.Admin, a)
+// enterAdmin passes the gate for an act on one grant, which is named by id or
+// address, and returns its id.
+func (b *Broker) enterAdmin(ctx context.Context, caller Caller, method string, action policy.Action, id string, a storage.Address) (call, string, error) {
+	c, _, err := b.passNamed(ctx, caller, method, id, &policy.Request{Action: action, Address: a})
 	if id == "" {
 		id = a.GrantID()
 	}
@@ -23,11 +24,11 @@ func (b *Broker) enterAdmin(caller Caller, method, id string, a storage.Address)
 
 // Grant tells about one grant and its newest journal entries, newest first.
 func (b *Broker) Grant(ctx context.Context, caller Caller, id string, a storage.Address) (*GrantInfo, []family.Event, error) {
-	c, id, err := b.enterAdmin(caller, "GetGrant", id, a)
+	c, id, err := b.enterAdmin(ctx, caller, "GetGrant", policy.Read, id, a)
 	var info *GrantInfo
 	var events []family.Event
 	if err == nil {
-		info, events, err = b.grant(ctx, &c, id)
+		info, events, err = b.grant(ctx, &c, caller, id)
 	}
 	if err = c.done(err); err != nil {
 		return nil, nil, err
@@ -35,7 +36,7 @@ func (b *Broker) Grant(ctx context.Context, caller Caller, id string, a storage.
 	return info, events, nil
 }
 
-func (b *Broker) grant(ctx context.Context, c *call, id string) (*GrantInfo, []family.Event, error) {
+func (b *Broker) grant(ctx context.Context, c *call, caller Caller, id string) (*GrantInfo, []family.Event, error) {
 	const newest = 64 // as many as a backend keeps
 	g, err := b.store.Grant(ctx, id)
 	if err != nil {
@@ -52,7 +53,9 @@ func (b *Broker) grant(ctx context.Context, c *call, id string) (*GrantInfo, []f
 		b.log.Warn("looking for related grants failed", "grant", g.Address.String(), "error", err)
 	}
 	for _, o := range others {
-		info.Related = append(info.Related, o.ID)
+		if b.sees(caller, policy.Read, o.Address) {
+			info.Related = append(info.Related, o.ID)
+		}
 	}
 	return info, events, nil
 }
@@ -68,7 +71,7 @@ func (c *call) named(id string) string {
 // Revoke ends the grant's family durably, then tries the provider. When it
 // returned, no call that starts later gets the token from this broker.
 func (b *Broker) Revoke(ctx context.Context, caller Caller, id string, a storage.Address, reason string) (*RevokeResult, error) {
-	c, id, err := b.enterAdmin(caller, "RevokeGrant", id, a)
+	c, id, err := b.enterAdmin(ctx, caller, "RevokeGrant", policy.Operate, id, a)
 	c.rec.Detail = reason
 	var result *RevokeResult
 	if err == nil {
@@ -132,7 +135,7 @@ func (b *Broker) revokeSettled(ctx context.Context, g *storage.Grant) {
 
 // Reauth lets a person consent again for an existing grant, a revoked one included.
 func (b *Broker) Reauth(ctx context.Context, caller Caller, id string, a storage.Address) (*ConsentLink, error) {
-	c, id, err := b.enterAdmin(caller, "StartReauth", id, a)
+	c, id, err := b.enterAdmin(ctx, caller, "StartReauth", policy.Operate, id, a)
 	var l *ConsentLink
 	if err == nil {
 		err = c.intend()
@@ -165,7 +168,7 @@ func (b *Broker) reauth(ctx context.Context, c *call, id string, caller Caller) 
 // ForceRefresh rotates now, whatever the access token has left: tokens handed
 // out before die within the provider's access grace.
 func (b *Broker) ForceRefresh(ctx context.Context, caller Caller, id string, a storage.Address) (*GrantInfo, error) {
-	c, id, err := b.enterAdmin(caller, "ForceRefresh", id, a)
+	c, id, err := b.enterAdmin(ctx, caller, "ForceRefresh", policy.Operate, id, a)
 	var info *GrantInfo
 	if err == nil {
 		err = c.intend()

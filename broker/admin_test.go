@@ -50,7 +50,7 @@ func TestWhoeverIsNotListedIsRefusedEverything(t *testing.T) {
 		calls := w.everyCall(row.caller, jira)
 		for method, err := range calls {
 			want := row.want
-			if name == "stranger" && (method == "AccessToken by id" || method == "Consent") {
+			if name == "stranger" && method == "Consent" {
 				want = broker.ReasonGrantNotFound // an id tells a stranger nothing
 			}
 			if broker.ReasonOf(err) != want {

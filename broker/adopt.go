@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -51,7 +52,7 @@ const (
 // already: the next call goes on with the rest. Once no grant is quarantined any
 // more, the store's finding is settled.
 func (b *Broker) AdoptGrants(ctx context.Context, caller Caller, mode AdoptMode, f GrantFilter, dryRun bool) (*AdoptResult, error) {
-	c, err := b.enter(caller, "AdoptGrants", policy.Admin, storage.Address{})
+	c, err := b.enterListing(caller, "AdoptGrants", policy.Maintain)
 	c.rec.Detail = adoptDetail(mode, f, dryRun)
 	result := &AdoptResult{}
 	if err == nil && mode != AdoptSurviving && mode != AdoptScrub {
@@ -61,7 +62,7 @@ func (b *Broker) AdoptGrants(ctx context.Context, caller Caller, mode AdoptMode,
 		err = c.intend()
 	}
 	if err == nil {
-		err = b.adoptAll(ctx, mode, f, dryRun, "by "+caller.Name, result)
+		err = b.adoptAll(ctx, caller, mode, f, dryRun, result)
 		c.rec.Detail += fmt.Sprintf(": %d grants", result.Count)
 	}
 	if err = c.done(err); err != nil {
@@ -83,21 +84,23 @@ func adoptDetail(mode AdoptMode, f GrantFilter, dryRun bool) string {
 	return strings.Join(words, " ")
 }
 
-func (b *Broker) adoptAll(ctx context.Context, mode AdoptMode, f GrantFilter, dryRun bool, by string, result *AdoptResult) error {
+// adoptAll goes through the quarantined grants that the caller may maintain.
+func (b *Broker) adoptAll(ctx context.Context, caller Caller, mode AdoptMode, f GrantFilter, dryRun bool, result *AdoptResult) error {
 	filter := storage.Filter{Tenant: f.Tenant, Product: f.Product, Phase: family.Quarantined, Limit: mostPage}
 	for {
 		rows, err := b.store.Grants(ctx, filter)
 		if err != nil {
 			return storeError("listing", "quarantined grants", err)
 		}
-		for i := range rows {
+		its := slices.DeleteFunc(slices.Clone(rows), func(g storage.Grant) bool { return !b.sees(caller, policy.Maintain, g.Address) })
+		for i := range its {
 			if len(result.Grants) < mostAdoptedShown {
-				result.Grants = append(result.Grants, *b.info(&rows[i]))
+				result.Grants = append(result.Grants, *b.info(&its[i]))
 			}
 		}
-		done := len(rows)
+		done := len(its)
 		if !dryRun {
-			done, err = b.adoptPage(ctx, mode, rows, by)
+			done, err = b.adoptPage(ctx, mode, its, "by "+caller.Name)
 		}
 		result.Count += done
 		if err != nil {

@@ -62,7 +62,7 @@ func pausedBy(p *storage.AppPause) string {
 
 // Apps tells how the configured apps fare on all replicas, in order of id.
 func (b *Broker) Apps(ctx context.Context, caller Caller) ([]AppStatus, error) {
-	c, err := b.enter(caller, "ListApps", policy.Admin, storage.Address{})
+	c, err := b.enter(caller, "ListApps", policy.Read, storage.Address{})
 	var list []AppStatus
 	for _, id := range b.appIDs() {
 		if err != nil {
@@ -137,7 +137,7 @@ func detailBy(caller Caller, what string) string {
 // actOnApp changes an app's record in an operator's name, and then, if that is
 // not nil, does the rest.
 func (b *Broker) actOnApp(ctx context.Context, caller Caller, method, id, detail string, edit func(*storage.App, time.Time), rest func() error) (*AppStatus, error) {
-	c, err := b.enter(caller, method, policy.Admin, storage.Address{})
+	c, err := b.enter(caller, method, policy.Operate, storage.Address{})
 	c.rec.Detail = "app " + id
 	if detail != "" {
 		c.rec.Detail += ": " + detail

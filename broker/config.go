@@ -57,7 +57,7 @@ type Config struct {
 
 	// Policy decides who may do what, Audit records it. Together they are the
 	// funnel that every method passes; see gate.go.
-	Policy *policy.Set
+	Policy *policy.Engine
 	Audit  *audit.Log
 
 	// PublicURL is the base of the connect page's links; the callback is

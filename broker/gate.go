@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -17,26 +18,105 @@ type call struct {
 	rec audit.Record
 }
 
-// enter decides whether the caller may do action on the grant at a (zero: not
-// about one grant). The returned call must be ended with done even if the
-// error is not nil.
+// enter decides whether the caller may do action on the grant at a (zero: the
+// action is about the broker). The returned call must be ended with done even if
+// the error is not nil.
 func (b *Broker) enter(caller Caller, method string, action policy.Action, a storage.Address) (call, error) {
+	return b.pass(caller, method, &policy.Request{Action: action, Address: a})
+}
+
+// pass is enter for a request that says more; it fills in who asks, and when.
+// The policy is asked before anything is read, so that a refusal is the same
+// whether or not the grant exists.
+func (b *Broker) pass(caller Caller, method string, r *policy.Request) (call, error) {
+	c, err := b.identify(caller, method, r)
+	if err != nil {
+		return c, err
+	}
+	d := b.cfg.Policy.Decide(r)
+	c.rec.Rule = d.Rule
+	if !d.Allow {
+		return c, notAllowed(r)
+	}
+	return c, nil
+}
+
+// passNamed is pass for a grant that is named by id, or by r.Address if id is
+// empty. Whose grant an id is only its record says; so what the policy hides is
+// answered as what is not there. The slot is nil if the address was given.
+func (b *Broker) passNamed(ctx context.Context, caller Caller, method, id string, r *policy.Request) (call, *slot, error) {
+	if id == "" {
+		c, err := b.pass(caller, method, r)
+		return c, nil, err
+	}
+	c, err := b.identify(caller, method, r)
+	c.rec.GrantID = id
+	if err != nil {
+		return c, nil, err
+	}
+	if !b.cfg.Policy.Ever(r) {
+		return c, nil, notAllowed(r) // for any id, without a look at it
+	}
+	sl := b.hot.findID(id)
+	if sl == nil {
+		if sl, err = b.load(ctx, id, id); err != nil {
+			return c, nil, err
+		}
+	}
+	r.Address = sl.entry.Load().grant.Address
+	c.rec.Grant = r.Address.String()
+	d := b.cfg.Policy.Decide(r)
+	c.rec.Rule = d.Rule
+	if !d.Allow {
+		return c, nil, notFound(id)
+	}
+	return c, sl, nil
+}
+
+// grantByGrant is the rule of a listing in the audit: each row has its own.
+const grantByGrant = "grant by grant"
+
+// enterListing lets in who may perhaps do action on some grant; the rows are
+// then for sees to choose. Who asks for the grants to draw from and may do
+// other things only is let in as well, to an empty list.
+func (b *Broker) enterListing(caller Caller, method string, action policy.Action) (call, error) {
+	r := &policy.Request{Action: action}
+	c, err := b.identify(caller, method, r)
+	if err != nil {
+		return c, err
+	}
+	if b.cfg.Policy.Ever(r) {
+		c.rec.Rule = grantByGrant
+		return c, nil
+	}
+	if action == policy.Draw && b.cfg.Policy.Knows(r) {
+		return c, nil
+	}
+	return c, notAllowed(r)
+}
+
+// sees reports whether the caller may do action on one of many grants.
+func (b *Broker) sees(caller Caller, action policy.Action, a storage.Address) bool {
+	return b.cfg.Policy.Peek(&policy.Request{
+		Caller: caller.Name, Kind: string(caller.Kind), Groups: caller.Groups, Action: action, Address: a, Now: b.now(),
+	})
+}
+
+// identify begins the record of a call and says who makes it, or that nobody does.
+func (b *Broker) identify(caller Caller, method string, r *policy.Request) (call, error) {
+	now := b.now()
+	r.Caller, r.Kind, r.Groups, r.Now = caller.Name, string(caller.Kind), caller.Groups, now
 	c := call{b: b, rec: audit.Record{
-		Time: b.now(), RequestID: caller.RequestID, Caller: caller.Name, CallerKind: string(caller.Kind), Method: method, Action: string(action),
+		Time: now, RequestID: caller.RequestID, Caller: caller.Name, Method: method, Action: string(r.Action),
 	}}
-	if a != (storage.Address{}) {
-		c.rec.Grant = a.String()
+	if r.Address != (storage.Address{}) {
+		c.rec.Grant = r.Address.String()
 	}
 	if caller.Name == "" {
 		return c, &Error{Reason: ReasonCallerUnauthenticated, Message: "no client certificate: connect with one that the configuration's callers section names"}
 	}
-	if !caller.NotAfter.IsZero() && c.rec.Time.After(caller.NotAfter) {
+	if !caller.NotAfter.IsZero() && now.After(caller.NotAfter) {
 		return c, &Error{Reason: ReasonCallerUnauthenticated, Message: "the client certificate has expired: connect again with a newer one"}
-	}
-	d := b.cfg.Policy.Decide(caller.Name, action, a)
-	c.rec.Rule = d.Rule
-	if !d.Allow {
-		return c, notAllowed(caller, action, a)
 	}
 	return c, nil
 }
@@ -57,20 +137,34 @@ func auditUnavailable(cause error) *Error {
 		Message: "the audit record cannot be written, so nothing is done or handed out: free or repair the audit file's disk"}
 }
 
-func notAllowed(caller Caller, action policy.Action, a storage.Address) *Error {
-	what := "this"
-	switch {
-	case a == (storage.Address{}) && action != policy.Admin:
-		what = "do anything"
-	case action == policy.Draw:
-		what = fmt.Sprintf("draw tokens of %s", a)
-	case action == policy.Consent:
-		what = fmt.Sprintf("start consents for %s", a)
-	case action == policy.Admin:
-		what = "do what only an admin may"
+// notAllowed says what was refused and where an operator finds out why. It names
+// no rule: a caller must not learn from refusals what else there is.
+func notAllowed(r *policy.Request) *Error {
+	flag := ""
+	if r.Address != (storage.Address{}) {
+		flag = " --grant " + r.Address.String()
 	}
 	return &Error{Reason: ReasonCallerNotAllowed, Message: fmt.Sprintf(
-		"caller %q may not %s: ask an operator to add it to the configuration's callers section", caller.Name, what)}
+		"caller %q may not %s: an operator allows it in the configuration's callers section or in a policy file, and sees why not with `holdfast policy explain --caller %s --action %s%s`",
+		r.Caller, deed(r), r.Caller, r.Action, flag)}
+}
+
+// deed says what was to be done to which grant, or to any.
+func deed(r *policy.Request) string {
+	on := " any grant"
+	if r.Address != (storage.Address{}) {
+		on = " " + r.Address.String()
+	}
+	switch r.Action {
+	case policy.Draw:
+		return "draw tokens of" + on
+	case policy.Consent:
+		return "start consents for" + on
+	}
+	if r.Address == (storage.Address{}) {
+		return string(r.Action)
+	}
+	return string(r.Action) + on
 }
 
 // about completes the record with the grant that the call turned out to be about.

@@ -59,8 +59,8 @@ func TestAStoreThatCanNotBeReadIsNotTakenForAMissingRecord(t *testing.T) {
 	}{
 		{"a grant by its id", byID, broker.ReasonStoreUnavailable},
 		{"a grant by its address", byAddress, broker.ReasonStoreUnavailable},
-		// Nobody knows whose it is, which tells this caller nothing either.
-		{"a grant by its id, for a caller without the right", byStranger, broker.ReasonStoreUnavailable},
+		// Who may draw from none at all is refused without a look at the store.
+		{"a grant by its id, for a caller without the right", byStranger, broker.ReasonCallerNotAllowed},
 		{"a consent", consent, broker.ReasonStoreUnavailable},
 		{"a grant, for nobody", unnamed, broker.ReasonCallerUnauthenticated},
 	} {
@@ -272,9 +272,9 @@ func TestAPageOfAListingReadsABoundedPartOfTheStore(t *testing.T) {
 	w.fill(strangers, w.grant(jira))
 	store := w.count()
 	for _, row := range []struct {
-		caller string
-		want   int
-	}{{"svc", 2}, {"front", 0}} {
+		caller      string
+		want, pages int
+	}{{"svc", 2, 2}, {"front", 0, 1}} { // who may draw from none reads none
 		found, pages, next := 0, 0, ""
 		for more := true; more; more = next != "" {
 			store.items.Store(0)
@@ -290,8 +290,8 @@ func TestAPageOfAListingReadsABoundedPartOfTheStore(t *testing.T) {
 				t.Fatalf("%s: no end after %d pages", row.caller, pages)
 			}
 		}
-		if found != row.want || pages != 2 {
-			t.Errorf("%s: %d grants on %d pages, want %d on 2", row.caller, found, pages, row.want)
+		if found != row.want || pages != row.pages {
+			t.Errorf("%s: %d grants on %d pages, want %d on %d", row.caller, found, pages, row.want, row.pages)
 		}
 	}
 }

@@ -19,14 +19,14 @@ const (
 	mostScanned = 5000
 )
 
-// Grants lists grants in order of their ids; the second result is the next
+// Grants lists the grants that the caller may read, in order of their ids; the second result is the next
 // page's token, empty on the last page.
 func (b *Broker) Grants(ctx context.Context, caller Caller, f GrantFilter) ([]GrantInfo, string, error) {
-	c, err := b.enter(caller, "ListGrants", policy.Admin, storage.Address{})
+	c, err := b.enterListing(caller, "ListGrants", policy.Read)
 	var page []GrantInfo
 	var next string
 	if err == nil {
-		page, next, err = b.page(ctx, f, func(storage.Address) bool { return true })
+		page, next, err = b.page(ctx, f, func(a storage.Address) bool { return b.sees(caller, policy.Read, a) })
 	}
 	if err = c.done(err); err != nil {
 		return nil, "", err
@@ -34,30 +34,21 @@ func (b *Broker) Grants(ctx context.Context, caller Caller, f GrantFilter) ([]Gr
 	return page, next, nil
 }
 
-// MyGrants lists the grants that the caller may draw from.
+// MyGrants lists the grants that the caller may draw from: none for a caller who
+// may do other things only.
 func (b *Broker) MyGrants(ctx context.Context, caller Caller, pageSize int, pageToken string) ([]GrantInfo, string, error) {
-	c, err := b.enterListing(caller)
+	c, err := b.enterListing(caller, "ListMyGrants", policy.Draw)
 	var page []GrantInfo
 	var next string
-	if err == nil {
+	if err == nil && c.rec.Rule == grantByGrant {
 		page, next, err = b.page(ctx, GrantFilter{PageSize: pageSize, PageToken: pageToken}, func(a storage.Address) bool {
-			return b.cfg.Policy.Decide(caller.Name, policy.Draw, a).Allow
+			return b.sees(caller, policy.Draw, a)
 		})
 	}
 	if err = c.done(err); err != nil {
 		return nil, "", err
 	}
 	return page, next, nil
-}
-
-// enterListing lets every known caller list: the policy filters row by row.
-func (b *Broker) enterListing(caller Caller) (call, error) {
-	c, err := b.enter(caller, "ListMyGrants", policy.Draw, storage.Address{})
-	if err != nil && ReasonOf(err) == ReasonCallerNotAllowed && b.cfg.Policy.Knows(caller.Name) {
-		c.rec.Rule = "own grants only"
-		err = nil
-	}
-	return c, err
 }
 
 // pageToken is the id of the last row that was read.
@@ -123,7 +114,7 @@ func (b *Broker) info(g *storage.Grant) *GrantInfo {
 
 // Status tells how this broker fares.
 func (b *Broker) Status(ctx context.Context, caller Caller) (*Status, error) {
-	c, err := b.enter(caller, "GetStatus", policy.Admin, storage.Address{})
+	c, err := b.enter(caller, "GetStatus", policy.Read, storage.Address{})
 	var s *Status
 	if err == nil {
 		s, err = b.status(ctx)
@@ -164,6 +155,9 @@ func (b *Broker) warnings(s *Status) []string {
 	var out []string
 	for _, err := range b.store.Spill().Damaged() {
 		out = append(out, err.Error())
+	}
+	if text := b.cfg.Policy.Complaint(); text != "" {
+		out = append(out, text)
 	}
 	if !s.Clock.At.IsZero() && !b.clock.agrees(s.Clock) {
 		out = append(out, fmt.Sprintf("this machine's clock differed from the provider's by %v at %s, and the clock margin is %v: set the clock (NTP)",

@@ -6,6 +6,7 @@ import (
 
 	"github.com/holdfast-io/holdfast/broker/atlassian"
 	"github.com/holdfast-io/holdfast/broker/family"
+	"github.com/holdfast-io/holdfast/broker/policy"
 	"github.com/holdfast-io/holdfast/storage"
 )
 
@@ -18,7 +19,7 @@ const probeEvery = 10 * time.Second
 // rotate, since an API answers 401, 403 and 404 for many reasons that no
 // refresh cures.
 func (b *Broker) ReportRejected(ctx context.Context, caller Caller, r RejectionReport) (RejectionVerdict, error) {
-	c, sl, err := b.enterGrant(ctx, caller, "ReportRejectedToken", r.ID, r.Address)
+	c, sl, err := b.enterGrant(ctx, caller, "ReportRejectedToken", r.ID, &policy.Request{Action: policy.Draw, Address: r.Address})
 	var verdict RejectionVerdict
 	if err == nil {
 		c.about(&sl.entry.Load().grant)

@@ -46,7 +46,9 @@ func (b *Broker) AccessTokens(ctx context.Context, caller Caller, reqs []TokenRe
 
 // drawOne is the whole of one hand-out: gate, cache or refresh, audit.
 func (b *Broker) drawOne(ctx context.Context, caller Caller, method string, req *TokenRequest) (*TokenAnswer, error) {
-	c, sl, err := b.enterGrant(ctx, caller, method, req.ID, req.Address)
+	c, sl, err := b.enterGrant(ctx, caller, method, req.ID, &policy.Request{
+		Action: policy.Draw, Address: req.Address, Site: req.Site, Scopes: req.RequiredScopes, Purpose: req.Purpose,
+	})
 	c.rec.Purpose = req.Purpose
 	var answer *TokenAnswer
 	if err == nil {
@@ -59,38 +61,14 @@ func (b *Broker) drawOne(ctx context.Context, caller Caller, method string, req 
 }
 
 // enterGrant passes the gate for drawing from a grant named by id or address
-// and returns the grant's slot. A caller without the right learns nothing from
-// an id: GRANT_NOT_FOUND, as for one that does not exist.
-func (b *Broker) enterGrant(ctx context.Context, caller Caller, method, id string, a storage.Address) (call, *slot, error) {
-	if id == "" {
-		c, err := b.enter(caller, method, policy.Draw, a)
-		if err != nil {
-			return c, nil, err
-		}
-		sl := b.hot.find(a)
-		if sl == nil {
-			sl, err = b.load(ctx, a.GrantID(), a.String())
-		}
+// and returns the grant's slot.
+func (b *Broker) enterGrant(ctx context.Context, caller Caller, method, id string, r *policy.Request) (call, *slot, error) {
+	c, sl, err := b.passNamed(ctx, caller, method, id, r)
+	if err != nil || sl != nil {
 		return c, sl, err
 	}
-	sl := b.hot.findID(id)
-	var lookup error
-	if sl == nil {
-		sl, lookup = b.load(ctx, id, id)
-	}
-	if lookup == nil {
-		a = sl.entry.Load().grant.Address
-	}
-	c, err := b.enter(caller, method, policy.Draw, a)
-	c.rec.GrantID = id
-	if lookup != nil && ReasonOf(lookup) != ReasonGrantNotFound && ReasonOf(err) != ReasonCallerUnauthenticated {
-		return c, nil, lookup // nobody knows whose grant it is; that says nothing about it either
-	}
-	if err != nil && ReasonOf(err) == ReasonCallerNotAllowed {
-		return c, nil, notFound(id)
-	}
-	if err == nil {
-		err = lookup
+	if sl = b.hot.find(r.Address); sl == nil {
+		sl, err = b.load(ctx, r.Address.GrantID(), r.Address.String())
 	}
 	return c, sl, err
 }

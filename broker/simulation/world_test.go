@@ -34,7 +34,7 @@ type world struct {
 	sim     *atlassiansim.Sim
 	pipe    *atlassiansim.Pipe
 	profile atlassian.Profile
-	rules   *policy.Set
+	rules   *policy.Engine
 	// providerDownUntil and storeDownUntil are outages for everybody; until
 	// brokenUntil the store is without a process after a failed sync. Unix nanoseconds.
 	providerDownUntil, storeDownUntil, brokenUntil atomic.Int64
