@@ -24,6 +24,8 @@ unit() {
 e2e() { go test -race -timeout 5m -count=1 ./e2e/; }
 # Most of it waits for leases and leeways to end, so more runs at a time than there are processors.
 machine() { go test -race -timeout 5m -count=1 -parallel 16 ./e2e/machine/; }
+# Looks for secrets in everything that the real binary says and writes.
+leaks() { go test -race -timeout 5m -count=1 ./e2e/leaks/; }
 # Kills the released binary 50 times, and traces its system calls.
 crash() { go test -race -timeout 10m -count=1 -parallel 8 ./cmd/bench/crash/; }
 # A module of its own, so that the product does not depend on that server's dependencies.
@@ -35,5 +37,6 @@ step "packages, with the race detector" unit
 step "end to end, real binary and browser" e2e
 step "a second independent provider" fosite
 step "faults of the machine, real binary" machine
+step "nothing leaks, real binary" leaks
 step "kills and syncs, released binary" crash
 steps_done test
