@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"github.com/holdfast-io/holdfast/secret"
 	"github.com/holdfast-io/holdfast/storage"
 )
 
@@ -32,6 +33,8 @@ type Broker struct {
 	// unstored are the settlements that wait for a store that takes them.
 	unstored unstored
 	census   atomic.Pointer[Census]
+	rekey    rekeying
+	kek      kekWatch
 	// own are the ids of the attempts of this process that are under way.
 	own sync.Map
 
@@ -87,6 +90,10 @@ func New(cfg Config) (*Broker, error) {
 	b.started = b.now()
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.drainFound() // before any sweep or call
+	if err := b.resumeRekey(); err != nil {
+		b.cancel()
+		return nil, err
+	}
 	b.work.Go(b.sweep)
 	b.work.Go(b.followUpEach)
 	if cfg.SweepEvery > 0 {
@@ -95,6 +102,7 @@ func New(cfg Config) (*Broker, error) {
 		b.work.Go(b.shareAppsEvery)
 		b.work.Go(b.sweepDueEvery)
 		b.work.Go(b.followLimitsEvery)
+		b.work.Go(func() { b.watchKEK(b.ctx) })
 	}
 	return b, nil
 }
@@ -127,8 +135,8 @@ func (b *Broker) Close(ctx context.Context) error {
 // not take the process, and with it all other grants' settlements, down.
 func (b *Broker) survive(doing string, err *error) {
 	if p := recover(); p != nil {
-		b.log.Error("a panic was caught", "doing", doing, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-		*err = internal(doing, fmt.Errorf("panic: %v", p))
+		b.log.Error("a panic was caught", "doing", doing, "panic", secret.OfPanic(p), "stack", string(debug.Stack()))
+		*err = internal(doing, fmt.Errorf("a panic %s", secret.OfPanic(p)))
 	}
 }
 

@@ -3,7 +3,6 @@ package rpc
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 
 	"github.com/holdfast-io/holdfast/broker"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+	"github.com/holdfast-io/holdfast/secret"
 )
 
 // domain of every ErrorInfo.
@@ -156,13 +156,13 @@ func gone(ctx context.Context, err error) (broker.Reason, error) {
 	return "", nil
 }
 
-// panicked is a recovered panic. Its value goes to the log only.
+// panicked is a recovered panic. Its value goes nowhere: it may hold anything.
 type panicked struct {
 	value any
 	stack []byte
 }
 
-func (p *panicked) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+func (p *panicked) Error() string { return "a panic " + secret.OfPanic(p.value) }
 
 // Error implements error, so that the interceptor can return a refusal it made itself.
 func (r *refusal) Error() string { return string(r.reason) + ": " + r.message }
