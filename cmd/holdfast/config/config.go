@@ -86,7 +86,7 @@ type HTTP struct {
 	KeyFile  string `yaml:"key_file"`
 }
 
-// Metrics is the plain listener of /metrics.
+// Metrics is the plain listener of /metrics, and of a /readyz with the reasons.
 type Metrics struct {
 	// Listen address; default "127.0.0.1:7090".
 	Listen string `yaml:"listen"`

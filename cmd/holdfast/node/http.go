@@ -37,12 +37,12 @@ func (n *Node) serveHTTP(context.Context) error {
 		}
 	}
 	public := http.NewServeMux()
-	n.readiness.mount(public)
+	n.readiness.mount(public, true)
 	public.Handle("/", web.New(pages))
 	n.serve("HTTP server", n.listens.http, tlsConfig, public)
 
 	private := http.NewServeMux()
-	n.readiness.mount(private)
+	n.readiness.mount(private, false)
 	private.Handle("GET /metrics", promhttp.HandlerFor(n.metrics, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelWarn)}))
 	n.serve("metrics server", n.listens.metrics, nil, private)
 	return nil

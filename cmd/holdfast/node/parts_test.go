@@ -59,12 +59,20 @@ func TestReadyzGivesTheReasons(t *testing.T) {
 		reasons.Store(&[]string{"store: full", "app jira: no secret"})
 		var log bytes.Buffer
 		r := newReadiness(func(context.Context) []string { return *reasons.Load() }, slog.New(slog.NewTextHandler(&log, nil)))
-		mux := http.NewServeMux()
-		r.mount(mux)
-		probe := func() string {
+		mux, public := http.NewServeMux(), http.NewServeMux()
+		r.mount(mux, false)
+		r.mount(public, true)
+		ask := func(mux *http.ServeMux) (int, string) {
 			w := httptest.NewRecorder()
 			mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
-			return http.StatusText(w.Code) + ": " + strings.TrimSpace(w.Body.String())
+			return w.Code, strings.TrimSpace(w.Body.String())
+		}
+		probe := func() string {
+			code, text := ask(mux)
+			if strangers, said := ask(public); strangers != code || (said == forStrangers) == (code == http.StatusOK) {
+				t.Errorf("strangers get %d %q, operators %d %q", strangers, said, code, text)
+			}
+			return http.StatusText(code) + ": " + text
 		}
 		got := []string{probe()}
 		var told []bool

@@ -62,9 +62,14 @@ func (r *readiness) say(reasons []string, said int) {
 	}
 }
 
+// forStrangers is all that the public listener says of why the broker is not
+// ready. The reasons name directories, free space and apps.
+const forStrangers = "not ready; operators find the reasons in holdfast status, in the log, and at /readyz beside /metrics"
+
 // mount adds /healthz, which says that the process answers, and /readyz, which
-// says whether it can do its work, with the reasons if it cannot.
-func (r *readiness) mount(mux *http.ServeMux) {
+// says whether it can do its work. The reasons, if it cannot, are for the
+// listener of the metrics, which only operators reach.
+func (r *readiness) mount(mux *http.ServeMux, public bool) {
 	answer := func(w http.ResponseWriter, status int, text string) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("Cache-Control", "no-store")
@@ -74,10 +79,14 @@ func (r *readiness) mount(mux *http.ServeMux) {
 	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if reasons := *r.reasons.Load(); len(reasons) > 0 {
+		reasons := *r.reasons.Load()
+		switch {
+		case len(reasons) == 0:
+			answer(w, http.StatusOK, "ready")
+		case public:
+			answer(w, http.StatusServiceUnavailable, forStrangers)
+		default:
 			answer(w, http.StatusServiceUnavailable, strings.Join(reasons, "\n"))
-			return
 		}
-		answer(w, http.StatusOK, "ready")
 	})
 }
