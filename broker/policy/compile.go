@@ -92,6 +92,12 @@ func patterns(at string, texts []string) ([]ast.Node, error) {
 	return out, errors.Join(errs...)
 }
 
+// CheckPattern says what is wrong with a pattern of a Rule; nil: nothing.
+func CheckPattern(text string) error {
+	_, err := pattern(text)
+	return err
+}
+
 // pattern is the condition that the resource's address matches the text.
 func pattern(text string) (ast.Node, error) {
 	parts := strings.Split(text, "/")

@@ -46,9 +46,11 @@ type Config struct {
 	Apps []App `yaml:"apps"`
 	// Callers are the services that may do anything at all; all others are denied.
 	Callers []Caller `yaml:"callers"`
-	Limits  Limits   `yaml:"limits"`
-	Audit   Audit    `yaml:"audit"`
-	Log     Log      `yaml:"log"`
+	// Policy adds Cedar policies to what callers lists.
+	Policy Policy `yaml:"policy"`
+	Limits Limits `yaml:"limits"`
+	Audit  Audit  `yaml:"audit"`
+	Log    Log    `yaml:"log"`
 	// ReturnURLs are the origins, e.g. "https://portal.example.com", that the
 	// last page of a consent may link back to. Default: none.
 	ReturnURLs []string `yaml:"return_urls"`

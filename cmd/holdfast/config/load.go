@@ -84,6 +84,7 @@ func (c *Config) resolvePaths(dir string) {
 			paths = append(paths, &c.Apps[i].ClientSecretFiles[j])
 		}
 	}
+	c.Policy.resolvePaths(dir)
 	for _, p := range paths {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)

@@ -32,6 +32,7 @@ func (c *Config) validate(r *report) {
 	c.validateProvider(r)
 	c.validateApps(r)
 	c.validateCallers(r)
+	c.validatePolicy(r)
 	c.validateLimits(r)
 	for i, origin := range c.ReturnURLs {
 		validateOrigin(r, "return_urls["+strconv.Itoa(i)+"]", origin)
@@ -136,7 +137,7 @@ func (c *Config) validateListeners(r *report) {
 }
 
 func (c *Config) validateCallers(r *report) {
-	if len(c.Callers) == 0 && !r.broken("callers") {
+	if len(c.Callers)+len(c.Policy.Files) == 0 && !r.broken("callers") {
 		r.warn("callers", "nobody is listed: every call will be refused")
 	}
 	seen := map[string]int{}
@@ -168,8 +169,8 @@ func validatePatterns(r *report, path string, patterns []string) {
 		if r.broken(at) {
 			continue
 		}
-		if _, err := policy.New([]policy.Rule{{Caller: "x", Grants: []string{p}}}); err != nil {
-			r.add(at, "%s", strings.TrimPrefix(err.Error(), "callers[x].grants[0]: "))
+		if err := policy.CheckPattern(p); err != nil {
+			r.add(at, "%v", err)
 		}
 	}
 }

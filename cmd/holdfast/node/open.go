@@ -12,7 +12,6 @@ import (
 	"github.com/holdfast-io/holdfast/broker"
 	"github.com/holdfast-io/holdfast/broker/atlassian"
 	"github.com/holdfast-io/holdfast/broker/audit"
-	"github.com/holdfast-io/holdfast/broker/policy"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/config"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/reload"
 	"github.com/holdfast-io/holdfast/secret"
@@ -33,7 +32,7 @@ func (n *Node) openBroker(ctx context.Context) error {
 	if err != nil {
 		return Input(err)
 	}
-	rules, err := policy.New(Rules(c.Callers))
+	rules, err := n.openPolicy()
 	if err != nil {
 		return Input(err)
 	}
@@ -71,6 +70,7 @@ func (n *Node) openBroker(ctx context.Context) error {
 	}
 	n.stack.Push("broker", n.broker.Patience()+smallGrace, n.broker.Close)
 	n.readiness = newReadiness(n.broker.NotReady, n.log)
+	n.readiness.warn = rules.Complaint
 	return nil
 }
 
@@ -129,15 +129,6 @@ func NewProvider(p *config.Provider) (*atlassian.Provider, error) {
 		}
 	}
 	return atlassian.New(p.Resolved, options)
-}
-
-// Rules are the policy's rules for the configured callers.
-func Rules(callers []config.Caller) []policy.Rule {
-	rules := make([]policy.Rule, len(callers))
-	for i, c := range callers {
-		rules[i] = policy.Rule{Caller: c.Name, Grants: c.Grants, Consents: c.Consents, Admin: c.Admin}
-	}
-	return rules
 }
 
 // apps are the broker's apps, with secrets that follow their files.

@@ -18,6 +18,8 @@ type readiness struct {
 	ask     func(ctx context.Context) []string
 	log     *slog.Logger
 	reasons atomic.Pointer[[]string]
+	// warn says what somebody should look at although the broker is ready; empty: nothing.
+	warn func() string
 }
 
 func newReadiness(ask func(ctx context.Context) []string, log *slog.Logger) *readiness {
@@ -81,6 +83,8 @@ func (r *readiness) mount(mux *http.ServeMux, public bool) {
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		reasons := *r.reasons.Load()
 		switch {
+		case len(reasons) == 0 && !public && r.warn != nil && r.warn() != "":
+			answer(w, http.StatusOK, "ready\nwarning: "+r.warn())
 		case len(reasons) == 0:
 			answer(w, http.StatusOK, "ready")
 		case public:
