@@ -79,7 +79,7 @@ func newBubble(t *testing.T, grants int, load broker.Load) *bubble {
 	must(err)
 	b.store, err = storage.Open(ctx, storage.Config{Dir: t.TempDir(), Environment: "test", Provider: "atlassian", KEK: key, Backend: memstore.New().Opener(), Log: slog.New(slog.DiscardHandler)})
 	must(err)
-	log, err := audit.Open(filepath.Join(t.TempDir(), "audit.jsonl"))
+	log, err := audit.Open(audit.Config{File: filepath.Join(t.TempDir(), "audit.jsonl")})
 	must(err)
 	rules, err := policy.New([]policy.Rule{{Caller: "svc", Grants: []string{"acme/*/*"}}, {Caller: "op", Admin: true}})
 	must(err)

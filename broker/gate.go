@@ -16,6 +16,8 @@ import (
 type call struct {
 	b   *Broker
 	rec audit.Record
+	// acted: the intent is recorded, so that the end must be as well.
+	acted bool
 }
 
 // enter decides whether the caller may do action on the grant at a (zero: the
@@ -107,7 +109,7 @@ func (b *Broker) identify(caller Caller, method string, r *policy.Request) (call
 	now := b.now()
 	r.Caller, r.Kind, r.Groups, r.Now = caller.Name, string(caller.Kind), caller.Groups, now
 	c := call{b: b, rec: audit.Record{
-		Time: now, RequestID: caller.RequestID, Caller: caller.Name, Method: method, Action: string(r.Action),
+		Time: now, RequestID: caller.RequestID, Caller: caller.Name, CallerKind: string(caller.Kind), Method: method, Action: string(r.Action),
 	}}
 	if r.Address != (storage.Address{}) {
 		c.rec.Grant = r.Address.String()
@@ -129,6 +131,7 @@ func (c *call) intend() error {
 	if err := c.b.cfg.Audit.Write(&intent); err != nil {
 		return auditUnavailable(err)
 	}
+	c.acted = true
 	return nil
 }
 
@@ -178,6 +181,7 @@ func (c *call) done(err error) error {
 	c.rec.Outcome = "ok"
 	if err != nil {
 		c.rec.Outcome = string(ReasonOf(err))
+		c.rec.Refusal = !c.acted
 	}
 	if werr := c.b.cfg.Audit.Write(&c.rec); werr != nil {
 		return auditUnavailable(errors.Join(werr, err))

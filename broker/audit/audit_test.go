@@ -23,14 +23,16 @@ func lines(t *testing.T, path string) []map[string]any {
 		if err := json.Unmarshal(line, &m); err != nil {
 			t.Fatalf("line %q: %v", line, err)
 		}
-		out = append(out, m)
+		if m["audit"] == nil { // the log's own lines are for the tests of the chain
+			out = append(out, m)
+		}
 	}
 	return out
 }
 
 func TestEveryRecordIsOneLineOfJSONWhateverItHolds(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
-	l, err := Open(path)
+	l, err := Open(Config{File: path})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +65,7 @@ func TestEveryRecordIsOneLineOfJSONWhateverItHolds(t *testing.T) {
 }
 
 func TestAClosedOrFullLogRefuses(t *testing.T) {
-	l, err := Open(filepath.Join(t.TempDir(), "a"))
+	l, err := Open(Config{File: filepath.Join(t.TempDir(), "a")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +75,7 @@ func TestAClosedOrFullLogRefuses(t *testing.T) {
 	if err := l.Write(&Record{}); err == nil {
 		t.Fatal("a closed log took a record")
 	}
-	full, err := Open("/dev/full")
+	full, err := Open(Config{File: "/dev/full"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +85,7 @@ func TestAClosedOrFullLogRefuses(t *testing.T) {
 }
 
 func TestWriteDoesNotAllocateOnTheHotPath(t *testing.T) {
-	l, err := Open(filepath.Join(t.TempDir(), "a"))
+	l, err := Open(Config{File: filepath.Join(t.TempDir(), "a")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -183,7 +183,7 @@ func (l *life) open() error {
 	if err != nil {
 		return err
 	}
-	records, err := audit.Open(os.DevNull)
+	records, err := audit.Open(audit.Config{File: os.DevNull})
 	if err != nil {
 		return err
 	}

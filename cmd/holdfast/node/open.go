@@ -23,7 +23,7 @@ import (
 // openBroker opens audit, store and provider and makes the broker over them.
 func (n *Node) openBroker(ctx context.Context) error {
 	c := n.o.Config
-	log, err := audit.Open(c.Audit.File)
+	log, err := audit.Open(audit.Config{File: c.Audit.File, Log: n.log})
 	if err != nil {
 		return Input(err)
 	}
