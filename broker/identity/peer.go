@@ -3,7 +3,6 @@ package identity
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,22 +51,32 @@ func (t *Trust) Server(base *tls.Config, seen func(*Peer)) *tls.Config {
 	c.GetConfigForClient = nil // it would replace all of this
 	// A resumed session would outlive the authority that vouched for it.
 	c.SessionTicketsDisabled = true
-	// TLS verifies by itself, and tells clients in its own words what was wrong.
-	c.ClientCAs = s.roots
-	if c.ClientAuth >= tls.RequireAnyClientCert {
-		c.ClientAuth = tls.RequireAndVerifyClientCert
-	} else {
-		c.ClientAuth = tls.VerifyClientCertIfGiven
+	// A client that may show a token instead has no need of a certificate.
+	required := c.ClientAuth >= tls.RequireAnyClientCert && !t.Tokens()
+	switch {
+	case len(t.domains.trusted) == 0:
+		// TLS verifies by itself, and tells clients in its own words what was wrong.
+		c.ClientCAs = s.roots
+		if c.ClientAuth = tls.VerifyClientCertIfGiven; required {
+			c.ClientAuth = tls.RequireAndVerifyClientCert
+		}
+	case required:
+		c.ClientAuth = tls.RequireAnyClientCert
+	default:
+		c.ClientAuth = tls.RequestClientCert
 	}
 	c.VerifyConnection = func(cs tls.ConnectionState) error {
 		if len(cs.PeerCertificates) == 0 {
 			return nil
 		}
-		if len(cs.VerifiedChains) == 0 {
-			return errors.New("the client certificate was not verified")
+		v := &verified{epoch: s.epoch}
+		if len(cs.VerifiedChains) > 0 {
+			v.id = t.identify(cs.VerifiedChains)
+		} else if v.id, v.err = t.verify(s, cs.PeerCertificates); v.err != nil {
+			return v.err
 		}
 		p := &Peer{trust: t, chain: cs.PeerCertificates}
-		p.verified.Store(&verified{epoch: s.epoch, id: t.identify(cs.VerifiedChains)})
+		p.verified.Store(v)
 		seen(p)
 		return nil
 	}

@@ -1,25 +1,22 @@
 package rpc
 
 import (
+	"errors"
 	"time"
 
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 
 	"github.com/holdfast-io/holdfast/broker"
+	"github.com/holdfast-io/holdfast/broker/identity"
 )
+
+const pendingRetry = 2 * time.Second
 
 // admit finds out who calls. Ours says that a broker decides what the caller may
 // do; where none does, a caller that the configuration names is demanded.
 func (e *edge) admit(c *call, ours bool, now time.Time) error {
-	p, _ := peer.FromContext(c.Context)
-	if p == nil {
-		return unauthenticated("the connection shows no identity; connect with a client certificate")
-	}
-	conn, _ := p.AuthInfo.(*connection)
-	if conn == nil || conn.peer == nil {
-		return unauthenticated("the connection shows no client certificate; connect with one that the broker's client CA signed")
-	}
-	id, err := conn.peer.Identity(now)
+	id, err := e.identify(c, now)
 	if err != nil {
 		return err
 	}
@@ -33,6 +30,46 @@ func (e *edge) admit(c *call, ours bool, now time.Time) error {
 	c.caller = id.Caller
 	c.caller.RequestID = requestID
 	return nil
+}
+
+// identify returns whom the call speaks for: the connection's certificate, or
+// the call's own token where there is none. A call with both is refused: which
+// of them decides would be a guess, and one must never add to what the other may.
+func (e *edge) identify(c *call, now time.Time) (*identity.Identity, error) {
+	p, _ := peer.FromContext(c.Context)
+	if p == nil {
+		return nil, unauthenticated("the connection shows no identity; connect with a client certificate")
+	}
+	conn, _ := p.AuthInfo.(*connection)
+	if conn == nil {
+		return nil, unauthenticated("the connection shows no identity; connect with a client certificate")
+	}
+	if !e.trust.Tokens() {
+		if conn.peer == nil {
+			return nil, unauthenticated("the connection shows no client certificate; connect with one that the broker's client CA signed")
+		}
+		return conn.peer.Identity(now)
+	}
+	values := metadata.ValueFromIncomingContext(c.Context, authorization)
+	switch {
+	case conn.peer != nil && len(values) > 0:
+		return nil, unauthenticated("the call shows a client certificate and a token, and it would have to be guessed who calls; leave one of them out")
+	case conn.peer != nil:
+		return conn.peer.Identity(now)
+	}
+	id, err := e.bearer(values)
+	if errors.Is(err, identity.ErrUnknownKey) {
+		if c.Context.Value(pendingKey{}) == nil {
+			// It was known when the header came; the issuer has dropped it since.
+			return nil, &broker.Error{Reason: broker.ReasonKeyUnavailable, RetryAfter: pendingRetry,
+				Message: "the keys of the token's issuer are being read; try again"}
+		}
+		id, err = e.trust.AwaitBearer(c.Context, values[0], e.now())
+	}
+	if err == nil && conn.stranger != nil {
+		conn.stranger.proven()
+	}
+	return id, err
 }
 
 func unauthenticated(message string) error {

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
 	"time"
 
@@ -15,6 +16,8 @@ type connection struct {
 	credentials.TLSInfo
 	// peer is nil if the client showed no certificate.
 	peer identifier
+	// stranger is nil unless the client showed none and may bring tokens.
+	stranger *stranger
 }
 
 // identifier says who somebody is at a time; the error is a *broker.Error.
@@ -28,10 +31,11 @@ type handshaker struct {
 	credentials.TransportCredentials // all but the server's handshake
 	config                           *tls.Config
 	trust                            *identity.Trust
+	strangers                        *strangers
 }
 
 func newHandshaker(config *tls.Config, trust *identity.Trust) *handshaker {
-	return &handshaker{credentials.NewTLS(config), config, trust}
+	return &handshaker{credentials.NewTLS(config), config, trust, new(strangers)}
 }
 
 // ServerHandshake implements credentials.TransportCredentials. Each handshake
@@ -47,10 +51,16 @@ func (h *handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthIn
 	if t, ok := info.(credentials.TLSInfo); ok {
 		c.TLSInfo = t
 	}
+	if c.peer == nil && h.trust.Tokens() {
+		if c.stranger, err = h.strangers.admit(conn); err != nil {
+			return nil, nil, errors.Join(err, conn.Close())
+		}
+		conn = c.stranger
+	}
 	return conn, c, nil
 }
 
 // Clone implements credentials.TransportCredentials.
 func (h *handshaker) Clone() credentials.TransportCredentials {
-	return newHandshaker(h.config, h.trust)
+	return &handshaker{h.TransportCredentials.Clone(), h.config, h.trust, h.strangers}
 }

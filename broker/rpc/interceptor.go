@@ -5,12 +5,14 @@ import (
 	"errors"
 	"log/slog"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
 
 	"github.com/holdfast-io/holdfast/broker"
+	"github.com/holdfast-io/holdfast/broker/identity"
 )
 
 // edge is what every call passes.
@@ -23,6 +25,11 @@ type edge struct {
 	// ending ends when the server begins to stop: standing streams end with it.
 	ending  context.Context
 	limiter *limiter
+	trust   *identity.Trust
+	// recheck wakes standing streams when the policy or a grant has changed.
+	recheck *identity.Broadcast
+	// pending counts the streams that wait for an issuer's keys.
+	pending atomic.Int64
 }
 
 // unary is the one interceptor of unary calls: recovery, identity, request id,
@@ -99,9 +106,7 @@ func (e *edge) refuse(c *call, method string, err error) refusal {
 	return r
 }
 
-// stream admits streams, all of which belong to grpc's own services for now: a
-// standing stream ends with the identity that opened it, and when the server
-// begins to stop, which would otherwise wait for it.
+// stream admits streams, all of which belong to grpc's own services for now.
 func (e *edge) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
 	c := &call{Context: ss.Context()}
 	m := &method{name: info.FullMethod}
@@ -121,18 +126,5 @@ func (e *edge) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo
 	if err := e.limiter.take(c.caller.Name, nil, now); err != nil {
 		return err
 	}
-	bounded, cancel := context.WithDeadline(c.Context, c.caller.NotAfter)
-	defer cancel()
-	defer context.AfterFunc(e.ending, cancel)()
-	c.Context = bounded
-	return handler(srv, &admitted{ss, c})
+	return e.stand(ss, c, func(s grpc.ServerStream) error { return handler(srv, s) })
 }
-
-// admitted is a stream whose context knows the caller.
-type admitted struct {
-	grpc.ServerStream
-	ctx context.Context
-}
-
-// Context implements grpc.ServerStream.
-func (a *admitted) Context() context.Context { return a.ctx }

@@ -27,14 +27,14 @@ func hotRequest() *holdfastv1.GetAccessTokenRequest {
 	}
 }
 
-// standing is somebody whose identity needs no look.
-type standing struct{}
+// always is somebody whose identity needs no look.
+type always struct{}
 
-var standingIdentity = &identity.Identity{
+var alwaysIdentity = &identity.Identity{
 	Caller: broker.Caller{Name: mapped, Kind: broker.CallerX509, NotAfter: time.Now().Add(time.Hour)}, Mapped: true,
 }
 
-func (standing) Identity(time.Time) (*identity.Identity, error) { return standingIdentity, nil }
+func (always) Identity(time.Time) (*identity.Identity, error) { return alwaysIdentity, nil }
 
 // BenchmarkInterceptor measures what the fused interceptor adds to a hot call,
 // without the network.
@@ -48,10 +48,14 @@ func BenchmarkInterceptor(b *testing.B) {
 		b.Fatal(err)
 	}
 	const full = holdfastv1.TokenService_GetAccessToken_FullMethodName
-	e := &edge{log: slog.New(slog.DiscardHandler), now: time.Now, validator: v, methods: map[string]*method{
+	trust, err := identity.New(identity.Config{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	e := &edge{trust: trust, log: slog.New(slog.DiscardHandler), now: time.Now, validator: v, methods: map[string]*method{
 		full: m.method("holdfast.v1.TokenService", "GetAccessToken"),
 	}}
-	ctx := peer.NewContext(context.Background(), &peer.Peer{AuthInfo: &connection{peer: standing{}}})
+	ctx := peer.NewContext(context.Background(), &peer.Peer{AuthInfo: &connection{peer: always{}}})
 	ctx = metadata.NewIncomingContext(ctx, metadata.Pairs(
 		":authority", "x", "content-type", "application/grpc", "user-agent", "grpc-go", "grpc-accept-encoding", "gzip"))
 	req := hotRequest()

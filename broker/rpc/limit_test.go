@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/holdfast-io/holdfast/broker"
+	"github.com/holdfast-io/holdfast/broker/identity"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -17,7 +18,7 @@ import (
 func slowly(c *Config) {
 	stands := time.Now()
 	c.Now = func() time.Time { return stands }
-	c.Limits = Limits{Caller: Rate{1, 100}, Callers: map[string]Rate{UnmappedPrefix + "operator": {1, 150}}}
+	c.Limits = Limits{Caller: Rate{1, 100}, Callers: map[string]Rate{identity.UnmappedPrefix + "operator": {1, 150}}}
 }
 
 func TestCallerBeyondItsRateIsRefusedAndTheOthersAreNot(t *testing.T) {

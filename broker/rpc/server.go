@@ -45,7 +45,8 @@ type Config struct {
 	// TLS holds the server's certificates. A zero MinVersion means TLS 1.3. A zero
 	// ClientAuth means that a client without a certificate gets a readable
 	// CALLER_UNAUTHENTICATED for every call; tls.RequireAndVerifyClientCert turns
-	// it away in the handshake. No setting lets a call through without an identity.
+	// it away in the handshake, unless Trust has issuers of tokens. No setting
+	// lets a call through without an identity.
 	TLS *tls.Config
 	// Trust says whose identities are believed.
 	Trust *identity.Trust
@@ -63,6 +64,7 @@ type Config struct {
 
 // Server serves the contract, grpc.health.v1 and reflection on one listener.
 type Server struct {
+	edge   *edge
 	grpc   *grpc.Server
 	health *health.Server
 	// end ends standing streams.
@@ -93,8 +95,9 @@ func NewServer(c Config) (*Server, error) {
 		return nil, fmt.Errorf("registering rpc metrics: %w", err)
 	}
 	ending, end := context.WithCancel(context.Background())
-	e := &edge{log: c.Log, now: c.Now, validator: validator, ending: ending, limiter: newLimiter(c.Limits, c.Now(), c.Log, metrics.limited)}
-	s := &Server{grpc: grpc.NewServer(options(c, e)...), health: health.NewServer(), end: end}
+	e := &edge{log: c.Log, now: c.Now, validator: validator, ending: ending, limiter: newLimiter(c.Limits, c.Now(), c.Log, metrics.limited),
+		trust: c.Trust, recheck: identity.NewBroadcast()}
+	s := &Server{edge: e, grpc: grpc.NewServer(options(c, e)...), health: health.NewServer(), end: end}
 	holdfastv1.RegisterTokenServiceServer(s.grpc, &tokenService{broker: c.Tokens, edge: e})
 	holdfastv1.RegisterConsentServiceServer(s.grpc, &consentService{broker: c.Consents})
 	holdfastv1.RegisterAdminServiceServer(s.grpc, &adminService{broker: c.Admin, apps: c.Apps})
@@ -112,7 +115,11 @@ func NewServer(c Config) (*Server, error) {
 const streamWorkers = 64
 
 func options(c Config, e *edge) []grpc.ServerOption {
-	return []grpc.ServerOption{
+	var tokens []grpc.ServerOption
+	if c.Trust.Tokens() {
+		tokens = append(tokens, grpc.InTapHandle(e.header))
+	}
+	return append(tokens,
 		grpc.Creds(newHandshaker(c.TLS, c.Trust)),
 		grpc.UnaryInterceptor(e.unary),
 		grpc.StreamInterceptor(e.stream),
@@ -122,7 +129,7 @@ func options(c Config, e *edge) []grpc.ServerOption {
 		grpc.NumStreamWorkers(streamWorkers),
 		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
-	}
+	)
 }
 
 // SetServing sets what grpc.health.v1 answers for the server as a whole and for

@@ -101,10 +101,16 @@ func newRig(t testing.TB, change ...func(*Config)) *rig {
 }
 
 // newNamedRig is newRig with another way to name certificates.
-func newNamedRig(t testing.TB, name func(*x509.Certificate) (string, bool), change ...func(*Config)) *rig {
+func newNamedRig(t testing.TB, name identity.Naming, change ...func(*Config)) *rig {
+	t.Helper()
+	return newRigOf(t, newAuthority(t), name, change...)
+}
+
+// newRigOf is newNamedRig with the authority of its certificates.
+func newRigOf(t testing.TB, ca *authority, name identity.Naming, change ...func(*Config)) *rig {
 	t.Helper()
 	r := &rig{
-		t: t, ca: newAuthority(t), broker: newFakeBroker(), lis: bufconn.Listen(1 << 20),
+		t: t, ca: ca, broker: newFakeBroker(), lis: bufconn.Listen(1 << 20),
 		log: &lockedBuffer{}, reg: prometheus.NewRegistry(), clock: &clock{},
 	}
 	config := Config{
@@ -141,7 +147,7 @@ func newNamedRig(t testing.TB, name func(*x509.Certificate) (string, bool), chan
 }
 
 // trusts returns a Trust in the rig's authority that names its certificates.
-func (r *rig) trusts(name func(*x509.Certificate) (string, bool)) *identity.Trust {
+func (r *rig) trusts(name identity.Naming) *identity.Trust {
 	r.t.Helper()
 	trust, err := identity.New(identity.Config{Roots: r.ca.pool, Name: name, Now: r.clock.now})
 	if err != nil {
