@@ -53,6 +53,7 @@ func parse(r *report, text []byte) (*Config, Problems, error) {
 
 func parseWith(r *report, text []byte, validate func(*Config, *report)) (*Config, Problems, error) {
 	c := new(Config)
+	r.hidden = misplaced(text)
 	decode(text, c, r)
 	if r.syntaxOnly() {
 		return nil, nil, r.err()

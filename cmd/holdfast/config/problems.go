@@ -53,6 +53,8 @@ type report struct {
 	// bad holds the paths of values that did not decode, so that validation
 	// does not call the same value missing as well.
 	bad map[string]bool
+	// hidden texts of the file are in no message.
+	hidden []string
 	// dev permits what dev mode needs and serve refuses.
 	dev bool
 }
@@ -101,9 +103,12 @@ func (r *report) broken(path string) bool {
 	}
 }
 
-// err returns the problems in order of lines, or nil; it sorts the warnings, too.
+// err returns the problems in order of lines, or nil; it sorts the warnings, too,
+// and takes what looks like a secret out of both.
 func (r *report) err() error {
 	byLine := func(a, b Problem) int { return a.Line - b.Line }
+	r.problems.hide(r.hidden)
+	r.warnings.hide(r.hidden)
 	slices.SortStableFunc(r.warnings, byLine)
 	if len(r.problems) == 0 {
 		return nil
