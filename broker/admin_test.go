@@ -31,6 +31,7 @@ func (w *world) everyCall(c broker.Caller, a storage.Address) map[string]error {
 	_, errs["Reauth"] = w.Reauth(ctx, c, "", a)
 	_, errs["ForceRefresh"] = w.ForceRefresh(ctx, c, "", a)
 	_, errs["AdoptGrants"] = w.AdoptGrants(ctx, c, broker.AdoptSurviving, broker.GrantFilter{}, true)
+	_, errs["RotateKeys"] = w.RotateKeys(ctx, c)
 	_, errs["Status"] = w.Status(ctx, c)
 	return errs
 }

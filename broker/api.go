@@ -196,6 +196,8 @@ type Status struct {
 	Warnings []string
 	// Damaged are the ids of grants whose records do not open.
 	Damaged []string
+	// KeyRotation is the newest rotation of the data keys; nil: none was begun.
+	KeyRotation *KeyRotation
 }
 
 // AppStatus is one app as configured and as it fares.

@@ -49,6 +49,9 @@ func (b *Broker) mayBegin(ctx context.Context, a *app, g *storage.Grant) error {
 	if until, open := s.RepeatUntil(b.cfg.Timing); open && until.After(now) {
 		return nil
 	}
+	if err := b.keyUsable(); err != nil {
+		return err
+	}
 	return b.notPaused(ctx, a)
 }
 

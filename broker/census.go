@@ -141,11 +141,15 @@ type Vitals struct {
 	ClockBehind time.Duration
 	// Apps, in order of id, without their events.
 	Apps []AppStatus
+	// KEK is what the key-encryption key answered of late.
+	KEK KEKHealth
+	// KeyRotation is the newest rotation of the data keys; its StartedAt is zero if there was none.
+	KeyRotation KeyRotation
 }
 
 // Vitals returns them. It does not block.
 func (b *Broker) Vitals() Vitals {
-	v := Vitals{OpenSettlements: b.unstored.count().open, ClockBehind: b.clock.behind()}
+	v := Vitals{OpenSettlements: b.unstored.count().open, ClockBehind: b.clock.behind(), KEK: b.kek.health(b.now()), KeyRotation: b.keyRotation()}
 	v.Clock, _ = b.cfg.Provider.Clock()
 	now := b.now()
 	for _, id := range b.appIDs() {

@@ -36,6 +36,9 @@ func (b *Broker) exchange(ctx context.Context, c storage.Consent, code secret.St
 	if err := b.clock.mayNotSpend(); err != nil {
 		return nil, err
 	}
+	if err := b.keyUsable(); err != nil {
+		return nil, err
+	}
 	s, err := b.proveExchange(ctx, &c)
 	if err != nil {
 		return nil, err

@@ -14,3 +14,16 @@ func (b *Broker) Count(ctx context.Context) (Census, error) { return b.countOnce
 // ShareApps does once what each replica does every ten seconds: tell the others
 // what it counted of the apps, and hear what they did.
 func (b *Broker) ShareApps(ctx context.Context) { b.shareApps(ctx) }
+
+// AskKEK does once what the watch of the key-encryption key does every 30 seconds.
+func (b *Broker) AskKEK(ctx context.Context) bool { return b.askKEK(ctx) }
+
+// RekeyEnded waits until no rotation of the data keys is worked on.
+func (b *Broker) RekeyEnded() {
+	b.rekey.mu.Lock()
+	ended := b.rekey.ended
+	b.rekey.mu.Unlock()
+	if ended != nil {
+		<-ended
+	}
+}

@@ -74,6 +74,8 @@ type world struct {
 	// scope, if set before the broker asks, replaces the scope of the provider's token answers.
 	scope atomic.Pointer[string]
 	cfg   broker.Config
+	// kek, if set, stands before the KEK of the file.
+	kek func(seal.KEK) seal.KEK
 }
 
 var (
@@ -99,6 +101,18 @@ type watched struct {
 	before func(changes []storage.Change) error // an error is returned instead of swapping
 	health error
 	swaps  int
+	// reseal, if set, is called before records are sealed anew.
+	reseal func(n int)
+}
+
+func (w *watched) Reseal(ctx context.Context, list []storage.Reseal) error {
+	w.mu.Lock()
+	hook := w.reseal
+	w.mu.Unlock()
+	if hook != nil {
+		hook(len(list))
+	}
+	return w.Backend.Reseal(ctx, list)
 }
 
 func (w *watched) Swap(ctx context.Context, c []storage.Change, e []storage.Entry) error {
@@ -242,9 +256,13 @@ func (w *world) openStore() {
 			w.t.Fatal(err)
 		}
 	}
-	kek, err := seal.ReadFile(kekPath)
+	file, err := seal.ReadFile(kekPath)
 	if err != nil {
 		w.t.Fatal(err)
+	}
+	kek := seal.KEK(file)
+	if w.kek != nil {
+		kek = w.kek(kek)
 	}
 	w.store, err = storage.Open(context.Background(), storage.Config{
 		Dir: filepath.Join(w.dir, "store"), Environment: "test", Provider: "atlassian", KEK: kek, Now: w.clock.Now, Log: w.cfg.Log,

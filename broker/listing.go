@@ -143,6 +143,9 @@ func (b *Broker) status(ctx context.Context) (*Status, error) {
 	s.Clock, _ = b.cfg.Provider.Clock()
 	s.OpenSettlements = b.unstored.count().open
 	s.Damaged = b.store.Damaged() // as the newest counting left it
+	if r := b.keyRotation(); !r.StartedAt.IsZero() {
+		s.KeyRotation = &r
+	}
 	s.Warnings = b.warnings(s)
 	for _, id := range b.appIDs() {
 		s.Apps = append(s.Apps, b.apps[id].status(s.Now))
@@ -158,6 +161,12 @@ func (b *Broker) warnings(s *Status) []string {
 	}
 	if text := b.cfg.Policy.Complaint(); text != "" {
 		out = append(out, text)
+	}
+	if h := b.kek.health(b.now()); !h.GoneSince.IsZero() {
+		out = append(out, fmt.Sprintf("since %s the key-encryption key does not answer: %s", h.GoneSince.UTC().Format(time.RFC3339), h.Cause))
+	}
+	if r := s.KeyRotation; r != nil && r.Stuck != "" {
+		out = append(out, "the rotation of the data keys does not end: "+r.Stuck)
 	}
 	if !s.Clock.At.IsZero() && !b.clock.agrees(s.Clock) {
 		out = append(out, fmt.Sprintf("this machine's clock differed from the provider's by %v at %s, and the clock margin is %v: set the clock (NTP)",
@@ -180,6 +189,9 @@ func (b *Broker) NotReady(ctx context.Context) []string {
 	}
 	if err := b.cfg.Audit.Health(); err != nil {
 		reasons = append(reasons, "audit: "+err.Error())
+	}
+	if text := b.kekGone(); text != "" {
+		reasons = append(reasons, "keys: "+text)
 	}
 	if d := b.clock.behind(); d > 0 {
 		reasons = append(reasons, "clock: "+b.clock.complaint(d))

@@ -308,7 +308,9 @@ func TestTheOldKeyStaysWhileASwapUnderItIsOnItsWay(t *testing.T) {
 	cfg.Backend = func(string, []byte) (storage.Backend, error) { return gate, nil }
 	s := openStore(t, cfg)
 	stored := make(chan error)
-	go func() { stored <- s.SwapMeta(context.Background(), &storage.Meta{Name: "slow", Value: []byte("value")}) }()
+	go func() {
+		stored <- s.SwapMeta(context.Background(), &storage.Meta{Name: "slow", Value: []byte("value")})
+	}()
 	<-gate.arrived
 	if _, err := s.BeginKeyRotation(t.Context()); err != nil {
 		t.Fatal(err)

@@ -16,6 +16,9 @@ const (
 	resealBatch = 16
 )
 
+// sealedKinds are the records that the key ring seals.
+var sealedKinds = []Kind{KindMeta, KindApp, KindConsent, KindGrant}
+
 // ResealProgress is how far a pass has come.
 type ResealProgress struct {
 	// Seen counts records by now, Sealed those of them that the primary key
@@ -58,7 +61,7 @@ func (s *Store) ResealPass(ctx context.Context, tell func(ResealProgress) error)
 	if err := s.backend.Reseal(ctx, nil); err != nil {
 		return ResealResult{}, fmt.Errorf("sealing records anew: %w", err)
 	}
-	for _, kind := range []Kind{KindMeta, KindApp, KindConsent, KindGrant} {
+	for _, kind := range sealedKinds {
 		if err := p.kind(ctx, kind); err != nil {
 			return p.result, fmt.Errorf("sealing records anew: %w", err)
 		}

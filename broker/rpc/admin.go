@@ -29,6 +29,7 @@ type adminService struct {
 	holdfastv1.UnsafeAdminServiceServer
 	broker AdminBroker
 	apps   AppsBroker
+	keys   KeysBroker
 }
 
 // ListGrants implements holdfastv1.AdminServiceServer.
@@ -144,5 +145,6 @@ func (s *adminService) GetStatus(ctx context.Context, _ *holdfastv1.GetStatusReq
 	for i := range st.Apps {
 		out.Apps = append(out.Apps, appOut(&st.Apps[i]))
 	}
+	out.KeyRotation = rotationOut(st.KeyRotation)
 	return out, nil
 }

@@ -153,8 +153,16 @@ func (f *fakeBroker) Status(ctx context.Context, c broker.Caller) (*broker.Statu
 		Version: "v1", Environment: "test", Provider: "sim", StoreID: "st", StartedAt: at, Now: at.Add(1), Ready: false,
 		Clock: atlassian.Clock{Ahead: -time.Minute, At: at}, Reasons: []string{"store is read-only"}, Warnings: []string{"a slot does not open"}, Damaged: []string{"grt_damaged"}, StoreFinding: "moved or copied", OpenSettlements: 3,
 		Families: map[family.Phase]int{family.Revoked: 2, family.Active: 5, family.Lapsed: 0},
-		Apps:     []broker.AppStatus{appStatus()},
+		Apps:     []broker.AppStatus{appStatus()}, KeyRotation: rotation(),
 	}, f.enter(ctx, c)
+}
+
+func rotation() *broker.KeyRotation {
+	return &broker.KeyRotation{StartedAt: at, EndedAt: at.Add(time.Hour), Resealed: 4, Total: 5, Stuck: "a record does not open"}
+}
+
+func (f *fakeBroker) RotateKeys(ctx context.Context, c broker.Caller) (*broker.KeyRotation, error) {
+	return rotation(), f.enter(ctx, c)
 }
 
 func appStatus() broker.AppStatus {

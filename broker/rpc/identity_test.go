@@ -40,6 +40,7 @@ var validRequests = map[string]proto.Message{
 	holdfastv1.AdminService_AdoptGrants_FullMethodName:          &holdfastv1.AdoptGrantsRequest{Mode: holdfastv1.AdoptMode_ADOPT_MODE_ADOPT},
 	holdfastv1.AdminService_ListApps_FullMethodName:             &holdfastv1.ListAppsRequest{},
 	holdfastv1.AdminService_PauseApp_FullMethodName:             &holdfastv1.PauseAppRequest{AppId: "jira-app"},
+	holdfastv1.AdminService_RotateKeys_FullMethodName:           &holdfastv1.RotateKeysRequest{},
 	holdfastv1.AdminService_ResumeApp_FullMethodName:            &holdfastv1.ResumeAppRequest{AppId: "jira-app"},
 	holdfastv1.AdminService_GetStatus_FullMethodName:            &holdfastv1.GetStatusRequest{},
 }

@@ -135,14 +135,21 @@ func exchanges() []exchange {
 			PhaseCounts: []*holdfastv1.PhaseCount{
 				{Phase: holdfastv1.GrantPhase_GRANT_PHASE_ACTIVE, Count: 5}, {Phase: holdfastv1.GrantPhase_GRANT_PHASE_REVOKED, Count: 2},
 			},
-			Apps: []*holdfastv1.AppStatus{wireApp()},
+			Apps: []*holdfastv1.AppStatus{wireApp()}, KeyRotation: wireRotation(),
 		}},
+		{holdfastv1.AdminService_RotateKeys_FullMethodName, &holdfastv1.RotateKeysRequest{}, nil, &holdfastv1.RotateKeysResponse{Rotation: wireRotation()}},
 		{holdfastv1.AdminService_ListApps_FullMethodName, &holdfastv1.ListAppsRequest{}, nil, &holdfastv1.ListAppsResponse{Apps: []*holdfastv1.AppStatus{wireApp()}}},
 		{holdfastv1.AdminService_PauseApp_FullMethodName, &holdfastv1.PauseAppRequest{AppId: "jira-app", Reason: "why"},
 			[]any{"jira-app", "why"}, &holdfastv1.PauseAppResponse{App: wireApp()}},
 		{holdfastv1.AdminService_ResumeApp_FullMethodName,
 			&holdfastv1.ResumeAppRequest{AppId: "jira-app", AskAgainLapsedWithin: durationpb.New(time.Hour)},
 			[]any{"jira-app", time.Hour}, &holdfastv1.ResumeAppResponse{App: wireApp(), AskedAgain: 3}},
+	}
+}
+
+func wireRotation() *holdfastv1.KeyRotation {
+	return &holdfastv1.KeyRotation{
+		StartedAt: timestamppb.New(at), EndedAt: timestamppb.New(at.Add(time.Hour)), Resealed: 4, Total: 5, Stuck: "a record does not open",
 	}
 }
 

@@ -65,6 +65,7 @@ func (c *call) showStatus(s *holdfastv1.GetStatusResponse) error {
 	if found := s.GetStoreFinding(); found != "" {
 		facts = append(facts, render.Fact{Name: "store finding", Value: found + "  (decide with holdfast grants adopt or holdfast grants scrub)"})
 	}
+	facts = append(facts, rotationFacts(s.GetKeyRotation())...)
 	for _, warning := range s.GetWarnings() {
 		facts = append(facts, render.Fact{Name: "look at", Value: warning})
 	}

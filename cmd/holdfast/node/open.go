@@ -62,6 +62,7 @@ func (n *Node) openBroker(ctx context.Context) error {
 	}
 	newCensus(n.metrics, n.broker.Census)
 	newVitals(n.metrics, n.broker.Vitals)
+	newKeyMetrics(n.metrics, n.broker.Vitals)
 	// The store's lock says that no other process is at work on it.
 	if taken, err := n.broker.TakeOver(ctx); err != nil {
 		return errors.Join(err, n.broker.Close(ctx))

@@ -28,6 +28,7 @@ const (
 	AdminService_ListApps_FullMethodName     = "/holdfast.v1.AdminService/ListApps"
 	AdminService_PauseApp_FullMethodName     = "/holdfast.v1.AdminService/PauseApp"
 	AdminService_ResumeApp_FullMethodName    = "/holdfast.v1.AdminService/ResumeApp"
+	AdminService_RotateKeys_FullMethodName   = "/holdfast.v1.AdminService/RotateKeys"
 	AdminService_GetStatus_FullMethodName    = "/holdfast.v1.AdminService/GetStatus"
 )
 
@@ -73,6 +74,10 @@ type AdminServiceClient interface {
 	// ResumeApp ends an operator's pause, and the broker's own: the app is tried at once.
 	// Errors: INVALID_REQUEST if there is no such app.
 	ResumeApp(ctx context.Context, in *ResumeAppRequest, opts ...grpc.CallOption) (*ResumeAppResponse, error)
+	// RotateKeys makes a new data key, which seals from now on, and begins to seal all
+	// records anew in the background; the old keys go when nothing is under them any
+	// more. If a rotation runs already it returns that one. GetStatus shows how far it is.
+	RotateKeys(ctx context.Context, in *RotateKeysRequest, opts ...grpc.CallOption) (*RotateKeysResponse, error)
 	// GetStatus returns how this broker fares.
 	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error)
 }
@@ -175,6 +180,16 @@ func (c *adminServiceClient) ResumeApp(ctx context.Context, in *ResumeAppRequest
 	return out, nil
 }
 
+func (c *adminServiceClient) RotateKeys(ctx context.Context, in *RotateKeysRequest, opts ...grpc.CallOption) (*RotateKeysResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RotateKeysResponse)
+	err := c.cc.Invoke(ctx, AdminService_RotateKeys_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetStatusResponse)
@@ -227,6 +242,10 @@ type AdminServiceServer interface {
 	// ResumeApp ends an operator's pause, and the broker's own: the app is tried at once.
 	// Errors: INVALID_REQUEST if there is no such app.
 	ResumeApp(context.Context, *ResumeAppRequest) (*ResumeAppResponse, error)
+	// RotateKeys makes a new data key, which seals from now on, and begins to seal all
+	// records anew in the background; the old keys go when nothing is under them any
+	// more. If a rotation runs already it returns that one. GetStatus shows how far it is.
+	RotateKeys(context.Context, *RotateKeysRequest) (*RotateKeysResponse, error)
 	// GetStatus returns how this broker fares.
 	GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
@@ -265,6 +284,9 @@ func (UnimplementedAdminServiceServer) PauseApp(context.Context, *PauseAppReques
 }
 func (UnimplementedAdminServiceServer) ResumeApp(context.Context, *ResumeAppRequest) (*ResumeAppResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ResumeApp not implemented")
+}
+func (UnimplementedAdminServiceServer) RotateKeys(context.Context, *RotateKeysRequest) (*RotateKeysResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateKeys not implemented")
 }
 func (UnimplementedAdminServiceServer) GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetStatus not implemented")
@@ -452,6 +474,24 @@ func _AdminService_ResumeApp_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_RotateKeys_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateKeysRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).RotateKeys(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_RotateKeys_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).RotateKeys(ctx, req.(*RotateKeysRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_GetStatus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetStatusRequest)
 	if err := dec(in); err != nil {
@@ -512,6 +552,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ResumeApp",
 			Handler:    _AdminService_ResumeApp_Handler,
+		},
+		{
+			MethodName: "RotateKeys",
+			Handler:    _AdminService_RotateKeys_Handler,
 		},
 		{
 			MethodName: "GetStatus",
