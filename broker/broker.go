@@ -35,8 +35,6 @@ type Broker struct {
 	census   atomic.Pointer[Census]
 	rekey    rekeying
 	kek      kekWatch
-	rekey    rekeying
-	kek      kekWatch
 	// own are the ids of the attempts of this process that are under way.
 	own sync.Map
 
