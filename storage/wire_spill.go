@@ -23,7 +23,10 @@ type Kept struct {
 }
 
 func toSpill(k *Kept) *storagev1.SpillEntry {
-	sp, p := &k.Spend, &k.Pair
+	sp, p := &k.Spend, k.Pair
+	if p.Refresh.Equal(sp.Token) { // what was sent is not written, so that it must be known now that it stays
+		p.Refresh = secret.String{}
+	}
 	return &storagev1.SpillEntry{
 		GrantId: k.GrantID, AttemptId: sp.AttemptID, Fence: sp.Fence, Generation: sp.Generation, FamilyFirst: sp.FamilyFirst,
 		Kind: storagev1.AttemptKind(sp.Kind), Announced: toTime(sp.Announced),

@@ -86,6 +86,9 @@ func Settle(s State, t Timing, now time.Time, sp Spend, o Outcome) (State, []Eve
 }
 
 func settle(s State, t Timing, now time.Time, sp Spend, o Outcome) (State, []Event) {
+	if o.Pair.Refresh.Equal(sp.Token) { // the provider did not rotate: the old token stays
+		o.Pair.Refresh = secret.String{}
+	}
 	if a := s.Attempt; a == nil || a.Fence != sp.Fence || a.ID != sp.AttemptID {
 		return settleLate(s, now, sp, o)
 	}

@@ -63,3 +63,16 @@ func TestAnAttemptOfAReplacedFamilyCanNotTouchTheNewOne(t *testing.T) {
 		t.Fatalf("the old family's pair reached the new one: %+v", after)
 	}
 }
+
+func TestALateAnswerThatReturnsTheTokenInUseMakesItNoSuccessor(t *testing.T) {
+	s, slow := begun(t, started(), timing(), 3600, "slow", Need{})
+	s, taken := begun(t, s, timing(), 3660, "taken", Need{}) // the lease ended; this sending may spend it
+	s = settledWith(s, 3661, taken, inDoubt)
+	s, events := Settle(s, timing(), at(3662), slow, success("1")) // the provider did not rotate then
+	if len(s.Alternates) != 0 || len(events) != 0 {
+		t.Fatalf("kept %+v", s.Alternates)
+	}
+	if d := Plan(s, timing(), at(3600+700), Need{}); d.Verb != Hold {
+		t.Errorf("after the leeway: %+v, want no more than a last try", d)
+	}
+}

@@ -121,6 +121,9 @@ func (w *world) settleAs(t *rapid.T, i int, class Class, held bool) {
 		o.Pair = w.newPair(sp.Generation + 1)
 	}
 	before := w.state
+	if fenced := before.Attempt == nil || before.Attempt.ID != sp.AttemptID; class == Settled && fenced && rapid.IntRange(0, 2).Draw(t, "same") == 0 {
+		o.Pair.Refresh = sp.Token // a provider that did not rotate
+	}
 	next, events := Settle(before, w.timing, w.now, sp, o)
 	mine := before.Attempt != nil && before.Attempt.ID == sp.AttemptID
 	if !mine && (next.Generation != before.Generation || next.Phase != before.Phase || !next.Refresh.Equal(before.Refresh)) {
