@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/holdfast-io/holdfast/broker/atlassian"
 	"github.com/holdfast-io/holdfast/broker/family"
 	"github.com/holdfast-io/holdfast/broker/policy"
 	"github.com/holdfast-io/holdfast/storage"
@@ -66,71 +65,6 @@ func (c *call) named(id string) string {
 		return c.rec.Grant
 	}
 	return id
-}
-
-// Revoke ends the grant's family durably, then tries the provider. When it
-// returned, no call that starts later gets the token from this broker.
-func (b *Broker) Revoke(ctx context.Context, caller Caller, id string, a storage.Address, reason string) (*RevokeResult, error) {
-	c, id, err := b.enterAdmin(ctx, caller, "RevokeGrant", policy.Operate, id, a)
-	c.rec.Detail = reason
-	var result *RevokeResult
-	if err == nil {
-		err = c.intend()
-	}
-	if err == nil {
-		result, err = b.revoke(ctx, &c, id, caller.Name)
-	}
-	if err = c.done(err); err != nil {
-		return nil, err
-	}
-	return result, nil
-}
-
-func (b *Broker) revoke(ctx context.Context, c *call, id, by string) (*RevokeResult, error) {
-	e, err := b.change(ctx, id, c.named(id), func(g *storage.Grant) ([]family.Event, error) {
-		var events []family.Event
-		g.State, events = family.Revoke(g.State, b.now(), "by "+by)
-		if g.ReauthAllowed && len(events) == 0 {
-			events = []family.Event{{Type: family.EventRevoked, At: b.now(), Generation: g.State.Generation, Fence: g.State.Fence, Detail: "by " + by}}
-		}
-		g.ReauthAllowed = false
-		return events, nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	c.about(&e.grant)
-	result := &RevokeResult{Grant: *b.info(&e.grant), LastTokenExpiresAt: e.grant.State.Access.ExpiresAt}
-	if family.Normalize(e.grant.State, b.cfg.Timing, b.now()).Attempt != nil {
-		// The newest token is the one to revoke, and it is on its way: the
-		// attempt in flight settles into the revoked record and sends that.
-		result.ProviderRevocation = string(atlassian.RevocationUnverified)
-		return result, nil
-	}
-	result.ProviderRevocation = string(b.revokeAtProvider(ctx, &e.grant))
-	return result, nil
-}
-
-// revokeAtProvider sends the newest refresh token to the provider's revocation endpoint, if it has one.
-func (b *Broker) revokeAtProvider(ctx context.Context, g *storage.Grant) atlassian.Revocation {
-	a := b.apps[g.App]
-	if a == nil || g.State.Refresh.Empty() { // the latter was scrubbed
-		return atlassian.RevocationUnverified
-	}
-	credentials, err := a.credentials(b.now(), b.cfg.Timing.Lease, false)
-	if err != nil {
-		return atlassian.RevocationUnverified
-	}
-	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timing.HTTPTimeout)
-	defer cancel()
-	return b.cfg.Provider.Revoke(ctx, credentials, g.State.Refresh)
-}
-
-// revokeSettled finishes at the provider what a revocation left to the attempt in flight.
-func (b *Broker) revokeSettled(ctx context.Context, g *storage.Grant) {
-	if g.State.Phase == family.Revoked {
-		b.log.Info("revoking at the provider after the attempt in flight settled", "grant", g.Address.String(), "result", string(b.revokeAtProvider(ctx, g)))
-	}
 }
 
 // Reauth lets a person consent again for an existing grant, a revoked one included.

@@ -166,15 +166,6 @@ type GrantFilter struct {
 	PageToken string
 }
 
-// RevokeResult says what a revocation did.
-type RevokeResult struct {
-	Grant GrantInfo
-	// ProviderRevocation is "DONE", "NOT_OFFERED" or "UNVERIFIED".
-	ProviderRevocation string
-	// LastTokenExpiresAt is when the last handed-out access token dies at the latest.
-	LastTokenExpiresAt time.Time
-}
-
 // Status of this broker.
 type Status struct {
 	Version, Environment, Provider, StoreID string

@@ -31,6 +31,9 @@ type App struct {
 	// Products: more than one makes it a shared app, whose consents may
 	// override one another at the provider.
 	Products []string
+	// LeaveAtProvider: a revocation is not sent to the provider, where it may end
+	// other grants of the account.
+	LeaveAtProvider bool
 	// Scopes asked for by default, by product; the profile adds its own
 	// (offline_access, the account scope).
 	Scopes map[string][]string

@@ -234,7 +234,8 @@ func (b *Broker) adoptOnce(ctx context.Context, g storage.Grant, c storage.Conse
 	}
 	var events []family.Event
 	g.State, events = family.Replace(g.State, p.ReceivedAt, now, p.Pair)
-	g.App, g.Sites, g.ReauthAllowed = c.App, p.Sites, false
+	g.State = b.namedFormer(g.State)
+	g.App, g.Sites, g.ReauthAllowed, g.ProviderRevocation = c.App, p.Sites, false, ""
 	g.Due = b.due(&g)
 	c.Status, c.Detail, c.Verifier, c.Pending = storage.ConsentDone, "", secret.String{}, nil
 	if err := b.store.Swap(ctx, storage.Update{Grant: &g, Consent: &c, Events: events}); err != nil {

@@ -76,6 +76,8 @@ type world struct {
 	cfg   broker.Config
 	// kek, if set, stands before the KEK of the file.
 	kek func(seal.KEK) seal.KEK
+	// profile, if set, changes the provider's.
+	profile func(*atlassian.Profile)
 }
 
 var (
@@ -292,6 +294,9 @@ func (w *world) startBroker() {
 	}
 	profile.AuthorizeURL, profile.TokenURL = w.simURL+"/authorize", w.simURL+"/oauth/token"
 	profile.ResourcesURL, profile.AccountURL, profile.RevokeURL = w.simURL+"/oauth/token/accessible-resources", w.simURL+"/me", w.simURL+"/oauth/revoke"
+	if w.profile != nil {
+		w.profile(&profile)
+	}
 	provider, err := atlassian.New(profile, atlassian.Options{HTTPTimeout: w.cfg.Timing.HTTPTimeout, Now: w.cfg.Now})
 	if err != nil {
 		w.t.Fatal(err)

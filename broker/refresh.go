@@ -246,7 +246,7 @@ func (b *Broker) change(ctx context.Context, id, named string, edit func(*storag
 
 // swap stores the grant and its events in one transaction and publishes it.
 func (b *Broker) swap(ctx context.Context, g storage.Grant, events []family.Event) (storage.Grant, error) {
-	g.Due = b.due(&g)
+	g.State, g.Due = b.namedFormer(g.State), b.due(&g)
 	if err := b.store.Swap(ctx, storage.Update{Grant: &g, Events: events}); err != nil {
 		return g, err
 	}

@@ -59,11 +59,13 @@ type harm struct {
 }
 
 // harmed looks for what a related grant did from since to until: a consent, or
-// the broker's revocation, before a refresh, which happens all the time.
-func harmed(others []storage.Grant, since, until time.Time) (harm, bool) {
+// the broker's revocation, before a refresh, which happens all the time. A
+// revocation counts from the harmed grant's own last success on: a family that
+// it ended shows that whenever the family is next refreshed.
+func harmed(others []storage.Grant, t trouble) (harm, bool) {
 	var found harm
-	rank := 0
-	look := func(o *storage.Grant, what string, at time.Time, weight int) {
+	rank, until := 0, t.until
+	look := func(o *storage.Grant, what string, since, at time.Time, weight int) {
 		if at.Before(since) || at.After(until) || weight < rank || weight == rank && !at.After(found.at) {
 			return
 		}
@@ -71,11 +73,11 @@ func harmed(others []storage.Grant, since, until time.Time) (harm, bool) {
 	}
 	for i := range others {
 		o := &others[i]
-		look(o, "consent", o.State.FamilyStarted, 2)
+		look(o, "consent", t.since, o.State.FamilyStarted, 2)
 		if o.State.Phase == family.Revoked {
-			look(o, "revocation", o.State.EndedAt, 2)
+			look(o, "revocation", t.succeeded, o.State.EndedAt, 2)
 		}
-		look(o, "refresh", o.State.LastExchange, 1)
+		look(o, "refresh", t.since, o.State.LastExchange, 1)
 	}
 	return found, rank > 0
 }
@@ -86,7 +88,9 @@ type trouble struct {
 	// since and until are when it can have been done. What came before the
 	// grant's own last success did no harm.
 	since, until time.Time
-	what         string // "lapsed" or "lost_scopes"
+	// succeeded is when the provider last took its token.
+	succeeded time.Time
+	what      string // "lapsed" or "lost_scopes"
 }
 
 // followUp is work that what happened to a grant calls for, and that nobody waits for.
@@ -113,11 +117,12 @@ func (b *Broker) notice(was *storage.Grant, g *storage.Grant, events []family.Ev
 				if own := g.State.LastExchange; own.After(since) {
 					since = own
 				}
-				b.troubled(trouble{id: g.ID, since: since.Add(-b.cfg.Timing.HTTPTimeout), until: until, what: "lapsed"})
+				margin := -b.cfg.Timing.HTTPTimeout
+				b.troubled(trouble{id: g.ID, since: since.Add(margin), until: until, succeeded: g.State.LastExchange.Add(margin), what: "lapsed"})
 			}
 		case family.EventScopesChanged:
 			if was != nil {
-				b.troubled(trouble{id: g.ID, since: was.State.LastExchange.Add(-b.cfg.Timing.HTTPTimeout), until: e.At, what: "lost_scopes"})
+				b.troubled(trouble{id: g.ID, since: was.State.LastExchange.Add(-b.cfg.Timing.HTTPTimeout), until: e.At, succeeded: e.At, what: "lost_scopes"})
 			}
 		case family.EventSettled:
 			if a := b.apps[g.App]; a != nil && was != nil && was.State.FamilyFirst == g.State.FamilyFirst {
@@ -177,7 +182,7 @@ func (b *Broker) findCulprit(ctx context.Context, t trouble) error {
 	if err != nil {
 		return storeError("looking for grants related to", g.Address.String(), err)
 	}
-	h, ok := harmed(others, t.since, t.until)
+	h, ok := harmed(others, t)
 	if !ok || t.what == "lost_scopes" && h.what != "consent" {
 		return nil
 	}

@@ -18,7 +18,6 @@ type AdminBroker interface {
 	// Grants returns a page and the token of the next one.
 	Grants(ctx context.Context, c broker.Caller, f broker.GrantFilter) ([]broker.GrantInfo, string, error)
 	Grant(ctx context.Context, c broker.Caller, id string, a storage.Address) (*broker.GrantInfo, []family.Event, error)
-	Revoke(ctx context.Context, c broker.Caller, id string, a storage.Address, reason string) (*broker.RevokeResult, error)
 	Reauth(ctx context.Context, c broker.Caller, id string, a storage.Address) (*broker.ConsentLink, error)
 	ForceRefresh(ctx context.Context, c broker.Caller, id string, a storage.Address) (*broker.GrantInfo, error)
 	AdoptGrants(ctx context.Context, c broker.Caller, mode broker.AdoptMode, f broker.GrantFilter, dryRun bool) (*broker.AdoptResult, error)
@@ -27,9 +26,10 @@ type AdminBroker interface {
 
 type adminService struct {
 	holdfastv1.UnsafeAdminServiceServer
-	broker AdminBroker
-	apps   AppsBroker
-	keys   KeysBroker
+	broker  AdminBroker
+	apps    AppsBroker
+	keys    KeysBroker
+	endings EndingsBroker
 }
 
 // ListGrants implements holdfastv1.AdminServiceServer.
@@ -59,21 +59,6 @@ func (s *adminService) GetGrant(ctx context.Context, req *holdfastv1.GetGrantReq
 		out.Events = append(out.Events, eventOut(e))
 	}
 	return out, nil
-}
-
-// RevokeGrant implements holdfastv1.AdminServiceServer.
-func (s *adminService) RevokeGrant(ctx context.Context, req *holdfastv1.RevokeGrantRequest) (*holdfastv1.RevokeGrantResponse, error) {
-	id, addr := selected(req.GetGrant())
-	r, err := s.broker.Revoke(ctx, callerOf(ctx), id, addr, req.GetReason())
-	if err != nil {
-		return nil, err
-	}
-	return &holdfastv1.RevokeGrantResponse{
-		Grant: grantOut(&r.Grant),
-		ProviderRevocation: holdfastv1.ProviderRevocation(
-			enumNumber(holdfastv1.ProviderRevocation_value, "PROVIDER_REVOCATION_", r.ProviderRevocation)),
-		LastTokenExpiresAt: timeOut(r.LastTokenExpiresAt),
-	}, nil
 }
 
 // StartReauth implements holdfastv1.AdminServiceServer.

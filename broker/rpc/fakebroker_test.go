@@ -135,6 +135,12 @@ func (f *fakeBroker) Revoke(ctx context.Context, c broker.Caller, id string, a s
 	return &broker.RevokeResult{Grant: grantInfo(), ProviderRevocation: "NOT_OFFERED", LastTokenExpiresAt: at}, f.enter(ctx, c, id, a, reason)
 }
 
+func (f *fakeBroker) WouldRevoke(ctx context.Context, c broker.Caller, id string, a storage.Address) (*broker.RevokeResult, error) {
+	return &broker.RevokeResult{Grant: grantInfo(), ProviderRevocation: "NOT_ASKED",
+		LiveTokens: []broker.LiveToken{{Generation: 3, Fingerprint: "hf1:00", DiesAt: at}},
+		Affected:   []broker.GrantInfo{grantInfo()}}, f.enter(ctx, c, id, a)
+}
+
 func (f *fakeBroker) Reauth(ctx context.Context, c broker.Caller, id string, a storage.Address) (*broker.ConsentLink, error) {
 	return link(), f.enter(ctx, c, id, a)
 }

@@ -36,12 +36,13 @@ const (
 
 // Config of a Server. Fields without a stated zero value are required.
 type Config struct {
-	// Tokens, Consents, Admin, Apps and Keys answer the calls; usually one *broker.Broker.
+	// Tokens, Consents, Admin, Apps, Keys and Endings answer the calls; usually one *broker.Broker.
 	Tokens   TokenBroker
 	Consents ConsentBroker
 	Admin    AdminBroker
 	Apps     AppsBroker
 	Keys     KeysBroker
+	Endings  EndingsBroker
 
 	// TLS holds the server's certificates. A zero MinVersion means TLS 1.3. A zero
 	// ClientAuth means that a client without a certificate gets a readable
@@ -75,8 +76,8 @@ type Server struct {
 // NewServer returns a server that does not listen yet. Its health is NOT_SERVING
 // until SetServing.
 func NewServer(c Config) (*Server, error) {
-	if c.Tokens == nil || c.Consents == nil || c.Admin == nil || c.Apps == nil || c.Keys == nil || c.TLS == nil || c.Trust == nil {
-		return nil, errors.New("rpc: Tokens, Consents, Admin, Apps, Keys, TLS and Trust are required")
+	if c.Tokens == nil || c.Consents == nil || c.Admin == nil || c.Apps == nil || c.Keys == nil || c.Endings == nil || c.TLS == nil || c.Trust == nil {
+		return nil, errors.New("rpc: Tokens, Consents, Admin, Apps, Keys, Endings, TLS and Trust are required")
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
@@ -101,7 +102,7 @@ func NewServer(c Config) (*Server, error) {
 	s := &Server{edge: e, grpc: grpc.NewServer(options(c, e)...), health: health.NewServer(), end: end}
 	holdfastv1.RegisterTokenServiceServer(s.grpc, &tokenService{broker: c.Tokens, edge: e})
 	holdfastv1.RegisterConsentServiceServer(s.grpc, &consentService{broker: c.Consents})
-	holdfastv1.RegisterAdminServiceServer(s.grpc, &adminService{broker: c.Admin, apps: c.Apps, keys: c.Keys})
+	holdfastv1.RegisterAdminServiceServer(s.grpc, &adminService{broker: c.Admin, apps: c.Apps, keys: c.Keys, endings: c.Endings})
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	e.methods = metrics.methods(s.grpc.GetServiceInfo())

@@ -41,8 +41,9 @@ type Behaviour struct {
 	// ExpiredAccess is the status that the Jira and Confluence stubs answer to a
 	// dead access token: 401, 403 or 404. accessible-resources and /me answer 401.
 	ExpiredAccess int `json:"expired_access"`
-	// Revoke is what /oauth/revoke is: "absent" (404), "no_effect" (200) or
-	// "effective" (200, and the token's family ends).
+	// Revoke is what /oauth/revoke is: "absent" (404), "no_effect" (200),
+	// "effective" (200, and the token's family ends) or "effective_account" (200,
+	// and every family of the token's client and account ends).
 	Revoke string `json:"revoke"`
 	// Resources is what accessible-resources answers: "shuffled" (one entry a
 	// site and product, in random order), "duplicated" (each entry twice, in random
@@ -137,7 +138,7 @@ func (b Behaviour) validate() error {
 	if !slices.Contains([]int{401, 403, 404}, b.ExpiredAccess) {
 		errs = append(errs, fmt.Errorf("expired_access %d: want 401, 403 or 404", b.ExpiredAccess))
 	}
-	oneOf("revoke", b.Revoke, "absent", "no_effect", "effective")
+	oneOf("revoke", b.Revoke, "absent", "no_effect", "effective", "effective_account")
 	oneOf("resources", b.Resources, "shuffled", "duplicated", "empty", "error")
 	within("token_bytes", b.TokenBytes, minTokenBytes, maxTokenBytes)
 	within("code_bytes", b.CodeBytes, minTokenBytes, 8192)

@@ -55,9 +55,13 @@ func (s *Sim) revoke(req tokenRequest) answer {
 		return ok
 	}
 	now := s.now()
-	fam.lapse(now, &s.behaviour)
-	fam.end(now, EndRevoked)
-	fam.endAccess(now)
+	for _, f := range s.st.Families {
+		if f == fam || s.behaviour.Revoke == "effective_account" && f.Client == fam.Client && f.Account == fam.Account {
+			f.lapse(now, &s.behaviour)
+			f.end(now, EndRevoked)
+			f.endAccess(now)
+		}
+	}
 	if err := s.save(); err != nil {
 		return textAnswer(http.StatusInternalServerError, "simulator: "+err.Error()+"\n")
 	}

@@ -35,8 +35,12 @@ const (
 	// The provider offers no revocation: the person can remove the app from the
 	// account's connected apps.
 	ProviderRevocation_PROVIDER_REVOCATION_NOT_OFFERED ProviderRevocation = 2
-	// The provider was asked and did not confirm.
+	// The provider was asked, and its answer does not prove the end of the newest token.
 	ProviderRevocation_PROVIDER_REVOCATION_UNVERIFIED ProviderRevocation = 3
+	// The provider was not asked: the app's configuration says so, the app is not
+	// configured any more, its client secret can not be used now, the token is not here,
+	// or a refresh is under way, after which the provider is asked.
+	ProviderRevocation_PROVIDER_REVOCATION_NOT_ASKED ProviderRevocation = 4
 )
 
 // Enum value maps for ProviderRevocation.
@@ -46,12 +50,14 @@ var (
 		1: "PROVIDER_REVOCATION_DONE",
 		2: "PROVIDER_REVOCATION_NOT_OFFERED",
 		3: "PROVIDER_REVOCATION_UNVERIFIED",
+		4: "PROVIDER_REVOCATION_NOT_ASKED",
 	}
 	ProviderRevocation_value = map[string]int32{
 		"PROVIDER_REVOCATION_UNSPECIFIED": 0,
 		"PROVIDER_REVOCATION_DONE":        1,
 		"PROVIDER_REVOCATION_NOT_OFFERED": 2,
 		"PROVIDER_REVOCATION_UNVERIFIED":  3,
+		"PROVIDER_REVOCATION_NOT_ASKED":   4,
 	}
 )
 
@@ -581,8 +587,8 @@ type RevokeGrantResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The grant after the revocation; after a dry run, as it is.
 	Grant *Grant `protobuf:"bytes,1,opt,name=grant,proto3" json:"grant,omitempty"`
-	// What became of the refresh token at the provider. After a dry run: NOT_OFFERED if
-	// the provider offers no revocation, otherwise unspecified.
+	// What became of the refresh token at the provider. After a dry run: unspecified if
+	// the provider would be asked, otherwise as now.
 	ProviderRevocation ProviderRevocation `protobuf:"varint,2,opt,name=provider_revocation,json=providerRevocation,proto3,enum=holdfast.v1.ProviderRevocation" json:"provider_revocation,omitempty"`
 	// When the last access token handed out dies at the latest. Unset: there is none.
 	LastTokenExpiresAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=last_token_expires_at,json=lastTokenExpiresAt,proto3" json:"last_token_expires_at,omitempty"`
@@ -2993,12 +2999,13 @@ const file_holdfast_v1_admin_service_proto_rawDesc = "" +
 	"aliveUntil\"\x13\n" +
 	"\x11RotateKeysRequest\"J\n" +
 	"\x12RotateKeysResponse\x124\n" +
-	"\brotation\x18\x01 \x01(\v2\x18.holdfast.v1.KeyRotationR\brotation*\xa0\x01\n" +
+	"\brotation\x18\x01 \x01(\v2\x18.holdfast.v1.KeyRotationR\brotation*\xc3\x01\n" +
 	"\x12ProviderRevocation\x12#\n" +
 	"\x1fPROVIDER_REVOCATION_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18PROVIDER_REVOCATION_DONE\x10\x01\x12#\n" +
 	"\x1fPROVIDER_REVOCATION_NOT_OFFERED\x10\x02\x12\"\n" +
-	"\x1ePROVIDER_REVOCATION_UNVERIFIED\x10\x03*\xd5\x02\n" +
+	"\x1ePROVIDER_REVOCATION_UNVERIFIED\x10\x03\x12!\n" +
+	"\x1dPROVIDER_REVOCATION_NOT_ASKED\x10\x04*\xd5\x02\n" +
 	"\fAppEventType\x12\x1e\n" +
 	"\x1aAPP_EVENT_TYPE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15APP_EVENT_TYPE_PAUSED\x10\x01\x12\x1a\n" +

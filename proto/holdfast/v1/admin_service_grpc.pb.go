@@ -47,8 +47,9 @@ type AdminServiceClient interface {
 	// Errors: GRANT_NOT_FOUND.
 	GetGrant(ctx context.Context, in *GetGrantRequest, opts ...grpc.CallOption) (*GetGrantResponse, error)
 	// RevokeGrant ends a grant's family. No call that starts after it returned gets a
-	// token of it. Access tokens already handed out live until their expiry.
-	// Revoking a revoked grant succeeds and changes nothing.
+	// token of it. Access tokens already handed out live until their expiry. Then the
+	// provider is asked, once, to end the family too. Revoking a revoked grant succeeds;
+	// it asks the provider once more, unless that has confirmed.
 	// Errors: GRANT_NOT_FOUND.
 	RevokeGrant(ctx context.Context, in *RevokeGrantRequest, opts ...grpc.CallOption) (*RevokeGrantResponse, error)
 	// StartReauth makes a link to the connect page for an existing grant; a revoked
@@ -215,8 +216,9 @@ type AdminServiceServer interface {
 	// Errors: GRANT_NOT_FOUND.
 	GetGrant(context.Context, *GetGrantRequest) (*GetGrantResponse, error)
 	// RevokeGrant ends a grant's family. No call that starts after it returned gets a
-	// token of it. Access tokens already handed out live until their expiry.
-	// Revoking a revoked grant succeeds and changes nothing.
+	// token of it. Access tokens already handed out live until their expiry. Then the
+	// provider is asked, once, to end the family too. Revoking a revoked grant succeeds;
+	// it asks the provider once more, unless that has confirmed.
 	// Errors: GRANT_NOT_FOUND.
 	RevokeGrant(context.Context, *RevokeGrantRequest) (*RevokeGrantResponse, error)
 	// StartReauth makes a link to the connect page for an existing grant; a revoked
