@@ -68,9 +68,9 @@ func looksSecret(word string) bool {
 }
 
 // hide takes what may be a secret out of the problems.
-func (ps Problems) hide(secrets []string) {
+func (ps Problems) hide(texts []string) {
 	for i := range ps {
-		for _, s := range secrets {
+		for _, s := range texts {
 			ps[i].Path = strings.ReplaceAll(ps[i].Path, s, "...")
 			ps[i].Message = strings.ReplaceAll(ps[i].Message, s, notShown)
 		}

@@ -2762,7 +2762,7 @@ const file_holdfast_storage_v1_record_proto_rawDesc = "" +
 	"generation\x18\x06 \x01(\x04R\n" +
 	"generation\x12\x14\n" +
 	"\x05fence\x18\a \x01(\x04R\x05fence\x12,\n" +
-	"\x03due\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x03due\"\xe7\b\n" +
+	"\x03due\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x03due\"\xec\b\n" +
 	"\vGrantSecret\x129\n" +
 	"\n" +
 	"created_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12/\n" +
@@ -2770,8 +2770,8 @@ const file_holdfast_storage_v1_record_proto_rawDesc = "" +
 	"\x0ereauth_allowed\x18\x03 \x01(\bR\rreauthAllowed\x12!\n" +
 	"\ffamily_first\x18\x04 \x01(\x04R\vfamilyFirst\x12A\n" +
 	"\x0efamily_started\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\rfamilyStarted\x12?\n" +
-	"\rlast_exchange\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\flastExchange\x12#\n" +
-	"\rrefresh_token\x18\a \x01(\tR\frefreshToken\x123\n" +
+	"\rlast_exchange\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\flastExchange\x12(\n" +
+	"\rrefresh_token\x18\a \x01(\tB\x03\x80\x01\x01R\frefreshToken\x123\n" +
 	"\x06access\x18\b \x01(\v2\x1b.holdfast.storage.v1.AccessR\x06access\x126\n" +
 	"\aattempt\x18\t \x01(\v2\x1c.holdfast.storage.v1.AttemptR\aattempt\x120\n" +
 	"\x05doubt\x18\n" +
@@ -2795,9 +2795,9 @@ const file_holdfast_storage_v1_record_proto_rawDesc = "" +
 	"\bcloud_id\x18\x01 \x01(\tR\acloudId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
 	"\x03url\x18\x03 \x01(\tR\x03url\x12\x16\n" +
-	"\x06scopes\x18\x04 \x03(\tR\x06scopes\"\x8d\x01\n" +
-	"\x06Access\x12\x14\n" +
-	"\x05token\x18\x01 \x01(\tR\x05token\x129\n" +
+	"\x06scopes\x18\x04 \x03(\tR\x06scopes\"\x92\x01\n" +
+	"\x06Access\x12\x19\n" +
+	"\x05token\x18\x01 \x01(\tB\x03\x80\x01\x01R\x05token\x129\n" +
 	"\n" +
 	"expires_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12\x16\n" +
 	"\x06scopes\x18\x03 \x03(\tR\x06scopes\x12\x1a\n" +
@@ -2819,12 +2819,12 @@ const file_holdfast_storage_v1_record_proto_rawDesc = "" +
 	"generation\x12C\n" +
 	"\x0ffirst_announced\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0efirstAnnounced\x12\x18\n" +
 	"\arepeats\x18\x03 \x01(\x03R\arepeats\x125\n" +
-	"\blast_try\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\alastTry\"\xb1\x01\n" +
+	"\blast_try\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\alastTry\"\xb6\x01\n" +
 	"\tAlternate\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
-	"generation\x12#\n" +
-	"\rrefresh_token\x18\x02 \x01(\tR\frefreshToken\x123\n" +
+	"generation\x12(\n" +
+	"\rrefresh_token\x18\x02 \x01(\tB\x03\x80\x01\x01R\frefreshToken\x123\n" +
 	"\x06access\x18\x03 \x01(\v2\x1b.holdfast.storage.v1.AccessR\x06access\x12*\n" +
 	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\x85\x01\n" +
 	"\fFormerAccess\x12\x1e\n" +
@@ -2832,9 +2832,9 @@ const file_holdfast_storage_v1_record_proto_rawDesc = "" +
 	"generation\x18\x01 \x01(\x04R\n" +
 	"generation\x12 \n" +
 	"\vfingerprint\x18\x02 \x01(\tR\vfingerprint\x123\n" +
-	"\adies_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x06diesAt\"`\n" +
-	"\aReserve\x12#\n" +
-	"\rrefresh_token\x18\x01 \x01(\tR\frefreshToken\x120\n" +
+	"\adies_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x06diesAt\"e\n" +
+	"\aReserve\x12(\n" +
+	"\rrefresh_token\x18\x01 \x01(\tB\x03\x80\x01\x01R\frefreshToken\x120\n" +
 	"\x05doubt\x18\x02 \x01(\v2\x1a.holdfast.storage.v1.DoubtR\x05doubt\"\xd2\x01\n" +
 	"\tSuspicion\x12\x1a\n" +
 	"\brefusals\x18\x01 \x01(\x03R\brefusals\x120\n" +
@@ -2878,7 +2878,7 @@ const file_holdfast_storage_v1_record_proto_rawDesc = "" +
 	"\bAppEvent\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x16\n" +
-	"\x06detail\x18\x03 \x01(\tR\x06detail\"\x86\x04\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\"\x90\x04\n" +
 	"\n" +
 	"SpillEntry\x12\x19\n" +
 	"\bgrant_id\x18\x01 \x01(\tR\agrantId\x12\x1d\n" +
@@ -2890,9 +2890,9 @@ const file_holdfast_storage_v1_record_proto_rawDesc = "" +
 	"generation\x12!\n" +
 	"\ffamily_first\x18\x05 \x01(\x04R\vfamilyFirst\x124\n" +
 	"\x04kind\x18\x06 \x01(\x0e2 .holdfast.storage.v1.AttemptKindR\x04kind\x128\n" +
-	"\tannounced\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tannounced\x12#\n" +
-	"\rrefresh_token\x18\b \x01(\tR\frefreshToken\x12!\n" +
-	"\faccess_token\x18\t \x01(\tR\vaccessToken\x128\n" +
+	"\tannounced\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tannounced\x12(\n" +
+	"\rrefresh_token\x18\b \x01(\tB\x03\x80\x01\x01R\frefreshToken\x12&\n" +
+	"\faccess_token\x18\t \x01(\tB\x03\x80\x01\x01R\vaccessToken\x128\n" +
 	"\n" +
 	"expires_in\x18\n" +
 	" \x01(\v2\x19.google.protobuf.DurationR\texpiresIn\x12\x16\n" +
@@ -2904,7 +2904,7 @@ const file_holdfast_storage_v1_record_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\tR\x06status\x129\n" +
 	"\n" +
-	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\xd5\x03\n" +
+	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\xda\x03\n" +
 	"\rConsentSecret\x126\n" +
 	"\aaddress\x18\x01 \x01(\v2\x1c.holdfast.storage.v1.AddressR\aaddress\x12\x10\n" +
 	"\x03app\x18\x02 \x01(\tR\x03app\x12\x16\n" +
@@ -2918,17 +2918,17 @@ const file_holdfast_storage_v1_record_proto_rawDesc = "" +
 	"\n" +
 	"state_hash\x18\a \x01(\fR\tstateHash\x12\x1f\n" +
 	"\vcookie_hash\x18\b \x01(\fR\n" +
-	"cookieHash\x12\x1a\n" +
-	"\bverifier\x18\t \x01(\tR\bverifier\x12\x1d\n" +
+	"cookieHash\x12\x1f\n" +
+	"\bverifier\x18\t \x01(\tB\x03\x80\x01\x01R\bverifier\x12\x1d\n" +
 	"\n" +
 	"attempt_id\x18\n" +
 	" \x01(\tR\tattemptId\x12<\n" +
 	"\apending\x18\v \x01(\v2\".holdfast.storage.v1.PendingFamilyR\apending\x12\x18\n" +
 	"\aaccount\x18\f \x01(\tR\aaccount\x12\x16\n" +
-	"\x06detail\x18\r \x01(\tR\x06detail\"\x8c\x03\n" +
-	"\rPendingFamily\x12#\n" +
-	"\rrefresh_token\x18\x01 \x01(\tR\frefreshToken\x12!\n" +
-	"\faccess_token\x18\x02 \x01(\tR\vaccessToken\x128\n" +
+	"\x06detail\x18\r \x01(\tR\x06detail\"\x96\x03\n" +
+	"\rPendingFamily\x12(\n" +
+	"\rrefresh_token\x18\x01 \x01(\tB\x03\x80\x01\x01R\frefreshToken\x12&\n" +
+	"\faccess_token\x18\x02 \x01(\tB\x03\x80\x01\x01R\vaccessToken\x128\n" +
 	"\n" +
 	"expires_in\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\texpiresIn\x12\x16\n" +
 	"\x06scopes\x18\x04 \x03(\tR\x06scopes\x12;\n" +
