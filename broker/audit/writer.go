@@ -38,6 +38,9 @@ type writer struct {
 	// unsigned counts records since the newest checkpoint.
 	unsigned uint64
 
+	// failing: the newest write failed, and the log says so.
+	failing bool
+
 	startDue, checkpointDue, retryDue atomic.Bool
 	checkpointTimer, retryTimer       *time.Timer
 	closed                            error
@@ -90,6 +93,10 @@ func (w *writer) commit(g *group) {
 		return
 	}
 	w.first, w.scar = nil, nil
+	if w.failing {
+		w.failing = false
+		w.l.cfg.Log.Info("the audit record can be written again")
+	}
 	w.written(g, note)
 	if late { // the write went through, but its callers do not know
 		s := w.heals()
@@ -194,7 +201,10 @@ func (w *writer) failed(from chain, n, callers int, err error) {
 	}
 	w.unsigned = max(w.unsigned, 1) // what was a checkpoint may be gone
 	w.retryTimer.Reset(retryEvery)
-	w.l.cfg.Log.Error("the audit record can not be written; nothing is handed out until it can", "error", err)
+	if !w.failing { // once, not once a second
+		w.l.cfg.Log.Error("the audit record can not be written; nothing is handed out until it can", "error", err)
+	}
+	w.failing = true
 }
 
 // append is the body of the line that tells of the scar.
