@@ -3,7 +3,7 @@
 // the root key. What is sealed, and with which associated data, is the storage
 // package's business.
 //
-//	KEK (file; later a KMS)    wraps      root key, 32 bytes, in the store's header
+//	KEK (file, KMS, Vault)     wraps      root key, 32 bytes, in the store's header
 //	root key                   HKDF       ring key, backend key, link key, header key
 //	ring key                   seals      the key ring, a record of the store
 //	key ring (Tink AES256-GCM) seals      every secret part; each blob begins with its key's id

@@ -15,6 +15,14 @@ import (
 	"github.com/holdfast-io/holdfast/storage/durable"
 )
 
+// ErrUnavailable is returned by a KEK whose provider can not be reached or
+// refuses for now: with the same wrapped key it may work later.
+var ErrUnavailable = errors.New("the key's provider is not available")
+
+// MaxKEKAnswer bounds, in bytes, what is read of a provider's answer, and what it
+// may want to have stored in the header.
+const MaxKEKAnswer = 64 << 10
+
 // KEK wraps and unwraps keys of 32 to 1000 bytes. A KMS may stand behind it:
 // the methods may block on the network until ctx ends.
 type KEK interface {
@@ -23,7 +31,8 @@ type KEK interface {
 	ID() string
 	// Wrap encrypts and authenticates key.
 	Wrap(ctx context.Context, key []byte) ([]byte, error)
-	// Unwrap reverses Wrap; it fails if the KEK is another one.
+	// Unwrap reverses Wrap; it fails if the KEK is another one: ErrOpen, if that
+	// can be told, or if wrapped was changed; ErrUnavailable.
 	Unwrap(ctx context.Context, wrapped []byte) ([]byte, error)
 }
 
