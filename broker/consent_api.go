@@ -42,6 +42,8 @@ type Callback struct {
 	Code  secret.String
 	// Error is the OAuth error code, e.g. "access_denied"; never shown as it is.
 	Error string
+	// Issuer is what the redirect says who made it (RFC 9207); empty: nothing.
+	Issuer string
 	// Cookie returns the browser's cookie of a consent; empty: none.
 	Cookie func(consentID string) secret.String
 }
@@ -53,7 +55,9 @@ type ConsentOutcome struct {
 	ProductName string
 	Status      storage.ConsentStatus
 	Detail      string
-	Sites       []storage.Site
+	// Account that consented at the provider, by its id; empty until it is known.
+	Account string
+	Sites   []storage.Site
 	// LostScopes and LostSites are set for NEEDS_CONFIRMATION.
 	LostScopes []string
 	LostSites  []storage.Site

@@ -127,7 +127,7 @@ func hash(s string) []byte {
 
 // FinishConsent takes the provider's redirect. Reloading it tells the same
 // outcome again; the code is exchanged once. A state or a cookie of another
-// browser changes nothing.
+// browser, or the answer of another provider, changes nothing.
 func (b *Broker) FinishConsent(ctx context.Context, cb Callback) (*ConsentOutcome, error) {
 	id, _, _ := strings.Cut(cb.State, ".")
 	consent, err := b.boundConsent(ctx, id, cb.Cookie(id))
@@ -136,6 +136,9 @@ func (b *Broker) FinishConsent(ctx context.Context, cb Callback) (*ConsentOutcom
 	}
 	if subtle.ConstantTimeCompare(consent.StateHash, hash(cb.State)) != 1 {
 		return nil, unknownState()
+	}
+	if want := b.cfg.Provider.Profile().Issuer; want != "" && cb.Issuer != want {
+		return nil, invalid("iss", "the answer does not come from the provider that was asked")
 	}
 	switch status := b.statusNow(&consent); {
 	case status != consent.Status && status == storage.ConsentExpired:
@@ -221,7 +224,7 @@ func (b *Broker) end(ctx context.Context, c storage.Consent, status storage.Cons
 
 func (b *Broker) outcome(c *storage.Consent) *ConsentOutcome {
 	o := &ConsentOutcome{ConsentID: c.ID, Address: c.Address, ProductName: productName(c.Address.Product),
-		Status: b.statusNow(c), Detail: c.Detail, ReturnURL: c.ReturnURL}
+		Status: b.statusNow(c), Detail: c.Detail, Account: c.Account, ReturnURL: c.ReturnURL}
 	if p := c.Pending; p != nil {
 		o.Sites, o.LostScopes, o.LostSites = slices.Clone(p.Sites), p.LostScopes, p.LostSites
 	}

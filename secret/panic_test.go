@@ -19,7 +19,7 @@ func TestAPanicSaysItsTypeAndNothingThatItHolds(t *testing.T) {
 		{"struct", func() { panic(struct{ s string }{canary}) }, "of type struct { s string }"},
 		{"index", func() { _ = list[len(canary)] }, "index out of range [11] with length 0"},
 		{"type", func() { _ = any(canary).(fmt.Stringer) }, "interface conversion: string is not fmt.Stringer"},
-		{"nothing", func() { panic(nil) }, "panic called with nil argument"}, //nolint:govet // on purpose
+		{"nothing", func() { panic(nil) }, "panic called with nil argument"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			defer func() {

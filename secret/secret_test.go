@@ -52,7 +52,8 @@ func forms(t *rapid.T, v any) string {
 	fmt.Fprint(&out, v, []any{v}, map[string]any{"k": v})
 	fmt.Fprintln(&out, v, errors.Join(fmt.Errorf("doing: %v", v)))
 	for _, h := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
-		slog.New(h).Info("x", "v", v, slog.Any("any", v), slog.Group("g", "v", v))
+		slog.New(h).Info("x", slog.Any("any", v), slog.Group("g", slog.Any("v", v)))
+		slog.New(h).Info("x", "v", v)
 		slog.New(h).With("v", v).WithGroup("g").Info(fmt.Sprint(v))
 	}
 	_ = json.NewEncoder(&out).Encode(map[string]any{"k": v, "l": []any{v}})

@@ -62,6 +62,11 @@ type Profile struct {
 	// false. For tests only: secrets would cross the network in the clear.
 	PlainHTTP bool `yaml:"plain_http"`
 
+	// Issuer is what the callback's iss must say (RFC 9207); empty: iss is not
+	// looked at. A provider that sends it says so in its metadata, as
+	// authorization_response_iss_parameter_supported.
+	Issuer string `yaml:"issuer"`
+
 	// AuthorizeParams are added to the authorize URL, e.g. audience and prompt.
 	AuthorizeParams map[string]string `yaml:"authorize_params"`
 	// Body of token requests, json or form. The client secret is always in it.

@@ -17,6 +17,7 @@ func (p Profile) Validate() error {
 	v.url("token_url", p.TokenURL, true)
 	v.url("account_url", p.AccountURL, true)
 	v.url("resources_url", p.ResourcesURL, false)
+	v.url("issuer", p.Issuer, false)
 	v.oneOf("revoke", string(p.Revoke), string(RevokeNone), string(RevokeUnverified), string(RevokeEffective))
 	v.url("revoke_url", p.RevokeURL, p.Revoke == RevokeUnverified || p.Revoke == RevokeEffective)
 	v.oneOf("body", string(p.Body), string(BodyJSON), string(BodyForm))

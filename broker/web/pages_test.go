@@ -243,15 +243,17 @@ func TestParseCallback(t *testing.T) {
 		{"state=s&code=c&error=e", "refused"},
 		{"state=s&state=t&code=c", "refused"},
 		{"state=s&code=c&code=d", "refused"},
+		{"state=s&code=c&iss=https%3A%2F%2Fp.example", "s c  https://p.example"},
+		{"state=s&code=c&iss=a&iss=b", "refused"},
 		{"state=s&code=%zz", "refused"},
 		{"state=" + strings.Repeat("s", maxLink+1) + "&code=c", "refused"},
 		{"", "refused"},
 	} {
 		got := "refused"
 		if cb, err := parseCallback(row.query); err == nil {
-			got = fmt.Sprintf("%s %s %s", cb.State, cb.Code.Reveal(), cb.Error)
+			got = fmt.Sprintf("%s %s %s %s", cb.State, cb.Code.Reveal(), cb.Error, cb.Issuer)
 		}
-		if got != row.want {
+		if got = strings.TrimSuffix(got, " "); got != row.want {
 			t.Errorf("%.80s: got %.80q, want %.80q", row.query, got, row.want)
 		}
 	}

@@ -50,7 +50,9 @@ type view struct {
 // facts say which grant a page is about.
 type facts struct {
 	Product, Tenant, Subject, Name, App string
-	Sites                               []storage.Site
+	// Account that consented, by its id at the provider.
+	Account string
+	Sites   []storage.Site
 }
 
 type connectView struct {
@@ -81,7 +83,7 @@ func factsOf(o *broker.ConsentOutcome) *facts {
 		product = o.Address.Product
 	}
 	return &facts{Product: product, Tenant: o.Address.Tenant, Subject: o.Address.Subject,
-		Name: unlessDefault(o.Address.Name), Sites: o.Sites}
+		Name: unlessDefault(o.Address.Name), Account: o.Account, Sites: o.Sites}
 }
 
 func unlessDefault(name string) string {

@@ -55,12 +55,12 @@ func parseCallback(query string) (broker.Callback, error) {
 	if err != nil {
 		return broker.Callback{}, errors.New("the query is not well-formed")
 	}
-	for _, name := range []string{"state", "code", "error"} {
+	for _, name := range []string{"state", "code", "error", "iss"} {
 		if len(q[name]) > 1 {
 			return broker.Callback{}, fmt.Errorf("parameter %s appears twice", name)
 		}
 	}
-	cb := broker.Callback{State: q.Get("state"), Code: secret.New(q.Get("code")), Error: q.Get("error")}
+	cb := broker.Callback{State: q.Get("state"), Code: secret.New(q.Get("code")), Error: q.Get("error"), Issuer: q.Get("iss")}
 	if cb.State == "" || len(cb.State) > maxLink || cb.Code.Empty() == (cb.Error == "") {
 		return broker.Callback{}, errors.New("want a state and either a code or an error")
 	}
