@@ -54,8 +54,8 @@ type keys struct {
 type keySet struct {
 	keys []jose.JSONWebKey
 	at   time.Time
-	// print tells sets apart.
-	print string
+	// text tells sets apart.
+	text string
 }
 
 func newKeys(i *issuer, log *slog.Logger, now func() time.Time, changed func()) *keys {
@@ -133,8 +133,8 @@ func (k *keys) read(ctx context.Context) (changed bool, _ error) {
 	if err != nil {
 		return false, err
 	}
-	set := &keySet{keys: found, at: at, print: fingerprint(found)}
-	return k.known.Swap(set).print != set.print, nil
+	set := &keySet{keys: found, at: at, text: canonical(found)}
+	return k.known.Swap(set).text != set.text, nil
 }
 
 // age drops keys that could not be read again for too long: whether the issuer
@@ -218,8 +218,8 @@ func parseKeys(body []byte) ([]jose.JSONWebKey, error) {
 	return found, nil
 }
 
-// fingerprint is the same for equal sets, in whatever order.
-func fingerprint(set []jose.JSONWebKey) string {
+// canonical is the same for equal sets, in whatever order.
+func canonical(set []jose.JSONWebKey) string {
 	var prints []string
 	for _, k := range set {
 		text, err := k.MarshalJSON()

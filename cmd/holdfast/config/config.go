@@ -46,6 +46,8 @@ type Config struct {
 	Apps []App `yaml:"apps"`
 	// Callers are the services that may do anything at all; all others are denied.
 	Callers []Caller `yaml:"callers"`
+	// Identity says how they show who they are. Default: by client certificates.
+	Identity Identity `yaml:"identity"`
 	// Policy adds Cedar policies to what callers lists.
 	Policy Policy `yaml:"policy"`
 	Limits Limits `yaml:"limits"`
@@ -94,11 +96,14 @@ type Metrics struct {
 	Listen string `yaml:"listen"`
 }
 
-// TLS of the gRPC listener. All three are required; the files are read again when they change.
+// TLS of the gRPC listener; the files are read again when they change.
 type TLS struct {
+	// CertFile and KeyFile are required, unless identity.spiffe.serve_svid takes
+	// their place and the connect page does not need them either.
 	CertFile string `yaml:"cert_file"`
 	KeyFile  string `yaml:"key_file"`
 	// ClientCAFile holds the certificates that sign callers' certificates.
+	// Required, unless all callers come by identity.spiffe or identity.jwt.
 	ClientCAFile string `yaml:"client_ca_file"`
 }
 
@@ -157,9 +162,10 @@ type App struct {
 	Scopes map[string][]string `yaml:"scopes"`
 }
 
-// Caller gives rights to the holder of a certificate.
+// Caller gives rights to one caller.
 type Caller struct {
-	// Name in the certificate: a SAN URI, a SAN DNS name or the common name.
+	// Name in the certificate: a SAN URI, a SAN DNS name or the common name; or
+	// what identity makes of a certificate or token, e.g. a SPIFFE ID.
 	Name string `yaml:"name"`
 	// Grants that it may draw tokens from: patterns such as acme/*/jira.
 	Grants []string `yaml:"grants"`

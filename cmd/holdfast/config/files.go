@@ -16,7 +16,7 @@ import (
 // with is reported together with the rest, at its line. It makes nothing.
 func (c *Config) validateFiles(r *report) {
 	r.kek(c.Keys.KEKFile)
-	r.pair("tls", c.TLS.CertFile, c.TLS.KeyFile)
+	r.pair("tls", c.TLS.CertFile, c.TLS.KeyFile) // of which there may be none
 	if !c.HTTP.BehindProxy && c.HTTP.CertFile != "" && c.HTTP.KeyFile != "" {
 		r.pair("http", c.HTTP.CertFile, c.HTTP.KeyFile)
 	}

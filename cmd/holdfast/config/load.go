@@ -80,6 +80,7 @@ func (c *Config) resolvePaths(dir string) {
 		&c.Store.Dir, &c.Store.WitnessFile, &c.Keys.KEKFile, &c.HTTP.CertFile, &c.HTTP.KeyFile,
 		&c.TLS.CertFile, &c.TLS.KeyFile, &c.TLS.ClientCAFile, &c.Provider.CAFile, &c.Provider.ProxyURLFile, &c.Audit.File,
 	}
+	paths = append(paths, c.Identity.paths()...)
 	for i := range c.Apps {
 		for j := range c.Apps[i].ClientSecretFiles {
 			paths = append(paths, &c.Apps[i].ClientSecretFiles[j])

@@ -32,6 +32,7 @@ func (c *Config) validate(r *report) {
 	c.validateProvider(r)
 	c.validateApps(r)
 	c.validateCallers(r)
+	c.validateIdentity(r)
 	c.validatePolicy(r)
 	c.validateLimits(r)
 	for i, origin := range c.ReturnURLs {
@@ -108,9 +109,13 @@ func (c *Config) validatePublicURL(r *report) {
 
 func (c *Config) validateListeners(r *report) {
 	const pem = "give a PEM file"
-	r.requiredFile("tls.cert_file", c.TLS.CertFile, pem)
-	r.requiredFile("tls.key_file", c.TLS.KeyFile, pem)
-	r.requiredFile("tls.client_ca_file", c.TLS.ClientCAFile, "give a PEM file with the certificates that sign callers' certificates")
+	if !c.withoutPair() {
+		r.requiredFile("tls.cert_file", c.TLS.CertFile, pem)
+		r.requiredFile("tls.key_file", c.TLS.KeyFile, pem)
+	}
+	if c.TLS.ClientCAFile != "" || !c.Identity.SPIFFE.Used() && len(c.Identity.JWT) == 0 {
+		r.requiredFile("tls.client_ca_file", c.TLS.ClientCAFile, "give a PEM file with the certificates that sign callers' certificates")
+	}
 	listens := map[string]string{}
 	for _, l := range []struct{ path, addr string }{
 		{"grpc.listen", c.GRPC.Listen}, {"http.listen", c.HTTP.Listen}, {"metrics.listen", c.Metrics.Listen},
@@ -136,6 +141,11 @@ func (c *Config) validateListeners(r *report) {
 	}
 }
 
+// withoutPair reports whether no listener uses the certificate of tls.
+func (c *Config) withoutPair() bool {
+	return c.Identity.SPIFFE.ServeSVID && (c.HTTP.BehindProxy || c.HTTP.CertFile != "") && c.TLS.CertFile == "" && c.TLS.KeyFile == ""
+}
+
 func (c *Config) validateCallers(r *report) {
 	if len(c.Callers)+len(c.Policy.Files) == 0 && !r.broken("callers") {
 		r.warn("callers", "nobody is listed: every call will be refused")
@@ -143,7 +153,7 @@ func (c *Config) validateCallers(r *report) {
 	seen := map[string]int{}
 	for i, caller := range c.Callers {
 		path := "callers[" + strconv.Itoa(i) + "]"
-		if r.required(path+".name", caller.Name, "give the URI, DNS name or common name of its certificate") {
+		if r.required(path+".name", caller.Name, "give the URI, DNS name or common name of its certificate, or the name that identity makes") {
 			if first, twice := seen[caller.Name]; twice {
 				r.add(path+".name", "%q is listed twice (first in line %d); merge the two", caller.Name, first)
 			} else {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"time"
 
 	"github.com/holdfast-io/holdfast/broker/identity"
@@ -11,64 +12,135 @@ import (
 	"github.com/holdfast-io/holdfast/cmd/holdfast/reload"
 )
 
-// callerNames finds the configured name of a client certificate: the first of
-// its SAN URIs, SAN DNS names and common name, in this order, that is listed.
-// The strongest kind of name goes first, since a CA checks it best.
-func callerNames(callers []config.Caller) func(*x509.Certificate) (string, bool) {
-	known := make(map[string]bool, len(callers))
-	for _, c := range callers {
-		known[c.Name] = true
+// rpcTLS is mutual TLS with files that are read again when they change, or with
+// the document that the Workload API renews. A client without a certificate is
+// turned away in the handshake ("certificate required") unless tokens are
+// accepted: whoever shows nothing must not be able to hold connections and streams.
+func (n *Node) rpcTLS(w *identity.Workload) (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAndVerifyClientCert}
+	if n.o.Config.Identity.SPIFFE.ServeSVID {
+		c.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return w.Certificate() }
+		return c, nil
 	}
-	return func(cert *x509.Certificate) (string, bool) {
-		for _, u := range cert.URIs {
-			if known[u.String()] {
-				return u.String(), true
-			}
-		}
-		for _, name := range cert.DNSNames {
-			if known[name] {
-				return name, true
-			}
-		}
-		return cert.Subject.CommonName, known[cert.Subject.CommonName]
-	}
-}
-
-// rpcTLS is mutual TLS with files that are read again when they change. A
-// client without a certificate is turned away in the handshake ("certificate
-// required"): whoever shows none must not be able to hold connections and streams.
-func (n *Node) rpcTLS() (*tls.Config, error) {
 	files := n.o.Config.TLS
 	pair, err := reload.KeyPair(n.log, files.CertFile, files.KeyFile)
 	if err != nil {
 		return nil, err
 	}
-	return &tls.Config{
-		MinVersion:     tls.VersionTLS13,
-		ClientAuth:     tls.RequireAndVerifyClientCert,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair.Get(), nil },
-	}, nil
+	c.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair.Get(), nil }
+	return c, nil
 }
 
-// trust is whose identities are believed. It follows its files while the node
-// runs: a change ends the identities that it does not vouch for any more.
-func (n *Node) trust() (*identity.Trust, error) {
+// trust is whose identities are believed. It follows its files, the Workload
+// API and the issuers of tokens while the node runs: a change ends the
+// identities that are not vouched for any more. The Workload is nil if none is configured.
+func (n *Node) trust(ctx context.Context) (*identity.Trust, *identity.Workload, error) {
 	c := n.o.Config
-	pool, err := reload.Pool(n.log, c.TLS.ClientCAFile)
-	if err != nil {
-		return nil, err
+	t := identity.Config{SPIFFE: c.Identity.SPIFFE.Trust(), Log: n.log}
+	var err error
+	if t.Name, err = naming(c); err != nil {
+		return nil, nil, err
 	}
-	roots := pool.Get()
-	trust, err := identity.New(identity.Config{Roots: roots, Name: callerNames(c.Callers)})
-	if err != nil {
-		return nil, err
+	if t.Issuers, err = n.issuers(); err != nil {
+		return nil, nil, err
 	}
-	n.follow("trust watch", func(ctx context.Context) { followRoots(ctx, trust, roots, pool) })
-	return trust, nil
+	f := &trustFiles{}
+	if c.TLS.ClientCAFile != "" {
+		if f.pool, err = reload.Pool(n.log, c.TLS.ClientCAFile); err != nil {
+			return nil, nil, err
+		}
+		f.last = f.pool.Get()
+		t.Roots = f.last
+	}
+	if f.bundles, err = n.bundles(); err != nil {
+		return nil, nil, err
+	}
+	trust, err := identity.New(t)
+	if err != nil {
+		return nil, nil, err
+	}
+	f.tell(trust)
+	n.follow("trust watch", func(ctx context.Context) { f.follow(ctx, trust) })
+	if trust.Tokens() {
+		n.follow("issuers' keys", trust.Run)
+	}
+	w, err := n.workload(ctx, trust)
+	return trust, w, err
 }
 
-// followRoots tells trust, which has last, of each new pool until ctx ends.
-func followRoots(ctx context.Context, trust *identity.Trust, last *x509.CertPool, pool *reload.Value[*x509.CertPool]) {
+// workload opens the configured Workload API, if any, and has trust follow it.
+func (n *Node) workload(ctx context.Context, trust *identity.Trust) (*identity.Workload, error) {
+	addr := n.o.Config.Identity.SPIFFE.WorkloadAPI
+	if addr == "" {
+		return nil, nil
+	}
+	w, err := identity.OpenWorkload(ctx, addr, n.log)
+	if err != nil {
+		return nil, err
+	}
+	n.stack.Push("SPIFFE Workload API", smallGrace, func(context.Context) error { return w.Close() })
+	w.Feed(trust)
+	n.follow("SPIFFE Workload API's bundles", func(ctx context.Context) { w.Follow(ctx, trust) })
+	return w, nil
+}
+
+// naming is how certificates are mapped to callers.
+func naming(c *config.Config) (identity.Naming, error) {
+	if c.Identity.X509.Name != "" {
+		return identity.FromCertificate(c.Identity.X509.Name)
+	}
+	names := make([]string, len(c.Callers))
+	for i, one := range c.Callers {
+		names[i] = one.Name
+	}
+	return identity.Listed(names), nil
+}
+
+// bundles are the files of trust domains.
+func (n *Node) bundles() ([]*reload.Value[identity.Bundle], error) {
+	var all []*reload.Value[identity.Bundle]
+	for _, b := range n.o.Config.Identity.SPIFFE.Bundles {
+		v, err := reload.New(n.log, func(contents [][]byte) (identity.Bundle, error) {
+			bundle, err := identity.ParseBundle(b.TrustDomain, contents[0])
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", b.File, err)
+			}
+			return bundle, nil
+		}, b.File)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, v)
+	}
+	return all, nil
+}
+
+// trustFiles are the files that say whose certificates are believed.
+type trustFiles struct {
+	pool    *reload.Value[*x509.CertPool] // nil: none
+	last    *x509.CertPool                // that trust was told
+	bundles []*reload.Value[identity.Bundle]
+}
+
+// tell gives trust what the files hold now, if it is news.
+func (f *trustFiles) tell(trust *identity.Trust) {
+	if f.pool != nil {
+		if next := f.pool.Get(); next != f.last {
+			f.last = next
+			trust.SetRoots(next)
+		}
+	}
+	if len(f.bundles) > 0 {
+		bundles := make([]identity.Bundle, len(f.bundles))
+		for i, b := range f.bundles {
+			bundles[i] = b.Get()
+		}
+		trust.SetBundles(bundles...)
+	}
+}
+
+// follow tells trust of each change until ctx ends.
+func (f *trustFiles) follow(ctx context.Context, trust *identity.Trust) {
 	tick := time.NewTicker(reload.Interval)
 	defer tick.Stop()
 	for {
@@ -76,10 +148,7 @@ func followRoots(ctx context.Context, trust *identity.Trust, last *x509.CertPool
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-		}
-		if next := pool.Get(); next != last {
-			last = next
-			trust.SetRoots(next)
+			f.tell(trust)
 		}
 	}
 }

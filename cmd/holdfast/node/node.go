@@ -75,12 +75,12 @@ func (n *Node) Wait(ctx context.Context) error { return n.stack.Wait(ctx) }
 func (n *Node) GRPCAddr() net.Addr { return n.listens.grpc.Addr() }
 
 // serveRPC is the last step: calls come in only once all else is up.
-func (n *Node) serveRPC(context.Context) error {
-	tlsConfig, err := n.rpcTLS()
+func (n *Node) serveRPC(ctx context.Context) error {
+	trust, workload, err := n.trust(ctx)
 	if err != nil {
 		return err
 	}
-	trust, err := n.trust()
+	tlsConfig, err := n.rpcTLS(workload)
 	if err != nil {
 		return err
 	}

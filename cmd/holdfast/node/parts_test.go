@@ -3,12 +3,9 @@ package node
 import (
 	"bytes"
 	"context"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,42 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/holdfast-io/holdfast/cmd/holdfast/config"
 )
-
-func TestCallersAreFoundByURIThenDNSThenCommonName(t *testing.T) {
-	uri, err := url.Parse("spiffe://example.com/sync")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert := &x509.Certificate{URIs: []*url.URL{uri}, DNSNames: []string{"a.example.com", "b.example.com"}, Subject: pkix.Name{CommonName: "sync"}}
-	rows := []struct {
-		name    string
-		callers []string
-		want    string
-		ok      bool
-	}{
-		{"the URI goes first", []string{"sync", "b.example.com", uri.String()}, uri.String(), true},
-		{"any DNS name", []string{"sync", "b.example.com"}, "b.example.com", true},
-		{"the common name goes last", []string{"sync"}, "sync", true},
-		{"nobody is listed", []string{"other"}, "sync", false},
-	}
-	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			var callers []config.Caller
-			for _, c := range row.callers {
-				callers = append(callers, config.Caller{Name: c})
-			}
-			if got, ok := callerNames(callers)(cert); got != row.want || ok != row.ok {
-				t.Fatalf("got %q, %v", got, ok)
-			}
-		})
-	}
-	if _, ok := callerNames([]config.Caller{{Name: "x"}})(&x509.Certificate{}); ok {
-		t.Fatal("a certificate without a name is a caller")
-	}
-}
 
 func TestReadyzGivesTheReasons(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
