@@ -55,7 +55,7 @@ func (s *Store) sealEvents(g *Grant, events []family.Event) ([]Entry, error) {
 		sealed, err := s.seal(&storagev1.JournalEntry{
 			Type: string(e.Type), At: toTime(e.At), Generation: e.Generation, Fence: e.Fence,
 			AttemptId: e.AttemptID, Detail: e.Detail,
-			GrantFence: g.State.Fence, GrantVersion: uint64(g.Version + 1),
+			GrantFence: g.State.Fence, GrantVersion: uint64(g.next()),
 		}, journalAD(g.ID))
 		if err != nil {
 			return nil, err

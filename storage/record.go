@@ -98,15 +98,21 @@ func (s *Store) openBytes(sealed, ad []byte) ([]byte, error) {
 
 // sealChange makes the change that swaps in a record at version old+1.
 func (s *Store) sealChange(k Key, old Version, public, secret proto.Message) (Change, error) {
+	return s.sealNew(k, old, 0, public, secret)
+}
+
+// sealNew makes the same change, of a record whose versions begin above floor.
+func (s *Store) sealNew(k Key, old, floor Version, public, secret proto.Message) (Change, error) {
 	pub, err := proto.MarshalOptions{Deterministic: true}.Marshal(public)
 	if err != nil {
 		return Change{}, fmt.Errorf("encoding a record's public part: %w", err)
 	}
-	sealed, err := s.seal(secret, recordAD(k, old+1, pub))
+	c := Change{Old: old, Floor: floor, Item: Item{Key: k, Public: pub}}
+	c.Item.Sealed, err = s.seal(secret, recordAD(k, c.Next(), pub))
 	if err != nil {
 		return Change{}, err
 	}
-	return Change{Old: old, Item: Item{Key: k, Public: pub, Sealed: sealed}}, nil
+	return c, nil
 }
 
 // openPublic decodes a public part. It is authentic only once openSecret has returned nil.

@@ -99,6 +99,8 @@ type Grant struct {
 	ProviderRevocation string
 	// Version of the record that this was read from; set by the store.
 	Version Version
+	// Floor of the version of a new one; NewGrant sets it.
+	Floor Version
 }
 
 // ConsentStatus is where one consent stands. Stored as text.
@@ -229,6 +231,17 @@ type Change struct {
 	Old    Version
 	Item   Item
 	Delete bool
+	// Floor of a record that is made (Old is 0): it is stored under version Floor+1,
+	// so that it is not mistaken for one that was deleted.
+	Floor Version
+}
+
+// Next is the version under which the change stores its item.
+func (c *Change) Next() Version {
+	if c.Old == 0 {
+		return c.Floor + 1
+	}
+	return c.Old + 1
 }
 
 // Entry is one journal entry of a grant, sealed.
@@ -281,6 +294,16 @@ type Backend interface {
 	Health(ctx context.Context) error
 	// Close releases everything. No call may be under way.
 	Close() error
+}
+
+// Collector is the part of a Backend whose files keep what was deleted until they
+// are rewritten.
+type Collector interface {
+	// Collect rewrites files until nothing is left in them of what was stored under
+	// the keys, journals included, and was deleted before the call. True: it has
+	// verified that. False: something is left. It may take minutes; ctx ends only
+	// the waiting, with ctx's error.
+	Collect(ctx context.Context, gone []Key) (bool, error)
 }
 
 // Loader is the part of a Backend that a restored backup goes in by.

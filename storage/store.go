@@ -79,7 +79,7 @@ func (s *Store) Swap(ctx context.Context, u Update) error {
 		return fmt.Errorf("storing %s: %w", what, err)
 	}
 	if u.Grant != nil {
-		u.Grant.Version++
+		u.Grant.Version = u.Grant.next()
 	}
 	if u.Consent != nil {
 		u.Consent.Version++

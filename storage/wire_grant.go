@@ -139,7 +139,7 @@ func (s *Store) sealGrant(g *Grant) (Change, error) {
 	if g.ID != g.Address.GrantID() {
 		return Change{}, fmt.Errorf("grant %s has the id %s of another address", g.Address, g.ID)
 	}
-	c, err := s.sealChange(Key{KindGrant, g.ID}, g.Version, toGrantPublic(g), toGrantSecret(g))
+	c, err := s.sealNew(Key{KindGrant, g.ID}, g.Version, g.Floor, toGrantPublic(g), toGrantSecret(g))
 	c.Item.Due = g.Due
 	return c, err
 }

@@ -24,6 +24,9 @@ func (s *Store) gcLoop() {
 		select {
 		case <-tick.C:
 			s.collect()
+		case c := <-s.collections:
+			all, err := s.collectGone(c.gone)
+			c.done <- collected{all, err}
 		case <-s.stop:
 			return
 		}
@@ -38,13 +41,18 @@ func (s *Store) collect() {
 		s.log.log.Error("a file of the store is damaged; nothing is collected until it is whole, and the store grows", "error", err)
 		return
 	}
+	s.rewrite(gcShare)
+}
+
+// rewrite rewrites each value log of which at least that share is garbage.
+func (s *Store) rewrite(share float64) {
 	for {
 		select {
 		case <-s.stop:
 			return
 		default:
 		}
-		err := s.db.RunValueLogGC(gcShare)
+		err := s.db.RunValueLogGC(share)
 		if errors.Is(err, badger.ErrNoRewrite) || errors.Is(err, badger.ErrRejected) {
 			return
 		}

@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"slices"
 )
 
 // logEnd is where a log file ends.
@@ -30,10 +31,17 @@ const logHeaderLen = 20
 // maxEntry bounds an entry that is believed: above any that Badger accepts.
 const maxEntry = 1 << 30
 
+// maxKey that Badger accepts is below this.
+const maxKey = 1 << 16
+
 // walkLog follows the entries of a log file of Badger 4.9.6: meta and user
 // meta (a byte each), lengths of key and value and expiry (varints), key and
 // value (encrypted), CRC-32C of all that. No key is needed.
-func walkLog(name string) (logEnd, error) {
+func walkLog(name string) (logEnd, error) { return walkEntries(name, nil) }
+
+// walkEntries does that and calls visit, unless it is nil, with the offset of each
+// intact entry and its key as it lies there. The key may be changed, not kept.
+func walkEntries(name string, visit func(offset int64, key []byte)) (logEnd, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return logEnd{}, fmt.Errorf("reading the store's files: %w", err)
@@ -43,7 +51,7 @@ func walkLog(name string) (logEnd, error) {
 		return logEnd{}, fmt.Errorf("reading the store's files: %w", err)
 	}
 	intact, complete := int64(logHeaderLen), int64(logHeaderLen)
-	r := &entryReader{r: bufio.NewReaderSize(f, 1<<16), sum: crc32.New(castagnoli)}
+	r := &entryReader{r: bufio.NewReaderSize(f, 1<<16), sum: crc32.New(castagnoli), wanted: visit != nil}
 	for {
 		n, err := r.entry()
 		if errors.Is(err, errNoEntry) {
@@ -51,6 +59,9 @@ func walkLog(name string) (logEnd, error) {
 		}
 		if err != nil {
 			return logEnd{}, fmt.Errorf("reading %s: %w", name, err)
+		}
+		if visit != nil {
+			visit(intact, r.key)
 		}
 		if intact += n; r.meta&inTxn == 0 {
 			complete = intact
@@ -71,8 +82,10 @@ type entryReader struct {
 	r   *bufio.Reader
 	sum hash.Hash32
 	n   int64 // bytes of the entry's header
-	// meta of the newest entry.
-	meta byte
+	// meta of the newest entry, and its key if that is wanted.
+	meta   byte
+	wanted bool
+	key    []byte
 }
 
 func (r *entryReader) ReadByte() (byte, error) {
@@ -123,7 +136,16 @@ func (r *entryReader) body() (int64, error) {
 	if fields[0] == 0 || fields[0] > maxEntry || fields[1] > maxEntry {
 		return 0, errNoEntry
 	}
-	return io.CopyN(r.sum, r.r, int64(fields[0]+fields[1]))
+	r.key = r.key[:0]
+	if r.wanted && fields[0] <= maxKey {
+		r.key = slices.Grow(r.key, int(fields[0]))[:fields[0]]
+		if _, err := io.ReadFull(r.r, r.key); err != nil {
+			return 0, err
+		}
+		r.sum.Write(r.key)
+	}
+	_, err = io.CopyN(r.sum, r.r, int64(fields[0]+fields[1])-int64(len(r.key)))
+	return int64(fields[0] + fields[1]), err
 }
 
 func noEntry(err error) error {

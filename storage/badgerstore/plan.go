@@ -97,7 +97,7 @@ func planChange(txn *badger.Txn, c storage.Change, load bool) ([]write, error) {
 	}
 	it := c.Item
 	if !load {
-		it.Version = c.Old + 1
+		it.Version = c.Next()
 	}
 	writes = append(writes, write{key, pack(key, encodeRecord(it))})
 	if indexed && !it.Due.IsZero() {

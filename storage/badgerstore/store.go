@@ -26,7 +26,8 @@ type Store struct {
 	log  *logger
 	lock *dirLock
 
-	queue chan *member
+	queue       chan *member
+	collections chan *collection
 	// stop ends the goroutines, running waits for them.
 	stop    chan struct{}
 	running sync.WaitGroup
@@ -68,7 +69,7 @@ func Open(dir string, key []byte, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{opts: o, dir: dir, log: &logger{log: o.Log}, lock: lock,
-		queue: make(chan *member, queueLength), stop: make(chan struct{})}
+		queue: make(chan *member, queueLength), collections: make(chan *collection), stop: make(chan struct{})}
 	if err := s.open(key); err != nil {
 		return nil, errors.Join(whatHelps(err), lock.release())
 	}

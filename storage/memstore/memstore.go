@@ -175,6 +175,14 @@ func (s *Store) Events(ctx context.Context, grantID string, limit int) ([]storag
 	return out, nil
 }
 
+// Collect implements storage.Collector: there are no files.
+func (s *Store) Collect(ctx context.Context, _ []storage.Key) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.usable(ctx)
+	return err == nil, err
+}
+
 // Health implements storage.Backend.
 func (s *Store) Health(ctx context.Context) error {
 	s.mu.Lock()

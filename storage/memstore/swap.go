@@ -60,7 +60,7 @@ func (s state) change(c storage.Change) error {
 		return nil
 	}
 	it := copied(c.Item)
-	it.Version = c.Old + 1
+	it.Version = c.Next()
 	s.records[k] = it
 	return nil
 }

@@ -98,6 +98,65 @@ func testDelete(t *testing.T, b storage.Backend) {
 	wantJournal(t, b, "g", 64, "anew")
 }
 
+// A record that is made anew goes on above a floor: who still holds the deleted
+// one's version must not be taken for its reader.
+func testFloor(t *testing.T, b storage.Backend) {
+	put(t, b, "g", 0)
+	put(t, b, "g", 1)
+	mustSwap(t, b, []storage.Change{{Old: 2, Item: storage.Item{Key: grantKey("g")}, Delete: true}})
+	anew := change("g", 5)
+	anew.Old, anew.Floor = 0, 5
+	mustSwap(t, b, []storage.Change{anew}, entries("g", "anew")...)
+	wantVersion(t, b, "g", 6)
+	for old := storage.Version(0); old < 6; old++ {
+		c := change("g", old)
+		c.Floor = 9
+		wantErr(t, "a late writer", b.Swap(t.Context(), []storage.Change{c}, entries("g", "late")), storage.ErrConflict)
+	}
+	next := change("g", 6)
+	next.Floor = 9 // says nothing about a record that is there
+	mustSwap(t, b, []storage.Change{next})
+	wantVersion(t, b, "g", 7)
+	wantJournal(t, b, "g", 64, "anew")
+}
+
+// Records of other kinds are deleted in the same swap, and the commits go on
+// being numbered; a backend that collects its files is done with what it deleted.
+func testPurge(t *testing.T, b storage.Backend) {
+	consent := storage.Key{Kind: storage.KindConsent, ID: "c"}
+	mustSwap(t, b, []storage.Change{change("g", 0), {Item: storage.Item{Key: consent, Public: []byte("p")}}}, entries("g", "1", "2")...)
+	sequence := func() uint64 {
+		s, ok := b.(storage.Sequencer)
+		if !ok {
+			return 0
+		}
+		n, err := s.Sequence(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := sequence()
+	stale := []storage.Change{{Old: 1, Item: storage.Item{Key: grantKey("g")}, Delete: true}, {Old: 7, Item: storage.Item{Key: consent}, Delete: true}}
+	wantErr(t, "deleting one of two at another version", b.Swap(t.Context(), stale, nil), storage.ErrConflict)
+	wantVersion(t, b, "g", 1)
+	wantJournal(t, b, "g", 64, "2", "1")
+	stale[1].Old = 1
+	mustSwap(t, b, stale)
+	wantVersion(t, b, "g", 0)
+	wantJournal(t, b, "g", 64)
+	_, err := b.Get(t.Context(), consent)
+	wantErr(t, "reading the deleted consent", err, storage.ErrNotFound)
+	if _, ok := b.(storage.Sequencer); ok && sequence() <= before {
+		t.Errorf("the deletion has number %d, after %d", sequence(), before)
+	}
+	if c, ok := b.(storage.Collector); ok {
+		if all, err := c.Collect(t.Context(), []storage.Key{grantKey("g"), consent}); !all || err != nil {
+			t.Errorf("collected: %v, %v", all, err)
+		}
+	}
+}
+
 func testBig(t *testing.T, b storage.Backend) {
 	c := change("big", 0)
 	c.Item.Sealed = bytes.Repeat([]byte("64 KiB tokens, two alternates, and then some. "), 20_000)

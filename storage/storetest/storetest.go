@@ -25,6 +25,8 @@ func Run(t *testing.T, open func(t *testing.T) storage.Backend) {
 		{"a swap from another version conflicts and writes nothing", testConflict},
 		{"several records and entries are swapped together or not at all", testAtomic},
 		{"a deleted record is gone with its index and journal", testDelete},
+		{"a record that is made anew begins above its floor", testFloor},
+		{"a purge deletes all of it or nothing", testPurge},
 		{"a record of hundreds of kilobytes fits", testBig},
 		{"what the caller does to its bytes later changes nothing", testAliasing},
 		{"sealed bytes are replaced and nothing else", testReseal},
