@@ -23,8 +23,6 @@ type waiter struct {
 	ready chan error
 }
 
-var waiters = sync.Pool{New: func() any { return &waiter{ready: make(chan error, 1)} }}
-
 // group is what is written with one write.
 type group struct {
 	bodies []byte
@@ -50,6 +48,9 @@ type Log struct {
 	done chan struct{}
 	// patience runs while a write is under way.
 	patience *time.Timer
+	// waiters are for use again, of this log alone: their channels may belong to a
+	// bubble of a test.
+	waiters  sync.Pool
 	stats    stats
 	exported exporter
 	copies   []*copier
@@ -78,6 +79,7 @@ func Open(cfg Config) (*Log, error) {
 	l := &Log{
 		cfg: cfg, wake: make(chan struct{}, 1), done: make(chan struct{}),
 		next: &group{}, current: &group{},
+		waiters: sync.Pool{New: func() any { return &waiter{ready: make(chan error, 1)} }},
 	}
 	l.flood.init(cfg.FloodWindow, cfg.Now, l.put, cfg.Log)
 	if err := l.writer.open(l); err != nil {
@@ -123,15 +125,15 @@ func (l *Log) run() {
 }
 
 func (l *Log) put(r *Record) error {
-	w := waiters.Get().(*waiter)
+	w := l.waiters.Get().(*waiter)
 	w.body = r.appendBody(w.body[:0])
 	if err := l.enqueue(w); err != nil {
-		waiters.Put(w)
+		l.waiters.Put(w)
 		l.stats.refused.Add(1)
 		return fmt.Errorf("writing audit record: %w", err)
 	}
 	err := <-w.ready // bounded by the patience
-	waiters.Put(w)
+	l.waiters.Put(w)
 	if err != nil {
 		l.stats.refused.Add(1)
 		return fmt.Errorf("writing audit record: %w", err)

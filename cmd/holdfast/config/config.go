@@ -175,12 +175,6 @@ type Caller struct {
 	Admin bool `yaml:"admin"`
 }
 
-// Audit says where the record of every hand-out goes.
-type Audit struct {
-	// File that lines are appended to. Required: without a writable record nothing is handed out.
-	File string `yaml:"file"`
-}
-
 // Log of the process, to standard error.
 type Log struct {
 	// Level: debug, info, warn or error. Default info.

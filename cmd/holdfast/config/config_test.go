@@ -135,7 +135,7 @@ func TestAWholeFileDecodes(t *testing.T) {
 			{Name: "spiffe://example.com/sync", Grants: []string{"acme/*/jira"}, Consents: []string{"acme/*/*"}},
 			{Name: "operator", Admin: true},
 		},
-		Audit: Audit{File: in("audit.log")}, Log: Log{Level: "debug", Format: "json"},
+		Audit: Audit{File: in("audit.log"), Level: "written"}, Log: Log{Level: "debug", Format: "json"},
 		ReturnURLs: []string{"https://portal.example.com"},
 		Limits:     Limits{CallerRate: 500, CallerBurst: 700, Callers: []CallerLimit{{"operator", 50, 100}}},
 	}

@@ -79,6 +79,7 @@ func (c *Config) resolvePaths(dir string) {
 	paths := []*string{
 		&c.Store.Dir, &c.Store.WitnessFile, &c.Keys.KEKFile, &c.HTTP.CertFile, &c.HTTP.KeyFile,
 		&c.TLS.CertFile, &c.TLS.KeyFile, &c.TLS.ClientCAFile, &c.Provider.CAFile, &c.Provider.ProxyURLFile, &c.Audit.File,
+		&c.Audit.CheckpointFile, &c.Audit.OTLP.CAFile,
 	}
 	paths = append(paths, c.Identity.paths()...)
 	for i := range c.Apps {

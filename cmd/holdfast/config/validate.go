@@ -26,7 +26,7 @@ func (c *Config) validateStore(r *report) {
 // validate reports everything that is wrong with a decoded file.
 func (c *Config) validate(r *report) {
 	c.validateStore(r)
-	r.required("audit.file", c.Audit.File, "give a file; without a writable record nothing is handed out")
+	c.validateAudit(r)
 	c.validatePublicURL(r)
 	c.validateListeners(r)
 	c.validateProvider(r)

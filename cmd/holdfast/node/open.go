@@ -11,7 +11,6 @@ import (
 
 	"github.com/holdfast-io/holdfast/broker"
 	"github.com/holdfast-io/holdfast/broker/atlassian"
-	"github.com/holdfast-io/holdfast/broker/audit"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/config"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/reload"
 	"github.com/holdfast-io/holdfast/secret"
@@ -20,14 +19,9 @@ import (
 	"github.com/holdfast-io/holdfast/storage/seal"
 )
 
-// openBroker opens audit, store and provider and makes the broker over them.
+// openBroker opens store, audit and provider and makes the broker over them.
 func (n *Node) openBroker(ctx context.Context) error {
 	c := n.o.Config
-	log, err := audit.Open(audit.Config{File: c.Audit.File, Log: n.log})
-	if err != nil {
-		return Input(err)
-	}
-	n.stack.Push("audit log", smallGrace, func(context.Context) error { return log.Close() })
 	provider, err := NewProvider(&c.Provider)
 	if err != nil {
 		return Input(err)
@@ -46,6 +40,10 @@ func (n *Node) openBroker(ctx context.Context) error {
 	}
 	n.stack.Push("store", 30*time.Second, func(context.Context) error { return store.Close() })
 	n.watchStore(store.MustReopen)
+	log, err := n.openAudit(store)
+	if err != nil {
+		return Input(err)
+	}
 	if err := n.quarantine(ctx, store); err != nil {
 		return err
 	}
