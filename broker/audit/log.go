@@ -54,6 +54,8 @@ type Log struct {
 	stats    stats
 	exported exporter
 	copies   []*copier
+	// searching has room for one.
+	searching chan struct{}
 	writer   writer
 
 	mu sync.Mutex // guards all below
@@ -77,7 +79,7 @@ func Open(cfg Config) (*Log, error) {
 		return nil, err
 	}
 	l := &Log{
-		cfg: cfg, wake: make(chan struct{}, 1), done: make(chan struct{}),
+		cfg: cfg, wake: make(chan struct{}, 1), done: make(chan struct{}), searching: make(chan struct{}, 1),
 		next: &group{}, current: &group{},
 		waiters: sync.Pool{New: func() any { return &waiter{ready: make(chan error, 1)} }},
 	}
