@@ -101,6 +101,11 @@ func (w *world) pick(p point, l *life, g *grant) fault {
 	if p == atWire && g != nil && g.racing {
 		return fault{harm: byProvider, provider: &atlassiansim.Fault{Kind: atlassiansim.FaultDelayAnswer, DelayMillis: 3500, GrantType: "refresh_token", Count: 1}}
 	}
+	if p == atSettle && g != nil && g.late {
+		g.late = false
+		w.note(l, g, "stands still before it settles")
+		return fault{harm: freezeBefore, d: timing.Lease + 10*time.Second}
+	}
 	key := fmt.Sprint(p, l.replica.index, index)
 	w.steps[key]++
 	d := dice(w.seed, string(p), l.replica.index, index, w.steps[key])

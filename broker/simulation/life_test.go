@@ -66,10 +66,15 @@ func (l *life) run() error {
 		if left <= 0 {
 			return nil
 		}
-		select {
-		case <-time.After(left):
-		case <-l.died:
-		}
+		l.passes(left)
+	}
+}
+
+// passes lets d pass, or less if the process dies.
+func (l *life) passes(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-l.died:
 	}
 }
 
@@ -227,13 +232,18 @@ func (l *life) dial(ctx context.Context, network, addr string) (net.Conn, error)
 	case freezeBefore:
 		l.freeze(f.d)
 	case dialHangs:
-		<-ctx.Done()
-		return nil, ctx.Err()
+		// net/http dials in a goroutine of its own, whose context outlives the request.
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-l.died:
+			return nil, errPower
+		}
 	}
 	if f.harm == dialRefused || time.Now().UnixNano() < w.providerDownUntil.Load() {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
 	}
-	<-time.After(w.latency(l))
+	l.passes(w.latency(l))
 	if err := l.run(); err != nil {
 		return nil, err
 	}

@@ -1,8 +1,10 @@
 package simulation
 
 import (
+	"slices"
 	"time"
 
+	"github.com/holdfast-io/holdfast/broker/atlassian/atlassiansim"
 	"github.com/holdfast-io/holdfast/broker/family"
 	"github.com/holdfast-io/holdfast/secret"
 	"github.com/holdfast-io/holdfast/storage"
@@ -18,14 +20,17 @@ type grant struct {
 	durable storage.Grant
 	// families are the provider's families by the generation they began with.
 	families map[uint64]string
-	// settledAt is when its newest rotation became durable.
-	settledAt time.Time
+	// settledAt is when its newest rotation became durable, answeredAt when some
+	// process had an answer that may have been a pair.
+	settledAt, answeredAt time.Time
 	// forcedUntil: an operator's wish to rotate may be at work until then.
 	forcedUntil time.Time
 	// refusedAt is when the provider last refused it without meaning it.
 	refusedAt time.Time
 	// racing: a consent comes while its rotation is on its way.
 	racing bool
+	// late: the next settlement comes after its lease.
+	late bool
 	// armed is the id of the provider's fault that waits for its next request.
 	armed string
 	// onWire are the spends under way.
@@ -121,8 +126,10 @@ func (w *world) checkLastTry(s *step) {
 			w.fail(6, g, "a last try while %s lives under the same account and app", o.address)
 		}
 		// Some time may pass between the decision and its announcement.
-		vouched = vouched || s.next.State.Attempt.Announced.Sub(o.settledAt) < 150*time.Second+timing.ClockMargin &&
-			o.settledAt.After(s.next.State.Attempt.FirstAnnounced.Add(-timing.ClockMargin))
+		for _, at := range []time.Time{o.settledAt, o.answeredAt} {
+			vouched = vouched || s.next.State.Attempt.Announced.Sub(at) < 150*time.Second+timing.ClockMargin &&
+				at.After(s.next.State.Attempt.FirstAnnounced.Add(-timing.ClockMargin))
+		}
 	}
 	if !vouched {
 		w.fail(6, g, "a last try while nothing says that the provider is well")
@@ -145,6 +152,12 @@ func (w *world) checkEvents(l *life, s *step) {
 			}
 		case family.EventInDoubt:
 			w.stats.doubts++
+		case family.EventAlternatePromoted:
+			if len(s.next.State.Reserves) < len(was.Reserves) && s.next.State.Doubt != nil {
+				w.stats.returns++
+			}
+		case family.EventVerdictHeld:
+			w.held[g.app] = time.Now()
 		case family.EventAlternateKept:
 			w.stats.alternates++
 		case family.EventConsented:
@@ -165,7 +178,7 @@ func (w *world) checkLapse(s *step) {
 	}
 	w.stats.lapses++
 	entry, _ := w.sim.Family(g.families[will.FamilyFirst])
-	if entry.EndedWhy == "" && !entry.Stranded {
+	if w.inReach(entry) {
 		w.fail(12, g, "the family lapsed (%s) while it lives at the provider", will.Lapse)
 	}
 	if sus := will.Suspicion; will.Doubt == nil && (sus == nil || sus.Refusals < 2 || sus.Last.Sub(sus.First) < timing.ConfirmDelay-2*timing.ClockMargin) {
@@ -174,6 +187,16 @@ func (w *world) checkLapse(s *step) {
 	if !w.weather.beyond {
 		w.fail(0, g, "the family lapsed (%s), though every loss could have been avoided", will.Lapse)
 	}
+}
+
+// inReach reports whether anybody has a living token of a family. A pair that came
+// back to a process which died before it could store it is in nobody's reach,
+// once outages may outlast the leeway.
+func (w *world) inReach(f atlassiansim.FamilyEntry) bool {
+	if f.EndedWhy != "" || f.Stranded {
+		return false
+	}
+	return !w.weather.beyond || slices.ContainsFunc(f.LiveRefresh, func(id string) bool { _, stored := w.refreshTokens[id]; return stored })
 }
 
 // remember takes in the tokens that have become durable.

@@ -2,8 +2,9 @@ package simulation
 
 import (
 	"context"
-	"math/rand/v2"
+	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/holdfast-io/holdfast/broker"
@@ -17,7 +18,9 @@ func play(t *testing.T, seed uint64, x weather) *world {
 	w := newWorld(t, seed, x)
 	for _, g := range w.grants {
 		if s := w.consent(w.anyLife(dice(seed, "first", g.index)), g); s != storage.ConsentDone {
-			t.Fatalf("the first consent of %s ended %s", g.address, s)
+			w.broken("consenting first", fmt.Errorf("%s ended %q", g.address, s))
+			w.end()
+			return w
 		}
 	}
 	w.setRough(true)
@@ -71,116 +74,6 @@ func (w *world) watch() {
 	}
 }
 
-// disasters are what does not wait for a step of some rotation.
-func (w *world) disasters() {
-	for n := 0; ; n++ {
-		d := dice(w.seed, "disaster", n)
-		if !w.pause(between(d, time.Minute, 8*time.Minute)) {
-			return
-		}
-		w.mu.Lock()
-		hurt := w.mayHurt()
-		w.mu.Unlock()
-		if !hurt || !w.weather.beyond && d.Float64() > 3*w.weather.rate {
-			continue
-		}
-		length := between(d, 5*time.Second, time.Minute)
-		if w.weather.beyond && d.IntN(3) == 0 {
-			length = between(d, 5*time.Minute, 25*time.Minute)
-		}
-		if w.weather.beyond && d.IntN(3) == 0 {
-			w.blackout(d, timing.Leeway+length)
-			continue
-		}
-		w.disaster(d.IntN(6), n, length)
-	}
-}
-
-// blackout loses the answers of some rotations, and then the provider for
-// longer than the leeway: whether their tokens are spent nobody can know.
-func (w *world) blackout(d *rand.Rand, length time.Duration) {
-	w.arm(atlassiansim.Fault{Kind: atlassiansim.FaultDropBeforeAnswer, KeepToken: d.IntN(2) == 0, ForSeconds: 20})
-	for range 5 {
-		g := w.grants[d.IntN(len(w.grants))]
-		if l := w.anyLife(d); l != nil {
-			w.work.Go(func() { w.force(l, g) })
-		}
-	}
-	w.pause(5 * time.Second)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.rough { // the faults may have ended meanwhile
-		w.note(nil, nil, "answers are lost, and then the provider cannot be reached for %s", length)
-		prolong(&w.providerDownUntil, length)
-	}
-}
-
-func (w *world) disaster(which, n int, length time.Duration) {
-	l := w.anyLife(dice(w.seed, "victim", n))
-	say := func(format string, args ...any) {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.note(l, nil, format, args...)
-	}
-	switch which {
-	case 0:
-		say("the provider cannot be reached for %s", length)
-		prolong(&w.providerDownUntil, length)
-	case 1:
-		say("the store answers nobody for %s", length)
-		prolong(&w.storeDownUntil, length)
-	case 2:
-		if l != nil {
-			say("crash out of the blue")
-			l.crash()
-		}
-	case 3:
-		if l != nil {
-			say("a new version is deployed")
-			w.deploy(l)
-		}
-	case 4:
-		if w.mayRefuse() {
-			say("a wave of refusals")
-			w.arm(atlassiansim.Fault{Kind: atlassiansim.FaultRefuse, FamilyPercent: 40, ForSeconds: int(timing.ConfirmDelay/time.Second) - 10})
-		}
-	case 5:
-		say("a brown-out for %s", length)
-		w.arm(atlassiansim.Fault{Kind: atlassiansim.FaultStatus, Status: 502, RateOver: 1, RateSlope: 20, Percent: 80, ForSeconds: int(length / time.Second)})
-	}
-}
-
-// mayRefuse reports whether a wave of refusals would be the only reason to
-// suspect any family.
-func (w *world) mayRefuse() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, g := range w.grants {
-		if _, open := g.clear(); open {
-			return false
-		}
-	}
-	return !w.weather.beyond
-}
-
-func (w *world) arm(f atlassiansim.Fault) {
-	f.GrantType = "refresh_token"
-	if _, err := w.sim.AddFault(f); err != nil {
-		w.broken("arming a fault", err)
-	}
-}
-
-// deploy ends a process in good order and starts the next.
-func (w *world) deploy(l *life) {
-	l.ready.Store(false)
-	ctx, cancel := context.WithTimeout(context.Background(), l.broker.Patience())
-	defer cancel()
-	_ = l.broker.Close(ctx)
-	if l.kill() {
-		w.start(l.replica)
-	}
-}
-
 // settleDown ends all faults and lets everything run again.
 func (w *world) settleDown() {
 	w.setRough(false)
@@ -225,11 +118,12 @@ func (w *world) judgeGrant(l *life, g *grant) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	entry, _ := w.sim.Family(g.families[g.durable.State.FamilyFirst])
-	alive := entry.EndedWhy == "" && !entry.Stranded
 	switch {
 	case err == nil:
 		w.handedOut(l, g, answer)
-	case alive:
+	case len(g.durable.State.Reserves) > 0 && time.Since(w.held[g.app]) < recovery && broker.ReasonOf(err) == broker.ReasonProviderUnavailable:
+		// So many families have ended at once that its sibling's refusal is not believed.
+	case w.inReach(entry):
 		w.fail(0, g, "%s after the last fault, with its family alive, replica %d says: %v", recovery, l.replica.index, err)
 	case broker.ReasonOf(err) != broker.ReasonConsentRequired && broker.ReasonOf(err) != broker.ReasonProviderUnavailable:
 		// The latter while so many families have ended at once that none is believed to have.
@@ -305,6 +199,17 @@ func (w *world) end() {
 	if err := <-w.served; err != nil {
 		w.broken("stopping the simulated provider", err)
 	}
+	w.quiet()
+}
+
+// quiet waits for the goroutines that nobody can: those in which net/http dials
+// and writes outlive the request. With every process dead and the provider
+// stopped they wait for nothing but time, if at all, and the bubble's clock
+// stands still once the test has returned. A goroutine that is left after that
+// has no end, and synctest says so.
+func (w *world) quiet() {
+	<-time.After(time.Hour)
+	synctest.Wait()
 }
 
 // failed marks the output of a run that broke an invariant.

@@ -50,6 +50,13 @@ func (s *seam) Events(ctx context.Context, id string, limit int) ([]storage.Entr
 	return s.life.world.mem.Events(ctx, id, limit)
 }
 
+func (s *seam) Reseal(ctx context.Context, list []storage.Reseal) error {
+	if err := s.admit(); err != nil {
+		return err
+	}
+	return s.life.world.mem.Reseal(ctx, list)
+}
+
 func (s *seam) Health(ctx context.Context) error {
 	if err := s.admit(); err != nil {
 		return err
@@ -69,7 +76,7 @@ func (s *seam) Swap(ctx context.Context, changes []storage.Change, entries []sto
 	if err := s.before(f); err != nil {
 		return err
 	}
-	<-time.After(w.latency(s.life))
+	s.life.passes(w.latency(s.life))
 	if err := s.admit(); err != nil {
 		return err
 	}

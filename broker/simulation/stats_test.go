@@ -9,7 +9,7 @@ import (
 // stats of one run, or of many.
 type stats struct {
 	seeds, rotations, consents, draws, faults, kills int
-	doubts, saved, alternates, lapses                int
+	doubts, saved, alternates, lapses, returns       int
 	attempts                                         [4]int // by kind
 	posts, lateReuses, lost                          int
 	// stale are tokens that another replica's rotation had already ended.
@@ -30,6 +30,7 @@ func (s *stats) add(o stats) {
 	s.saved += o.saved
 	s.alternates += o.alternates
 	s.lapses += o.lapses
+	s.returns += o.returns
 	for i := range s.attempts {
 		s.attempts[i] += o.attempts[i]
 	}
@@ -42,7 +43,7 @@ func (s *stats) add(o stats) {
 }
 
 func (s stats) String() string {
-	return fmt.Sprintf("rotations=%d draws=%d consents=%d faults=%d kills=%d doubts=%d repeats=%d saved_in_doubt=%d alternates=%d last_tries=%d late_sends=%d lapses=%d lost=%d stale=%d posts=%d posts_per_family_per_minute_max=%d in_five_minutes_max=%d",
-		s.rotations, s.draws, s.consents, s.faults, s.kills, s.doubts, s.attempts[family.Repeat], s.saved, s.alternates,
+	return fmt.Sprintf("rotations=%d draws=%d consents=%d faults=%d kills=%d doubts=%d repeats=%d saved_in_doubt=%d alternates=%d back_in_doubt=%d last_tries=%d late_sends=%d lapses=%d lost=%d stale=%d posts=%d posts_per_family_per_minute_max=%d in_five_minutes_max=%d",
+		s.rotations, s.draws, s.consents, s.faults, s.kills, s.doubts, s.attempts[family.Repeat], s.saved, s.alternates, s.returns,
 		s.attempts[family.LastTry], s.lateReuses, s.lapses, s.lost, s.stale, s.posts, s.mostInMinute, s.mostInFive)
 }

@@ -20,11 +20,13 @@ type wire struct {
 
 	mu sync.Mutex // guards all below; not held while time passes
 	// sent is the spend that went over this connection; nil: none yet.
-	sent  *sending
-	fault fault
-	got   []byte // of the answer
-	left  int    // bytes of the answer until the connection is lost; negative: it is not
-	cut   bool
+	sent *sending
+	// exchanges is the client whose code was sent; "": none.
+	exchanges string
+	fault     fault
+	got       []byte // of the answer
+	left      int    // bytes of the answer until the connection is lost; negative: it is not
+	cut       bool
 	// stopped: the process is stopped between guard and first byte, where a
 	// Close cannot overtake the Write.
 	stopped, closed bool
@@ -46,7 +48,9 @@ func (c *wire) Write(b []byte) (int, error) {
 	}
 	fields := tokenRequest(b)
 	if fields["refresh_token"] == "" {
-		c.life.world.noteExchange(fields["client_id"])
+		c.mu.Lock()
+		c.exchanges = fields["client_id"]
+		c.mu.Unlock()
 		return c.Conn.Write(b)
 	}
 	token := labelOf(fields["refresh_token"])
@@ -75,7 +79,7 @@ func (c *wire) spend(b []byte, token label) (int, error) {
 		l.crash()
 		return 0, syscall.EPIPE
 	case windowPause:
-		<-time.After(f.d)
+		l.passes(f.d)
 	case byProvider:
 		f.provider.Family = token.Family
 	}
@@ -149,13 +153,18 @@ func (c *wire) Close() error {
 	}
 	l.mu.Unlock()
 	c.mu.Lock()
-	sent, got := c.sent, c.got
+	sent, got, exchanges := c.sent, c.got, c.exchanges
 	if c.cut || c.closed {
 		got = nil
 	}
 	c.closed = true
 	stopped := c.stopped
+	pleased := sent != nil && bytes.HasPrefix(c.got, []byte("HTTP/1.1 200 "))
 	c.mu.Unlock()
+	if pleased {
+		l.world.noteAnswer(sent.grant)
+	}
+	l.world.noteExchange(exchanges)
 	if sent != nil {
 		l.world.answered(l, c, sent, got)
 	}

@@ -15,7 +15,7 @@ func (w *world) grantOf(token label) *grant {
 	return w.refreshTokens[token.ID].grant
 }
 
-// noteExchange is about a code on its way; "": it is something else.
+// noteExchange is about a code whose answer came; "": it is something else.
 func (w *world) noteExchange(client string) {
 	if client == "" {
 		return
@@ -23,6 +23,13 @@ func (w *world) noteExchange(client string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.exchanged[client] = time.Now()
+}
+
+// noteAnswer is about an answer that may have been a pair, however it was framed.
+func (w *world) noteAnswer(g *grant) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	g.answeredAt = time.Now()
 }
 
 // send checks a spend at the moment its first byte leaves.

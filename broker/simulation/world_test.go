@@ -58,8 +58,9 @@ type world struct {
 	// refreshTokens (by id) and accessTokens that were ever durable.
 	refreshTokens map[string]known
 	accessTokens  map[string]known
-	// exchanged is when a code was last sent, by client.
-	exchanged map[string]time.Time
+	// exchanged is when a code's answer last came, by client; held when verdicts
+	// were last held, by app.
+	exchanged, held map[string]time.Time
 	// alternates are the ids of refresh tokens that came late.
 	alternates map[string]bool
 	sends      map[string][]*sending
@@ -115,7 +116,7 @@ func newWorld(t *testing.T, seed uint64, x weather) *world {
 		t: t, seed: seed, weather: x, began: time.Now(), dir: filepath.Join(t.TempDir(), "store"),
 		mem: memstore.New(), pipe: atlassiansim.NewPipe(), done: make(chan struct{}), over: make(chan struct{}), settled: make(chan struct{}), served: make(chan error, 1),
 		byID: map[string]*grant{}, steps: map[string]int{}, refreshTokens: map[string]known{}, accessTokens: map[string]known{},
-		sends: map[string][]*sending{}, risked: map[string]bool{}, alternates: map[string]bool{}, exchanged: map[string]time.Time{},
+		sends: map[string][]*sending{}, risked: map[string]bool{}, alternates: map[string]bool{}, exchanged: map[string]time.Time{}, held: map[string]time.Time{},
 	}
 	must := func(err error) {
 		if err != nil {
