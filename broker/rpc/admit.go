@@ -66,10 +66,17 @@ func (e *edge) identify(c *call, now time.Time) (*identity.Identity, error) {
 		}
 		id, err = e.trust.AwaitBearer(c.Context, values[0], e.now())
 	}
-	if err == nil && conn.stranger != nil {
+	if err != nil {
+		return nil, err
+	}
+	if conn.stranger != nil {
 		conn.stranger.proven()
 	}
-	return id, err
+	if conn.wire != nil && !conn.wire.show() {
+		return nil, &broker.Error{Reason: broker.ReasonCallerRateLimited, Metadata: map[string]string{"limit": "connections"},
+			Message: "as many connections stand as may: close those that are not needed, or ask an operator to raise limits.connections"}
+	}
+	return id, nil
 }
 
 func unauthenticated(message string) error {

@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/grpc/credentials"
 
+	"github.com/holdfast-io/holdfast/broker/door"
 	"github.com/holdfast-io/holdfast/broker/identity"
 )
 
@@ -16,6 +17,8 @@ type connection struct {
 	credentials.TLSInfo
 	// peer is nil if the client showed no certificate.
 	peer identifier
+	// wire is the connection in the clear; nil in tests that have none.
+	wire *wire
 	// stranger is nil unless the client showed none and may bring tokens.
 	stranger *stranger
 }
@@ -31,11 +34,11 @@ type handshaker struct {
 	credentials.TransportCredentials // all but the server's handshake
 	config                           *tls.Config
 	trust                            *identity.Trust
-	strangers                        *strangers
+	flow                             *inflow
 }
 
-func newHandshaker(config *tls.Config, trust *identity.Trust) *handshaker {
-	return &handshaker{credentials.NewTLS(config), config, trust, new(strangers)}
+func newHandshaker(config *tls.Config, trust *identity.Trust, flow *inflow) *handshaker {
+	return &handshaker{credentials.NewTLS(config), config, trust, flow}
 }
 
 // ServerHandshake implements credentials.TransportCredentials. Each handshake
@@ -51,16 +54,21 @@ func (h *handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthIn
 	if t, ok := info.(credentials.TLSInfo); ok {
 		c.TLSInfo = t
 	}
-	if c.peer == nil && h.trust.Tokens() {
-		if c.stranger, err = h.strangers.admit(conn); err != nil {
-			return nil, nil, errors.Join(err, conn.Close())
+	place, _ := raw.(*door.Conn)
+	c.wire = h.flow.watch(conn, place)
+	switch {
+	case c.peer != nil:
+		if !c.wire.show() {
+			return nil, nil, errors.Join(errNoPlace, c.wire.Close())
 		}
-		conn = c.stranger
+	case h.trust.Tokens():
+		c.stranger = newStranger(c.wire)
+		return c.stranger, c, nil
 	}
-	return conn, c, nil
+	return c.wire, c, nil
 }
 
 // Clone implements credentials.TransportCredentials.
 func (h *handshaker) Clone() credentials.TransportCredentials {
-	return &handshaker{h.TransportCredentials.Clone(), h.config, h.trust, h.strangers}
+	return &handshaker{h.TransportCredentials.Clone(), h.config, h.trust, h.flow}
 }

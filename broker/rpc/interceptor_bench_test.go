@@ -54,7 +54,7 @@ func BenchmarkInterceptor(b *testing.B) {
 	}
 	e := &edge{trust: trust, log: slog.New(slog.DiscardHandler), now: time.Now, validator: v, methods: map[string]*method{
 		full: m.method("holdfast.v1.TokenService", "GetAccessToken"),
-	}}
+	}, limiter: newLimiter(Limits{Caller: Rate{GreatestRate, GreatestRate}}, time.Now(), slog.New(slog.DiscardHandler), m.limited)}
 	ctx := peer.NewContext(context.Background(), &peer.Peer{AuthInfo: &connection{peer: always{}}})
 	ctx = metadata.NewIncomingContext(ctx, metadata.Pairs(
 		":authority", "x", "content-type", "application/grpc", "user-agent", "grpc-go", "grpc-accept-encoding", "gzip"))

@@ -21,6 +21,10 @@ const (
 	DefaultCallerBurst = 2000
 	// LeastBurst lets a batch of the greatest size through.
 	LeastBurst = 100
+	// DefaultConnections and DefaultStrangers take one file each; a connection
+	// holds about 60 KB and a stranger in its handshake about 20.
+	DefaultConnections = 10_000
+	DefaultStrangers   = 1000
 	// GreatestRate of calls a second, and of a burst, that can be asked for.
 	GreatestRate = 1_000_000
 )
@@ -44,11 +48,20 @@ type Limits struct {
 	Caller Rate
 	// Callers have rates of their own, by name.
 	Callers map[string]Rate
+	// Connections that may stand at once and have shown who they are, and
+	// Strangers that have not yet; zero: the defaults.
+	Connections, Strangers int
 }
 
 func (l *Limits) applyDefaults() error {
 	if l.Caller == (Rate{}) {
 		l.Caller = Rate{DefaultCallerRate, DefaultCallerBurst}
+	}
+	if l.Connections == 0 {
+		l.Connections = DefaultConnections
+	}
+	if l.Strangers == 0 {
+		l.Strangers = DefaultStrangers
 	}
 	errs := []error{l.Caller.validate("Caller")}
 	for name, r := range l.Callers {

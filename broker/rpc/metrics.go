@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/holdfast-io/holdfast/broker"
+	"github.com/holdfast-io/holdfast/broker/door"
 )
 
 // Outcomes of calls that are no reasons: the label values beside them.
@@ -76,6 +77,34 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		return m, nil
 	}
 	return m, errors.Join(reg.Register(m.duration), reg.Register(m.calls), reg.Register(m.limited))
+}
+
+// registerConnections shows who stands at the door and who was sent away.
+func registerConnections(reg prometheus.Registerer, d *door.Door, flow *inflow) error {
+	if reg == nil {
+		return nil
+	}
+	var errs []error
+	for _, c := range []prometheus.Collector{
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "holdfast_rpc_connections", Help: "Open connections of the gRPC listener that have shown who they are.",
+		}, func() float64 { _, known := d.Standing(); return float64(known) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "holdfast_rpc_strangers", Help: "Open connections of the gRPC listener that have not shown yet who they are.",
+		}, func() float64 { strangers, _ := d.Standing(); return float64(strangers) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "holdfast_rpc_connections_turned_away_total", Help: "Connections that were closed for want of a place.",
+		}, func() float64 { return float64(d.Turned()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "holdfast_rpc_connections_overfull_total", Help: "Connections that were closed since they held more unfinished requests than they may.",
+		}, func() float64 { return float64(flow.overfull.Load()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "holdfast_rpc_connections_flooding_total", Help: "Connections that were closed since they sent more frames without use than they may.",
+		}, func() float64 { return float64(flow.flooded.Load()) }),
+	} {
+		errs = append(errs, reg.Register(c))
+	}
+	return errors.Join(errs...)
 }
 
 // methods resolves the unary methods of every registered service by full name.

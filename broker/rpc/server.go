@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
+	"github.com/holdfast-io/holdfast/broker/door"
 	"github.com/holdfast-io/holdfast/broker/identity"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
@@ -24,12 +25,22 @@ const (
 	// maxRequest in bytes: a batch of 100 requests with every field at its
 	// longest is 1.4 MB.
 	maxRequest = 2 << 20
+	// maxHeaders in bytes, as they are counted uncompressed: a bearer token of 16
+	// KiB, or one that is refused with a sentence, and all else that clients send.
+	maxHeaders = 32 << 10
 	// maxAnswer in bytes: a batch of 100 tokens of 64 KiB is 6.5 MB.
 	maxAnswer = 16 << 20
-	// maxStreams bounds the calls under way on one connection.
-	maxStreams = 4096
+	// maxStreams bounds the calls under way on one connection. A client that
+	// wants more waits, or opens another connection.
+	maxStreams = 512
 	// handshakeTimeout bounds a connection that does not finish its handshake.
-	handshakeTimeout = 20 * time.Second
+	handshakeTimeout = 10 * time.Second
+	// A connection without a call for idleTimeout is closed; clients open it
+	// again by themselves. One that says nothing for aliveAfter is asked, and
+	// closed if no answer comes within aliveTimeout: its client is gone, or reads nothing.
+	idleTimeout  = 30 * time.Minute
+	aliveAfter   = time.Minute
+	aliveTimeout = 20 * time.Second
 	// minPing is how often a client may ping an idle connection.
 	minPing = 10 * time.Second
 )
@@ -70,7 +81,8 @@ type Server struct {
 	grpc   *grpc.Server
 	health *health.Server
 	// end ends standing streams.
-	end context.CancelFunc
+	end  context.CancelFunc
+	door *door.Door
 }
 
 // NewServer returns a server that does not listen yet. Its health is NOT_SERVING
@@ -92,14 +104,19 @@ func NewServer(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	metrics, err := newMetrics(c.Metrics)
+	entrance, err := door.New(door.Limits{Strangers: c.Limits.Strangers, Known: c.Limits.Connections})
 	if err != nil {
+		return nil, err
+	}
+	flow := newInflow(allBytes)
+	metrics, err := newMetrics(c.Metrics)
+	if err = errors.Join(err, registerConnections(c.Metrics, entrance, flow)); err != nil {
 		return nil, fmt.Errorf("registering rpc metrics: %w", err)
 	}
 	ending, end := context.WithCancel(context.Background())
 	e := &edge{log: c.Log, now: c.Now, validator: validator, ending: ending, limiter: newLimiter(c.Limits, c.Now(), c.Log, metrics.limited),
 		trust: c.Trust, recheck: identity.NewBroadcast()}
-	s := &Server{edge: e, grpc: grpc.NewServer(options(c, e)...), health: health.NewServer(), end: end}
+	s := &Server{edge: e, grpc: grpc.NewServer(options(c, e, flow)...), health: health.NewServer(), end: end, door: entrance}
 	holdfastv1.RegisterTokenServiceServer(s.grpc, &tokenService{broker: c.Tokens, edge: e})
 	holdfastv1.RegisterConsentServiceServer(s.grpc, &consentService{broker: c.Consents})
 	holdfastv1.RegisterAdminServiceServer(s.grpc, &adminService{broker: c.Admin, apps: c.Apps, keys: c.Keys, endings: c.Endings})
@@ -116,20 +133,22 @@ func NewServer(c Config) (*Server, error) {
 // it does without them.
 const streamWorkers = 64
 
-func options(c Config, e *edge) []grpc.ServerOption {
+func options(c Config, e *edge, flow *inflow) []grpc.ServerOption {
 	var tokens []grpc.ServerOption
 	if c.Trust.Tokens() {
 		tokens = append(tokens, grpc.InTapHandle(e.header))
 	}
 	return append(tokens,
-		grpc.Creds(newHandshaker(c.TLS, c.Trust)),
+		grpc.Creds(newHandshaker(c.TLS, c.Trust, flow)),
 		grpc.UnaryInterceptor(e.unary),
 		grpc.StreamInterceptor(e.stream),
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.MaxSendMsgSize(maxAnswer),
+		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.NumStreamWorkers(streamWorkers),
 		grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTimeout, Time: aliveAfter, Timeout: aliveTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
 	)
 }
@@ -152,7 +171,7 @@ func (s *Server) SetServing(ready bool) {
 // Serve accepts connections on lis until Stop, and closes lis. It blocks; it
 // returns nil after Stop.
 func (s *Server) Serve(lis net.Listener) error {
-	err := s.grpc.Serve(lis)
+	err := s.grpc.Serve(s.door.Listen(lis))
 	if errors.Is(err, grpc.ErrServerStopped) {
 		return nil
 	}

@@ -1,7 +1,6 @@
 package rpc
 
 import (
-	"errors"
 	"net"
 	"sync/atomic"
 	"time"
@@ -9,11 +8,9 @@ import (
 
 // A connection without a certificate may bring tokens, and until it has brought
 // a good one nobody knows whose it is. What strangers can hold is bounded: their
-// number, their time and their tries. A stream of theirs, and so a message, does
+// number (by the door), their bytes (by the wire), their time and their tries. A stream of theirs, and so a message, does
 // not begin before its header has shown a token (see edge.header).
 const (
-	// maxStrangers at once.
-	maxStrangers = 512
 	// strangerTime until a connection must have shown a good token.
 	strangerTime = 20 * time.Second
 	// strangerTries are the tokens that may be refused on a connection before it
@@ -25,42 +22,30 @@ const (
 	maxPending = 16
 )
 
-var errStrangers = errors.New("too many connections that have shown neither a certificate nor a good token")
-
-// strangers are all connections of which nobody is known yet.
-type strangers struct{ now atomic.Int64 }
-
 // stranger is a connection that showed no certificate.
 type stranger struct {
 	net.Conn
-	among *strangers
 	timer *time.Timer
-	// known is set once: the connection is not counted any more.
+	// known is set once.
 	known   atomic.Bool
 	refused atomic.Int64
 }
 
-// admit counts conn, or fails if there are too many.
-func (s *strangers) admit(conn net.Conn) (*stranger, error) {
-	if s.now.Add(1) > maxStrangers {
-		s.now.Add(-1)
-		return nil, errStrangers
-	}
-	one := &stranger{Conn: conn, among: s}
+func newStranger(conn net.Conn) *stranger {
+	one := &stranger{Conn: conn}
 	// The read that the transport waits in fails, and it closes the connection.
 	one.timer = time.AfterFunc(strangerTime, func() {
 		if !one.known.Load() {
 			one.end()
 		}
 	})
-	return one, nil
+	return one
 }
 
 // proven says that a good token came.
 func (s *stranger) proven() {
 	if !s.known.Load() && s.known.CompareAndSwap(false, true) {
 		s.timer.Stop()
-		s.among.now.Add(-1)
 	}
 }
 

@@ -66,6 +66,9 @@ limits:
   caller_rate: 500
   caller_burst: 700
   callers: [{name: operator, rate: 50}]
+  connections: 500
+  strangers: 50
+  http_connections: 70
 `
 
 // dir makes the files that whole names.
@@ -137,7 +140,7 @@ func TestAWholeFileDecodes(t *testing.T) {
 		},
 		Audit: Audit{File: in("audit.log"), Level: "written"}, Log: Log{Level: "debug", Format: "json"},
 		ReturnURLs: []string{"https://portal.example.com"},
-		Limits:     Limits{CallerRate: 500, CallerBurst: 700, Callers: []CallerLimit{{"operator", 50, 100}}},
+		Limits:     Limits{CallerRate: 500, CallerBurst: 700, Callers: []CallerLimit{{"operator", 50, 100}}, Connections: 500, Strangers: 50, HTTPConnections: 70},
 	}
 	if got.Provider.Resolved.Leeway != 10*time.Minute || got.Provider.Timing.Lease != 45*time.Second {
 		t.Fatalf("the profile or the timing was not resolved: %+v", got.Provider.Timing)

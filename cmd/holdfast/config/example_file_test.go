@@ -27,6 +27,7 @@ func TestTheExampleIsAWholeValidFile(t *testing.T) {
 		"  # lease:", "  lease:", "  # clock_margin:", "  clock_margin:",
 		"  # rate:", "  rate:", "  # burst:", "  burst:", "  # concurrency:", "  concurrency:",
 		"  # caller_rate:", "  caller_rate:", "  # caller_burst:", "  caller_burst:",
+		"  # connections:", "  connections:", "  # strangers:", "  strangers:", "  # http_connections:", "  http_connections:",
 		"  # level:", "  level:", "  # format:", "  format:").Replace(example)
 	var configs [2]*Config
 	for i, text := range []string{example, spelt} {

@@ -2,6 +2,19 @@ package config
 
 import "github.com/holdfast-io/holdfast/broker/rpc"
 
+// DefaultHTTPConnections of each HTTP listener.
+const DefaultHTTPConnections = 1000
+
+// otherFiles are what the process has open beside connections: the store, logs,
+// certificates and its own connections to the provider.
+const otherFiles = 500
+
+// Files is how many open files the process needs for all of it.
+func (l *Limits) Files() int {
+	const httpListeners, kinds = 2, 2
+	return l.Connections + l.Strangers + httpListeners*kinds*l.HTTPConnections + otherFiles
+}
+
 // Limits of what callers may ask for. A field that is left out, or 0, has its default.
 type Limits struct {
 	// CallerRate is how many calls a second each caller may make for ever, 1 to
@@ -12,6 +25,14 @@ type Limits struct {
 	CallerBurst int `yaml:"caller_burst"`
 	// Callers have rates of their own.
 	Callers []CallerLimit `yaml:"callers"`
+	// Connections of callers that may stand at once, 1 to 1000000; default 10000.
+	// Each takes a file of the process. Strangers are those that have not shown yet
+	// who they are; the one who stands longest gives way to the next. Default 1000.
+	Connections int `yaml:"connections"`
+	Strangers   int `yaml:"strangers"`
+	// HTTPConnections of each HTTP listener that may stand at once without a
+	// request being answered, and as many with; default 1000.
+	HTTPConnections int `yaml:"http_connections"`
 }
 
 // CallerLimit is the rate of one caller.
@@ -26,7 +47,10 @@ type CallerLimit struct {
 
 // RPC returns the limits in the terms of the server.
 func (l *Limits) RPC() rpc.Limits {
-	out := rpc.Limits{Caller: rpc.Rate{PerSecond: l.CallerRate, Burst: l.CallerBurst}, Callers: map[string]rpc.Rate{}}
+	out := rpc.Limits{
+		Caller: rpc.Rate{PerSecond: l.CallerRate, Burst: l.CallerBurst}, Callers: map[string]rpc.Rate{},
+		Connections: l.Connections, Strangers: l.Strangers,
+	}
 	for _, c := range l.Callers {
 		out.Callers[c.Name] = rpc.Rate{PerSecond: c.Rate, Burst: c.Burst}
 	}
@@ -36,6 +60,9 @@ func (l *Limits) RPC() rpc.Limits {
 func (l *Limits) applyDefaults() {
 	or(&l.CallerRate, rpc.DefaultCallerRate)
 	or(&l.CallerBurst, burstFor(l.CallerRate))
+	or(&l.Connections, rpc.DefaultConnections)
+	or(&l.Strangers, rpc.DefaultStrangers)
+	or(&l.HTTPConnections, DefaultHTTPConnections)
 	for i := range l.Callers {
 		c := &l.Callers[i]
 		if c.Rate == 0 {

@@ -10,6 +10,10 @@ func (c *Config) validateLimits(r *report) {
 	l := &c.Limits
 	r.within("limits.caller_rate", l.CallerRate, 1, rpc.GreatestRate)
 	r.within("limits.caller_burst", l.CallerBurst, rpc.LeastBurst, rpc.GreatestRate)
+	const mostConnections = 1_000_000
+	r.within("limits.connections", l.Connections, 1, mostConnections)
+	r.within("limits.strangers", l.Strangers, 10, mostConnections)
+	r.within("limits.http_connections", l.HTTPConnections, 10, mostConnections)
 	seen := map[string]bool{}
 	for i, one := range l.Callers {
 		path := "limits.callers[" + strconv.Itoa(i) + "]"

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/holdfast-io/holdfast/broker/door"
 	"github.com/holdfast-io/holdfast/broker/web"
 )
 
@@ -39,17 +40,18 @@ func (n *Node) serveHTTP(context.Context) error {
 	public := http.NewServeMux()
 	n.readiness.mount(public, true)
 	public.Handle("/", web.New(pages))
-	n.serve("HTTP server", n.listens.http, tlsConfig, public)
+	if err := n.serve("HTTP server", n.listens.http, tlsConfig, public); err != nil {
+		return err
+	}
 
 	private := http.NewServeMux()
 	n.readiness.mount(private, false)
 	private.Handle("GET /metrics", promhttp.HandlerFor(n.metrics, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelWarn)}))
-	n.serve("metrics server", n.listens.metrics, nil, private)
-	return nil
+	return n.serve("metrics server", n.listens.metrics, nil, private)
 }
 
 // serve starts one HTTP server; without TLS it is plain.
-func (n *Node) serve(name string, lis net.Listener, tlsConfig *tls.Config, handler http.Handler) {
+func (n *Node) serve(name string, lis net.Listener, tlsConfig *tls.Config, handler http.Handler) error {
 	idle := new(fresh)
 	server := web.NewServer(handler, n.log)
 	server.ConnState, server.TLSConfig = idle.track, tlsConfig
@@ -57,6 +59,15 @@ func (n *Node) serve(name string, lis net.Listener, tlsConfig *tls.Config, handl
 	server.WriteTimeout = max(server.WriteTimeout, 3*n.o.Config.Provider.HTTPTimeout+30*time.Second)
 	// Strangers' broken handshakes are no news.
 	server.ErrorLog = slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)
+	// A page is a handful of small answers.
+	server.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 50}
+	most := n.o.Config.Limits.HTTPConnections
+	entrance, err := door.New(door.Limits{Strangers: most, Known: most})
+	if err != nil {
+		return fmt.Errorf("limits.http_connections: %w", err)
+	}
+	door.Guard(server)
+	lis = entrance.Listen(lis)
 	n.stack.Serve(name, serverGrace, func() error {
 		var err error
 		if tlsConfig != nil {
@@ -76,4 +87,5 @@ func (n *Node) serve(name string, lis net.Listener, tlsConfig *tls.Config, handl
 		}
 		return err
 	})
+	return nil
 }

@@ -53,6 +53,7 @@ type Node struct {
 // open. After nil the caller must call Wait. ctx bounds the start only.
 func Start(ctx context.Context, o Options) (*Node, error) {
 	n := &Node{o: o, log: o.Log, stack: lifecycle.New(o.Log), metrics: prometheus.NewRegistry()}
+	n.fitFiles(openFiles())
 	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	// Listeners come first: a port that is taken is found before the store is touched.
 	for _, step := range []func(context.Context) error{n.listen, n.openBroker, n.serveHTTP, n.serveRPC} {

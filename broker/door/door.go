@@ -1,0 +1,149 @@
+// Package door owns which connections may stand at a listener. Whoever connects
+// is a stranger until somebody says that it is known; strangers have few
+// places, and the one who has stood longest gives way to the next, so that who
+// opens connections and says nothing keeps nobody out. Who is known has a
+// place until its connection ends. The package knows no protocol.
+package door
+
+import (
+	"container/list"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+)
+
+// Limits of a Door. Both are required.
+type Limits struct {
+	// Strangers that may stand at once, and Known.
+	Strangers, Known int
+}
+
+// Door counts the connections of one listener.
+type Door struct {
+	limits Limits
+	// mu guards all below, and the places of connections. It is held for
+	// moments, at the ends of connections only, never during a call.
+	mu        sync.Mutex
+	strangers list.List // of *Conn; the front has stood longest
+	known     int
+	turned    atomic.Int64
+}
+
+// New returns a door with nobody at it.
+func New(l Limits) (*Door, error) {
+	if l.Strangers < 1 || l.Known < 1 {
+		return nil, errors.New("door: Strangers and Known must be at least 1")
+	}
+	return &Door{limits: l}, nil
+}
+
+// Turned is how many connections have been closed for want of a place.
+func (d *Door) Turned() int64 { return d.turned.Load() }
+
+// Standing returns how many connections there are now.
+func (d *Door) Standing() (strangers, known int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.strangers.Len(), d.known
+}
+
+// Listen returns lis with the door before it. Its connections are *Conn.
+func (d *Door) Listen(lis net.Listener) net.Listener { return &listener{lis, d} }
+
+type listener struct {
+	net.Listener
+	door *Door
+}
+
+// Accept implements net.Listener.
+func (l *listener) Accept() (net.Conn, error) {
+	raw, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	c := &Conn{Conn: raw, door: l.door}
+	l.door.enter(c)
+	return c, nil
+}
+
+// enter gives c a place among the strangers, and closes the one who gives way.
+func (d *Door) enter(c *Conn) {
+	d.mu.Lock()
+	var out *Conn
+	if d.strangers.Len() >= d.limits.Strangers {
+		out = d.strangers.Front().Value.(*Conn)
+		d.leave(out)
+	}
+	c.place = d.strangers.PushBack(c)
+	d.mu.Unlock()
+	if out != nil {
+		d.turn(out)
+	}
+}
+
+// leave takes c's place away. The caller holds mu.
+func (d *Door) leave(c *Conn) {
+	if c.place != nil {
+		d.strangers.Remove(c.place)
+		c.place = nil
+	}
+	if c.isKnown {
+		c.isKnown = false
+		d.known--
+	}
+}
+
+func (d *Door) turn(c *Conn) {
+	d.turned.Add(1)
+	_ = c.Conn.Close() // whoever reads or writes on it learns of it there
+}
+
+// Conn is a connection with a place at the door.
+type Conn struct {
+	net.Conn
+	door    *Door
+	place   *list.Element // guarded by door.mu; nil: no stranger
+	isKnown bool          // guarded by door.mu
+}
+
+// Known says that who connected has shown who it is. False: there is no place
+// for one more, or the connection has lost its place, and is closed.
+func (c *Conn) Known() bool {
+	d := c.door
+	d.mu.Lock()
+	if c.isKnown {
+		d.mu.Unlock()
+		return true
+	}
+	ok := c.place != nil && d.known < d.limits.Known
+	d.leave(c)
+	if ok {
+		c.isKnown = true
+		d.known++
+	}
+	d.mu.Unlock()
+	if !ok {
+		d.turn(c)
+	}
+	return ok
+}
+
+// Stranger takes back what Known said: c may have to give way again, after all
+// who are strangers now.
+func (c *Conn) Stranger() {
+	c.door.mu.Lock()
+	defer c.door.mu.Unlock()
+	if c.isKnown {
+		c.door.leave(c)
+		c.place = c.door.strangers.PushBack(c)
+	}
+}
+
+// Close implements net.Conn.
+func (c *Conn) Close() error {
+	c.door.mu.Lock()
+	c.door.leave(c)
+	c.door.mu.Unlock()
+	return c.Conn.Close()
+}

@@ -1,0 +1,194 @@
+package rpc
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"testing"
+	"time"
+)
+
+// bytesConn is a connection that sends what a test wrote into it.
+type bytesConn struct {
+	net.Conn
+	in     bytes.Buffer
+	closed bool
+}
+
+func (c *bytesConn) Read(p []byte) (int, error)  { return c.in.Read(p) }
+func (c *bytesConn) Write(p []byte) (int, error) { return len(p), nil }
+func (c *bytesConn) Close() error                { c.closed = true; return nil }
+
+func head(kind, flags byte, stream uint32, length int) []byte {
+	b := []byte{byte(length >> 16), byte(length >> 8), byte(length), kind, flags}
+	return binary.BigEndian.AppendUint32(b, stream)
+}
+
+func whole(kind, flags byte, stream uint32, length int) []byte {
+	return append(head(kind, flags, stream, length), make([]byte, length)...)
+}
+
+// client is a wire whose other end a test plays.
+type client struct {
+	t    *testing.T
+	conn *bytesConn
+	wire *wire
+}
+
+func newClient(t *testing.T, flow *inflow, known bool) *client {
+	c := &client{t: t, conn: &bytesConn{}}
+	c.wire = flow.watch(c.conn, nil)
+	if known {
+		c.wire.show()
+	}
+	_, _ = c.send(make([]byte, prefaceSize))
+	return c
+}
+
+// send returns how much the server read of it, and its error.
+func (c *client) send(p []byte) (read int, err error) {
+	c.conn.in.Write(p)
+	n, err := io.Copy(io.Discard, c.wire)
+	return int(n), err
+}
+
+// open begins streams and sends size bytes on each, without ends.
+func (c *client) open(first, streams uint32, size int) error {
+	for i := range streams {
+		id := first + 2*i
+		if _, err := c.send(append(whole(frameHeaders, 4, id, 30), whole(frameData, 0, id, size)...)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answer is the server's end of a stream.
+func (c *client) answer(stream uint32) {
+	if _, err := c.wire.Write(whole(frameHeaders, 5, stream, 20)); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func TestAnsweredCallsHoldNothing(t *testing.T) {
+	flow := newInflow(allBytes)
+	c := newClient(t, flow, true)
+	for i := range uint32(3000) { // more than may be held at once
+		id := 2*i + 1
+		_, err := c.send(append(whole(frameHeaders, 4, id, 30), whole(frameData, flagEndStream, id, 15000)...))
+		if err != nil {
+			t.Fatalf("call %d: %v", i, err)
+		}
+		c.answer(id)
+	}
+	if flow.total.Load() != 0 || c.wire.held != 0 || len(c.wire.streams) != 0 {
+		t.Errorf("%d bytes in all, %d here, of %d streams", flow.total.Load(), c.wire.held, len(c.wire.streams))
+	}
+}
+
+func TestUnfinishedRequestsAreBounded(t *testing.T) {
+	for name, row := range map[string]struct {
+		known   bool
+		streams uint32
+		size    int
+		want    error
+	}{
+		"a stranger's few":           {false, 4, 1000, nil},
+		"a stranger's many":          {false, strangerStreams + 1, 1, errTooMuch},
+		"a stranger's large one":     {false, 1, strangerBytes + 1, errTooMuch},
+		"many small":                 {true, maxStreams, 1000, nil},
+		"sixteen of the largest":     {true, 16, maxRequest, nil},
+		"seventeen of the largest":   {true, 17, maxRequest, errTooMuch},
+		"as many bytes in many ones": {true, 340, 100_000, errTooMuch},
+	} {
+		t.Run(name, func(t *testing.T) {
+			flow := newInflow(allBytes)
+			c := newClient(t, flow, row.known)
+			err := c.open(1, row.streams, row.size)
+			if !errors.Is(err, row.want) {
+				t.Fatalf("error %v, want %v", err, row.want)
+			}
+			if closed := row.want != nil; c.conn.closed != closed {
+				t.Errorf("closed: %v", c.conn.closed)
+			}
+			_ = c.wire.Close()
+			if flow.total.Load() != 0 || len(flow.wires) != 0 {
+				t.Errorf("after the end %d bytes of %d connections are still held", flow.total.Load(), len(flow.wires))
+			}
+		})
+	}
+}
+
+func TestWhoHoldsMostForLongestGivesWay(t *testing.T) {
+	flow := newInflow(8 << 20)
+	hostile := newClient(t, flow, true)
+	if err := hostile.open(1, 3, 2<<20); err != nil {
+		t.Fatal(err)
+	}
+	hostile.wire.since = time.Now().Add(-time.Minute)
+	honest := newClient(t, flow, true)
+	if err := honest.open(1, 3, 1<<20); err != nil {
+		t.Fatalf("an honest request was refused: %v", err)
+	}
+	if !hostile.conn.closed || honest.conn.closed {
+		t.Errorf("the hostile connection closed: %v, the honest one: %v", hostile.conn.closed, honest.conn.closed)
+	}
+}
+
+func TestFramesWithoutUseAreBounded(t *testing.T) {
+	for name, f := range map[string][]byte{
+		"resets":        whole(frameRST, 0, 1, 4),
+		"settings":      whole(0x4, 0, 0, 6),
+		"continuations": whole(0x9, 0, 1, 10),
+		"priorities":    whole(0x2, 0, 1, 5),
+		"empty data":    whole(frameData, 0, 1, 0),
+		"unknown":       whole(0xee, 0, 1, 3),
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newClient(t, newInflow(allBytes), true)
+			if _, err := c.send(bytes.Repeat(f, uselessBurst/2)); err != nil {
+				t.Fatalf("half of what may come at once: %v", err)
+			}
+			if _, err := c.send(bytes.Repeat(f, 2*uselessBurst)); !errors.Is(err, errUseless) {
+				t.Errorf("a flood: %v", err)
+			}
+		})
+	}
+}
+
+// FuzzFrames holds the scanner to one answer, however the bytes are cut, and to
+// an end.
+func FuzzFrames(f *testing.F) {
+	f.Add(slices.Concat(whole(frameHeaders, 4, 1, 30), whole(frameData, 1, 1, 5), whole(frameRST, 0, 3, 4)), uint8(1))
+	f.Add([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), uint8(7))
+	f.Fuzz(func(t *testing.T, all []byte, piece uint8) {
+		scan := func(size int) (heads []frame) {
+			var s frames
+			for part := range slices.Chunk(all, size) {
+				for rest := part; len(rest) > 0; {
+					h, left, ok := s.next(rest)
+					if !ok {
+						break
+					}
+					heads, rest = append(heads, h), left
+				}
+			}
+			return heads
+		}
+		if len(all) == 0 {
+			return
+		}
+		if one, cut := scan(len(all)), scan(int(piece)+1); !slices.Equal(one, cut) {
+			t.Fatalf("whole: %v, in pieces of %d: %v", one, piece+1, cut)
+		}
+		c := newClient(t, newInflow(1<<20), piece%2 == 0)
+		_, _ = c.send(all)
+		_, _ = c.wire.Write(all)
+		if c.wire.held < 0 || c.wire.flow.total.Load() != int64(c.wire.held) {
+			t.Fatalf("held %d of %d", c.wire.held, c.wire.flow.total.Load())
+		}
+	})
+}
