@@ -30,6 +30,7 @@ func counterpart(issuer, token, rule, more string) string {
 in_doubt: %s
 %soverrides:
   title: Counterpart
+  issuer: %[3]s
   authorize_url: %[3]s/auth
   token_url: %[4]s/token
   account_url: %[3]s/me
@@ -44,9 +45,15 @@ type broker struct{ *rig.Deployment }
 // start starts the counterpart and a broker with an empty store against it.
 func start(t *testing.T) (*provider, *broker) {
 	t.Helper()
+	p, b, _ := startWithLog(t)
+	return p, b
+}
+
+// startWithLog is start for who also looks at what the broker says.
+func startWithLog(t *testing.T) (*provider, *broker, *rig.Server) {
+	t.Helper()
 	where := rig.FreeAddresses(t)
 	p := startProvider(t, where.Callback(), slices.Concat(jira.Scopes, confluence.Scopes), nil, clientOf(jira), clientOf(confluence))
 	d := rig.Deploy(t, rig.Setup{Where: where, Apps: []rig.App{jira, confluence}, Provider: counterpart(p.issuer, p.issuer, "lapse", "")})
-	d.Serve(t)
-	return p, &broker{d}
+	return p, &broker{d}, d.Serve(t)
 }
