@@ -30,6 +30,7 @@ type adminService struct {
 	apps    AppsBroker
 	keys    KeysBroker
 	endings EndingsBroker
+	access  AccessBroker
 }
 
 // ListGrants implements holdfastv1.AdminServiceServer.

@@ -10,6 +10,7 @@ import (
 	"github.com/holdfast-io/holdfast/broker/atlassian"
 	"github.com/holdfast-io/holdfast/broker/family"
 	"github.com/holdfast-io/holdfast/broker/identity"
+	"github.com/holdfast-io/holdfast/broker/policy"
 	"github.com/holdfast-io/holdfast/secret"
 	"github.com/holdfast-io/holdfast/storage"
 )
@@ -191,4 +192,11 @@ func (f *fakeBroker) PauseApp(ctx context.Context, c broker.Caller, id, reason s
 func (f *fakeBroker) ResumeApp(ctx context.Context, c broker.Caller, id string, within time.Duration) (*broker.AppStatus, int, error) {
 	s := appStatus()
 	return &s, 3, f.enter(ctx, c, id, within)
+}
+
+func (f *fakeBroker) ExplainAccess(ctx context.Context, c broker.Caller, r policy.Request) (*policy.Explanation, error) {
+	return &policy.Explanation{
+		Allow: true, Rules: []string{"r1"}, Facts: []policy.Fact{{Name: "action", Value: "x"}}, Errors: []string{"r2: overflow"},
+		Shadow: &policy.Explanation{Allow: true, Rules: []string{"s1"}}, Version: "abc",
+	}, f.enter(ctx, c, r)
 }

@@ -38,6 +38,7 @@ var validRequests = map[string]proto.Message{
 	holdfastv1.AdminService_StartReauth_FullMethodName:          &holdfastv1.StartReauthRequest{Grant: byAddress()},
 	holdfastv1.AdminService_ForceRefresh_FullMethodName:         &holdfastv1.ForceRefreshRequest{Grant: byAddress()},
 	holdfastv1.AdminService_AdoptGrants_FullMethodName:          &holdfastv1.AdoptGrantsRequest{Mode: holdfastv1.AdoptMode_ADOPT_MODE_ADOPT},
+	holdfastv1.AdminService_ExplainAccess_FullMethodName:        &holdfastv1.ExplainAccessRequest{Caller: "svc", Action: "draw"},
 	holdfastv1.AdminService_ListApps_FullMethodName:             &holdfastv1.ListAppsRequest{},
 	holdfastv1.AdminService_PauseApp_FullMethodName:             &holdfastv1.PauseAppRequest{AppId: "jira-app"},
 	holdfastv1.AdminService_RotateKeys_FullMethodName:           &holdfastv1.RotateKeysRequest{},

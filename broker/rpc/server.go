@@ -54,6 +54,8 @@ type Config struct {
 	Apps     AppsBroker
 	Keys     KeysBroker
 	Endings  EndingsBroker
+	// Access explains decisions; usually the same.
+	Access AccessBroker
 
 	// TLS holds the server's certificates. A zero MinVersion means TLS 1.3. A zero
 	// ClientAuth means that a client without a certificate gets a readable
@@ -91,6 +93,9 @@ func NewServer(c Config) (*Server, error) {
 	if c.Tokens == nil || c.Consents == nil || c.Admin == nil || c.Apps == nil || c.Keys == nil || c.Endings == nil || c.TLS == nil || c.Trust == nil {
 		return nil, errors.New("rpc: Tokens, Consents, Admin, Apps, Keys, Endings, TLS and Trust are required")
 	}
+	if c.Access == nil {
+		return nil, errors.New("rpc: Access is required")
+	}
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
@@ -119,7 +124,7 @@ func NewServer(c Config) (*Server, error) {
 	s := &Server{edge: e, grpc: grpc.NewServer(options(c, e, flow)...), health: health.NewServer(), end: end, door: entrance}
 	holdfastv1.RegisterTokenServiceServer(s.grpc, &tokenService{broker: c.Tokens, edge: e})
 	holdfastv1.RegisterConsentServiceServer(s.grpc, &consentService{broker: c.Consents})
-	holdfastv1.RegisterAdminServiceServer(s.grpc, &adminService{broker: c.Admin, apps: c.Apps, keys: c.Keys, endings: c.Endings})
+	holdfastv1.RegisterAdminServiceServer(s.grpc, &adminService{broker: c.Admin, apps: c.Apps, keys: c.Keys, endings: c.Endings, access: c.Access})
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	e.methods = metrics.methods(s.grpc.GetServiceInfo())

@@ -16,6 +16,7 @@ import (
 
 	"github.com/holdfast-io/holdfast/broker"
 	"github.com/holdfast-io/holdfast/broker/family"
+	"github.com/holdfast-io/holdfast/broker/policy"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 	"github.com/holdfast-io/holdfast/storage"
 )
@@ -137,6 +138,19 @@ func exchanges() []exchange {
 			},
 			Apps: []*holdfastv1.AppStatus{wireApp()}, KeyRotation: wireRotation(),
 		}},
+		{holdfastv1.AdminService_ExplainAccess_FullMethodName,
+			&holdfastv1.ExplainAccessRequest{
+				Caller: "svc", CallerKind: holdfastv1.CallerKind_CALLER_KIND_SPIFFE, Groups: []string{"g"}, Action: "draw", Grant: wireAddress(),
+				Site: "c-1", Scopes: []string{"a"}, Purpose: "sync", Time: timestamppb.New(at),
+			},
+			[]any{policy.Request{
+				Caller: "svc", Kind: "spiffe", Groups: []string{"g"}, Action: policy.Draw, Address: acme,
+				Site: "c-1", Scopes: []string{"a"}, Purpose: "sync", Now: at,
+			}},
+			&holdfastv1.ExplainAccessResponse{
+				Allowed: true, Rules: []string{"r1"}, Facts: []*holdfastv1.AccessFact{{Name: "action", Value: "x"}}, Errors: []string{"r2: overflow"},
+				Shadow: &holdfastv1.ShadowDecision{Allowed: true, Rules: []string{"s1"}}, PolicyVersion: "abc",
+			}},
 		{holdfastv1.AdminService_RotateKeys_FullMethodName, &holdfastv1.RotateKeysRequest{}, nil, &holdfastv1.RotateKeysResponse{Rotation: wireRotation()}},
 		{holdfastv1.AdminService_ListApps_FullMethodName, &holdfastv1.ListAppsRequest{}, nil, &holdfastv1.ListAppsResponse{Apps: []*holdfastv1.AppStatus{wireApp()}}},
 		{holdfastv1.AdminService_PauseApp_FullMethodName, &holdfastv1.PauseAppRequest{AppId: "jira-app", Reason: "why"},

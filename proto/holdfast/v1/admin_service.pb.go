@@ -3026,7 +3026,7 @@ const file_holdfast_v1_admin_service_proto_rawDesc = "" +
 	"\x17CALLER_KIND_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10CALLER_KIND_X509\x10\x01\x12\x16\n" +
 	"\x12CALLER_KIND_SPIFFE\x10\x02\x12\x13\n" +
-	"\x0fCALLER_KIND_JWT\x10\x032\xea\x06\n" +
+	"\x0fCALLER_KIND_JWT\x10\x032\xc2\a\n" +
 	"\fAdminService\x12M\n" +
 	"\n" +
 	"ListGrants\x12\x1e.holdfast.v1.ListGrantsRequest\x1a\x1f.holdfast.v1.ListGrantsResponse\x12G\n" +
@@ -3034,7 +3034,8 @@ const file_holdfast_v1_admin_service_proto_rawDesc = "" +
 	"\vRevokeGrant\x12\x1f.holdfast.v1.RevokeGrantRequest\x1a .holdfast.v1.RevokeGrantResponse\x12P\n" +
 	"\vStartReauth\x12\x1f.holdfast.v1.StartReauthRequest\x1a .holdfast.v1.StartReauthResponse\x12S\n" +
 	"\fForceRefresh\x12 .holdfast.v1.ForceRefreshRequest\x1a!.holdfast.v1.ForceRefreshResponse\x12P\n" +
-	"\vAdoptGrants\x12\x1f.holdfast.v1.AdoptGrantsRequest\x1a .holdfast.v1.AdoptGrantsResponse\x12G\n" +
+	"\vAdoptGrants\x12\x1f.holdfast.v1.AdoptGrantsRequest\x1a .holdfast.v1.AdoptGrantsResponse\x12V\n" +
+	"\rExplainAccess\x12!.holdfast.v1.ExplainAccessRequest\x1a\".holdfast.v1.ExplainAccessResponse\x12G\n" +
 	"\bListApps\x12\x1c.holdfast.v1.ListAppsRequest\x1a\x1d.holdfast.v1.ListAppsResponse\x12G\n" +
 	"\bPauseApp\x12\x1c.holdfast.v1.PauseAppRequest\x1a\x1d.holdfast.v1.PauseAppResponse\x12J\n" +
 	"\tResumeApp\x12\x1d.holdfast.v1.ResumeAppRequest\x1a\x1e.holdfast.v1.ResumeAppResponse\x12M\n" +
@@ -3161,24 +3162,26 @@ var file_holdfast_v1_admin_service_proto_depIdxs = []int32{
 	11, // 52: holdfast.v1.AdminService.StartReauth:input_type -> holdfast.v1.StartReauthRequest
 	13, // 53: holdfast.v1.AdminService.ForceRefresh:input_type -> holdfast.v1.ForceRefreshRequest
 	21, // 54: holdfast.v1.AdminService.AdoptGrants:input_type -> holdfast.v1.AdoptGrantsRequest
-	23, // 55: holdfast.v1.AdminService.ListApps:input_type -> holdfast.v1.ListAppsRequest
-	25, // 56: holdfast.v1.AdminService.PauseApp:input_type -> holdfast.v1.PauseAppRequest
-	27, // 57: holdfast.v1.AdminService.ResumeApp:input_type -> holdfast.v1.ResumeAppRequest
-	38, // 58: holdfast.v1.AdminService.RotateKeys:input_type -> holdfast.v1.RotateKeysRequest
-	15, // 59: holdfast.v1.AdminService.GetStatus:input_type -> holdfast.v1.GetStatusRequest
-	5,  // 60: holdfast.v1.AdminService.ListGrants:output_type -> holdfast.v1.ListGrantsResponse
-	7,  // 61: holdfast.v1.AdminService.GetGrant:output_type -> holdfast.v1.GetGrantResponse
-	9,  // 62: holdfast.v1.AdminService.RevokeGrant:output_type -> holdfast.v1.RevokeGrantResponse
-	12, // 63: holdfast.v1.AdminService.StartReauth:output_type -> holdfast.v1.StartReauthResponse
-	14, // 64: holdfast.v1.AdminService.ForceRefresh:output_type -> holdfast.v1.ForceRefreshResponse
-	22, // 65: holdfast.v1.AdminService.AdoptGrants:output_type -> holdfast.v1.AdoptGrantsResponse
-	24, // 66: holdfast.v1.AdminService.ListApps:output_type -> holdfast.v1.ListAppsResponse
-	26, // 67: holdfast.v1.AdminService.PauseApp:output_type -> holdfast.v1.PauseAppResponse
-	28, // 68: holdfast.v1.AdminService.ResumeApp:output_type -> holdfast.v1.ResumeAppResponse
-	39, // 69: holdfast.v1.AdminService.RotateKeys:output_type -> holdfast.v1.RotateKeysResponse
-	16, // 70: holdfast.v1.AdminService.GetStatus:output_type -> holdfast.v1.GetStatusResponse
-	60, // [60:71] is the sub-list for method output_type
-	49, // [49:60] is the sub-list for method input_type
+	31, // 55: holdfast.v1.AdminService.ExplainAccess:input_type -> holdfast.v1.ExplainAccessRequest
+	23, // 56: holdfast.v1.AdminService.ListApps:input_type -> holdfast.v1.ListAppsRequest
+	25, // 57: holdfast.v1.AdminService.PauseApp:input_type -> holdfast.v1.PauseAppRequest
+	27, // 58: holdfast.v1.AdminService.ResumeApp:input_type -> holdfast.v1.ResumeAppRequest
+	38, // 59: holdfast.v1.AdminService.RotateKeys:input_type -> holdfast.v1.RotateKeysRequest
+	15, // 60: holdfast.v1.AdminService.GetStatus:input_type -> holdfast.v1.GetStatusRequest
+	5,  // 61: holdfast.v1.AdminService.ListGrants:output_type -> holdfast.v1.ListGrantsResponse
+	7,  // 62: holdfast.v1.AdminService.GetGrant:output_type -> holdfast.v1.GetGrantResponse
+	9,  // 63: holdfast.v1.AdminService.RevokeGrant:output_type -> holdfast.v1.RevokeGrantResponse
+	12, // 64: holdfast.v1.AdminService.StartReauth:output_type -> holdfast.v1.StartReauthResponse
+	14, // 65: holdfast.v1.AdminService.ForceRefresh:output_type -> holdfast.v1.ForceRefreshResponse
+	22, // 66: holdfast.v1.AdminService.AdoptGrants:output_type -> holdfast.v1.AdoptGrantsResponse
+	32, // 67: holdfast.v1.AdminService.ExplainAccess:output_type -> holdfast.v1.ExplainAccessResponse
+	24, // 68: holdfast.v1.AdminService.ListApps:output_type -> holdfast.v1.ListAppsResponse
+	26, // 69: holdfast.v1.AdminService.PauseApp:output_type -> holdfast.v1.PauseAppResponse
+	28, // 70: holdfast.v1.AdminService.ResumeApp:output_type -> holdfast.v1.ResumeAppResponse
+	39, // 71: holdfast.v1.AdminService.RotateKeys:output_type -> holdfast.v1.RotateKeysResponse
+	16, // 72: holdfast.v1.AdminService.GetStatus:output_type -> holdfast.v1.GetStatusResponse
+	61, // [61:73] is the sub-list for method output_type
+	49, // [49:61] is the sub-list for method input_type
 	49, // [49:49] is the sub-list for extension type_name
 	49, // [49:49] is the sub-list for extension extendee
 	0,  // [0:49] is the sub-list for field type_name

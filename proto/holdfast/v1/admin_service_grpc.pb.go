@@ -19,17 +19,18 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AdminService_ListGrants_FullMethodName   = "/holdfast.v1.AdminService/ListGrants"
-	AdminService_GetGrant_FullMethodName     = "/holdfast.v1.AdminService/GetGrant"
-	AdminService_RevokeGrant_FullMethodName  = "/holdfast.v1.AdminService/RevokeGrant"
-	AdminService_StartReauth_FullMethodName  = "/holdfast.v1.AdminService/StartReauth"
-	AdminService_ForceRefresh_FullMethodName = "/holdfast.v1.AdminService/ForceRefresh"
-	AdminService_AdoptGrants_FullMethodName  = "/holdfast.v1.AdminService/AdoptGrants"
-	AdminService_ListApps_FullMethodName     = "/holdfast.v1.AdminService/ListApps"
-	AdminService_PauseApp_FullMethodName     = "/holdfast.v1.AdminService/PauseApp"
-	AdminService_ResumeApp_FullMethodName    = "/holdfast.v1.AdminService/ResumeApp"
-	AdminService_RotateKeys_FullMethodName   = "/holdfast.v1.AdminService/RotateKeys"
-	AdminService_GetStatus_FullMethodName    = "/holdfast.v1.AdminService/GetStatus"
+	AdminService_ListGrants_FullMethodName    = "/holdfast.v1.AdminService/ListGrants"
+	AdminService_GetGrant_FullMethodName      = "/holdfast.v1.AdminService/GetGrant"
+	AdminService_RevokeGrant_FullMethodName   = "/holdfast.v1.AdminService/RevokeGrant"
+	AdminService_StartReauth_FullMethodName   = "/holdfast.v1.AdminService/StartReauth"
+	AdminService_ForceRefresh_FullMethodName  = "/holdfast.v1.AdminService/ForceRefresh"
+	AdminService_AdoptGrants_FullMethodName   = "/holdfast.v1.AdminService/AdoptGrants"
+	AdminService_ExplainAccess_FullMethodName = "/holdfast.v1.AdminService/ExplainAccess"
+	AdminService_ListApps_FullMethodName      = "/holdfast.v1.AdminService/ListApps"
+	AdminService_PauseApp_FullMethodName      = "/holdfast.v1.AdminService/PauseApp"
+	AdminService_ResumeApp_FullMethodName     = "/holdfast.v1.AdminService/ResumeApp"
+	AdminService_RotateKeys_FullMethodName    = "/holdfast.v1.AdminService/RotateKeys"
+	AdminService_GetStatus_FullMethodName     = "/holdfast.v1.AdminService/GetStatus"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -65,6 +66,11 @@ type AdminServiceClient interface {
 	// was copied or rolled back: an operator says whether this is the surviving store or
 	// a copy. A dry run only says what would be done.
 	AdoptGrants(ctx context.Context, in *AdoptGrantsRequest, opts ...grpc.CallOption) (*AdoptGrantsResponse, error)
+	// ExplainAccess says what the policy decides about a call, by which rules and on
+	// which facts. It makes no such call and looks at no grant: it answers the same
+	// whether or not the grant exists.
+	// Errors: INVALID_REQUEST if there is no such action.
+	ExplainAccess(ctx context.Context, in *ExplainAccessRequest, opts ...grpc.CallOption) (*ExplainAccessResponse, error)
 	// ListApps returns the configured apps, in order of id, and how they fare.
 	ListApps(ctx context.Context, in *ListAppsRequest, opts ...grpc.CallOption) (*ListAppsResponse, error)
 	// PauseApp stops all spending for an app, on every replica within 15 seconds, until
@@ -145,6 +151,16 @@ func (c *adminServiceClient) AdoptGrants(ctx context.Context, in *AdoptGrantsReq
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(AdoptGrantsResponse)
 	err := c.cc.Invoke(ctx, AdminService_AdoptGrants_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ExplainAccess(ctx context.Context, in *ExplainAccessRequest, opts ...grpc.CallOption) (*ExplainAccessResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExplainAccessResponse)
+	err := c.cc.Invoke(ctx, AdminService_ExplainAccess_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -234,6 +250,11 @@ type AdminServiceServer interface {
 	// was copied or rolled back: an operator says whether this is the surviving store or
 	// a copy. A dry run only says what would be done.
 	AdoptGrants(context.Context, *AdoptGrantsRequest) (*AdoptGrantsResponse, error)
+	// ExplainAccess says what the policy decides about a call, by which rules and on
+	// which facts. It makes no such call and looks at no grant: it answers the same
+	// whether or not the grant exists.
+	// Errors: INVALID_REQUEST if there is no such action.
+	ExplainAccess(context.Context, *ExplainAccessRequest) (*ExplainAccessResponse, error)
 	// ListApps returns the configured apps, in order of id, and how they fare.
 	ListApps(context.Context, *ListAppsRequest) (*ListAppsResponse, error)
 	// PauseApp stops all spending for an app, on every replica within 15 seconds, until
@@ -277,6 +298,9 @@ func (UnimplementedAdminServiceServer) ForceRefresh(context.Context, *ForceRefre
 }
 func (UnimplementedAdminServiceServer) AdoptGrants(context.Context, *AdoptGrantsRequest) (*AdoptGrantsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method AdoptGrants not implemented")
+}
+func (UnimplementedAdminServiceServer) ExplainAccess(context.Context, *ExplainAccessRequest) (*ExplainAccessResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExplainAccess not implemented")
 }
 func (UnimplementedAdminServiceServer) ListApps(context.Context, *ListAppsRequest) (*ListAppsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListApps not implemented")
@@ -422,6 +446,24 @@ func _AdminService_AdoptGrants_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_ExplainAccess_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainAccessRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ExplainAccess(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ExplainAccess_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ExplainAccess(ctx, req.(*ExplainAccessRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_ListApps_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListAppsRequest)
 	if err := dec(in); err != nil {
@@ -542,6 +584,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "AdoptGrants",
 			Handler:    _AdminService_AdoptGrants_Handler,
+		},
+		{
+			MethodName: "ExplainAccess",
+			Handler:    _AdminService_ExplainAccess_Handler,
 		},
 		{
 			MethodName: "ListApps",
