@@ -109,7 +109,7 @@ func (h *header) unlock(ctx context.Context, name string, cfg *Config) ([]byte, 
 			name, h.Provider, cfg.Provider)
 	}
 	if h.KEKID != cfg.KEK.ID() {
-		return nil, fmt.Errorf("wrong KEK: %s was sealed with KEK %s, the configured one is %s: configure the key file that belongs to this store; nothing was changed",
+		return nil, fmt.Errorf("wrong KEK: %s was sealed with KEK %s, the configured one is %s: configure the key that belongs to this store, or move the store to another with holdfast keys rewrap; nothing was changed",
 			name, h.KEKID, cfg.KEK.ID())
 	}
 	root, err := cfg.KEK.Unwrap(ctx, h.WrappedRoot)
@@ -117,7 +117,7 @@ func (h *header) unlock(ctx context.Context, name string, cfg *Config) ([]byte, 
 		return nil, damagedHeader(name)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("asking KEK %s to unwrap the root key of %s: %w", h.KEKID, name, err)
+		return nil, fmt.Errorf("asking KEK %s to unwrap the root key of %s: %w", h.KEKID, name, kekError(err))
 	}
 	want, err := h.mac(root)
 	if err != nil || !hmac.Equal(want, h.MAC) {
@@ -156,7 +156,7 @@ func createHeader(ctx context.Context, cfg *Config) (header, []byte, error) {
 	root := seal.NewKey()
 	wrapped, err := cfg.KEK.Wrap(ctx, root)
 	if err != nil {
-		return header{}, nil, fmt.Errorf("asking KEK %s to wrap the root key of a new store: %w", cfg.KEK.ID(), err)
+		return header{}, nil, fmt.Errorf("asking KEK %s to wrap the root key of a new store: %w", cfg.KEK.ID(), kekError(err))
 	}
 	h := header{
 		Format: FormatVersion, StoreID: newStoreID(), Environment: cfg.Environment, Provider: cfg.Provider,

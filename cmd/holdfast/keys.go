@@ -12,7 +12,7 @@ import (
 )
 
 func newKeys(io streams) *cobra.Command {
-	return group("keys", "Make and rotate keys", newKeysCreate(io), newKeysRotate(io))
+	return group("keys", "Make and rotate keys", newKeysCreate(io), newKeysRotate(io), newKeysRewrap(io))
 }
 
 func newKeysCreate(io streams) *cobra.Command {

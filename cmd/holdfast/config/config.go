@@ -67,12 +67,6 @@ type Store struct {
 	WitnessFile string `yaml:"witness_file"`
 }
 
-// Keys says what seals the store.
-type Keys struct {
-	// KEKFile holds the key-encryption key as `holdfast keys create` writes it. Required.
-	KEKFile string `yaml:"kek_file"`
-}
-
 // GRPC is the listener of the contract.
 type GRPC struct {
 	// Listen address; default ":7443".

@@ -8,14 +8,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-
-	"github.com/holdfast-io/holdfast/storage/seal"
 )
 
 // validateFiles reads what the file names, so that everything a start would fail
 // with is reported together with the rest, at its line. It makes nothing.
 func (c *Config) validateFiles(r *report) {
-	r.kek(c.Keys.KEKFile)
+	r.keyFiles(&c.Keys)
 	r.pair("tls", c.TLS.CertFile, c.TLS.KeyFile) // of which there may be none
 	if !c.HTTP.BehindProxy && c.HTTP.CertFile != "" && c.HTTP.KeyFile != "" {
 		r.pair("http", c.HTTP.CertFile, c.HTTP.KeyFile)
@@ -51,16 +49,6 @@ func (r *report) fine(path, value string) bool {
 		}
 	}
 	return true
-}
-
-func (r *report) kek(file string) {
-	const path = "keys.kek_file"
-	if !r.fine(path, file) {
-		return
-	}
-	if _, err := seal.ReadFile(file); err != nil {
-		r.add(path, "%v", err)
-	}
 }
 
 // pair checks that a certificate and a key belong together.

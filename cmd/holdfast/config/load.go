@@ -41,7 +41,7 @@ func LoadStore(path string) (*Config, Problems, error) {
 	}
 	return parseWith(newReport(path), text, func(c *Config, r *report) {
 		c.validateStore(r)
-		r.kek(c.Keys.KEKFile)
+		r.keyFiles(&c.Keys)
 		c.validateProfile(r)
 		r.oneOf("log.format", c.Log.Format, "text", "json")
 	})
@@ -77,11 +77,12 @@ func (r *report) syntaxOnly() bool { return len(r.problems) > 0 && len(r.lines) 
 // resolvePaths makes relative paths count from dir.
 func (c *Config) resolvePaths(dir string) {
 	paths := []*string{
-		&c.Store.Dir, &c.Store.WitnessFile, &c.Keys.KEKFile, &c.HTTP.CertFile, &c.HTTP.KeyFile,
+		&c.Store.Dir, &c.Store.WitnessFile, &c.HTTP.CertFile, &c.HTTP.KeyFile,
 		&c.TLS.CertFile, &c.TLS.KeyFile, &c.TLS.ClientCAFile, &c.Provider.CAFile, &c.Provider.ProxyURLFile, &c.Audit.File,
 		&c.Audit.CheckpointFile, &c.Audit.OTLP.CAFile,
 	}
 	paths = append(paths, c.Identity.paths()...)
+	paths = append(paths, c.Keys.paths()...)
 	for i := range c.Apps {
 		for j := range c.Apps[i].ClientSecretFiles {
 			paths = append(paths, &c.Apps[i].ClientSecretFiles[j])

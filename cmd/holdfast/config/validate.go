@@ -20,7 +20,7 @@ func (c *Config) validateStore(r *report) {
 	}
 	r.required("store.dir", c.Store.Dir, "give the directory of the store, e.g. /var/lib/holdfast")
 	c.validateWitness(r)
-	r.requiredFile("keys.kek_file", c.Keys.KEKFile, "make one with: holdfast keys create --out FILE")
+	c.validateKeys(r)
 }
 
 // validate reports everything that is wrong with a decoded file.

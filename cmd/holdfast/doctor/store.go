@@ -51,7 +51,7 @@ func keyRing(ctx context.Context, c *config.Config, log *slog.Logger) []Finding 
 	const ring, witness = "key ring", "witness"
 	place, err := node.StoreConfig(c, log)
 	if err != nil {
-		return []Finding{{ring, Bad, err.Error(), "give the file that `holdfast keys create` wrote as keys.kek_file"}}
+		return []Finding{{ring, Bad, err.Error(), "correct the configuration's keys section: the file that `holdfast keys create` wrote, or the KMS"}}
 	}
 	seen, err := storage.Look(ctx, place)
 	switch {

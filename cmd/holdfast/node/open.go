@@ -16,7 +16,6 @@ import (
 	"github.com/holdfast-io/holdfast/secret"
 	"github.com/holdfast-io/holdfast/storage"
 	"github.com/holdfast-io/holdfast/storage/badgerstore"
-	"github.com/holdfast-io/holdfast/storage/seal"
 )
 
 // openBroker opens store, audit and provider and makes the broker over them.
@@ -34,7 +33,7 @@ func (n *Node) openBroker(ctx context.Context) error {
 	if err != nil {
 		return Input(err)
 	}
-	store, err := OpenStore(ctx, c, n.o)
+	store, err := awaitKey(ctx, n.log, func(ctx context.Context) (*storage.Store, error) { return OpenStore(ctx, c, n.o) })
 	if err != nil {
 		return Input(err)
 	}
@@ -100,7 +99,7 @@ func OpenStore(ctx context.Context, c *config.Config, o Options) (*storage.Store
 
 // StoreConfig is the store that c names, under its KEK.
 func StoreConfig(c *config.Config, log *slog.Logger) (storage.Config, error) {
-	kek, err := seal.ReadFile(c.Keys.KEKFile)
+	kek, err := KEK(&c.Keys)
 	if err != nil {
 		return storage.Config{}, err
 	}
