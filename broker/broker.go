@@ -102,6 +102,7 @@ func New(cfg Config) (*Broker, error) {
 		b.work.Go(b.shareAppsEvery)
 		b.work.Go(b.sweepDueEvery)
 		b.work.Go(b.followLimitsEvery)
+		b.work.Go(b.retireEvery)
 		b.work.Go(func() { b.watchKEK(b.ctx) })
 	}
 	return b, nil

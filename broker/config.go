@@ -58,6 +58,9 @@ type Config struct {
 	// means the defaults.
 	Load Load
 
+	// Retention of grants that have ended; the zero value keeps them for ever.
+	Retention Retention
+
 	// Policy decides who may do what, Audit records it. Together they are the
 	// funnel that every method passes; see gate.go.
 	Policy *policy.Engine
@@ -110,6 +113,8 @@ type Observer interface {
 	HotMiss()
 	// Death is the end of a family of the app.
 	Death(app string, reason family.LapseReason)
+	// Purged is the deletion of an ended grant of the app; why is "request" or "retention".
+	Purged(app, why string)
 	// Security is an UNEXPLAINED_REFUSAL, an INTERFERENCE or a FOREIGN_USE.
 	Security(event family.EventType)
 }
@@ -130,7 +135,7 @@ func (c *Config) validate() error {
 	require(c.PublicURL != nil, "PublicURL")
 	require(c.Policy != nil, "Policy")
 	require(c.Audit != nil, "Audit")
-	errs = append(errs, c.Timing.Validate(), c.Load.validate())
+	errs = append(errs, c.Timing.Validate(), c.Load.validate(), c.Retention.validate())
 	return errors.Join(errs...)
 }
 
@@ -141,4 +146,5 @@ func (nobody) Attempt(Attempt)                  {}
 func (nobody) HotHit()                          {}
 func (nobody) HotMiss()                         {}
 func (nobody) Death(string, family.LapseReason) {}
+func (nobody) Purged(string, string)            {}
 func (nobody) Security(family.EventType)        {}

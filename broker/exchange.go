@@ -206,7 +206,8 @@ func (b *Broker) adopt(ctx context.Context, c storage.Consent, p *storage.Pendin
 func (b *Broker) grantFor(ctx context.Context, c *storage.Consent, account string) (storage.Grant, error) {
 	g, err := b.store.Grant(ctx, c.Address.GrantID())
 	if errors.Is(err, storage.ErrNotFound) {
-		return storage.Grant{ID: c.Address.GrantID(), Address: c.Address, Account: account, CreatedAt: b.now()}, nil
+		g, err = b.store.NewGrant(ctx, c.Address)
+		g.Account, g.CreatedAt = account, b.now()
 	}
 	return g, err
 }

@@ -5,6 +5,9 @@ import "context"
 // KeepClock does once what the clock's goroutine does every ten seconds.
 func (b *Broker) KeepClock(ctx context.Context) { b.clock.keepOnce(ctx, b.store, b.cfg.Provider) }
 
+// Retire does once what the end of retentions asks for every hour.
+func (b *Broker) Retire(ctx context.Context) (int, error) { return b.retire(ctx) }
+
 // Sweep does once what the sweeper does every two seconds.
 func (b *Broker) Sweep(ctx context.Context) { b.sweepDue(ctx) }
 

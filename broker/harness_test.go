@@ -130,6 +130,15 @@ func (w *watched) Swap(ctx context.Context, c []storage.Change, e []storage.Entr
 	return w.Backend.Swap(ctx, c, e)
 }
 
+// Collect implements storage.Collector where what is watched does.
+func (w *watched) Collect(ctx context.Context, gone []storage.Key) (bool, error) {
+	c, ok := w.Backend.(storage.Collector)
+	if !ok {
+		return false, nil
+	}
+	return c.Collect(ctx, gone)
+}
+
 func (w *watched) Health(ctx context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -42,6 +42,9 @@ type entry struct {
 	// changed is closed when a newer entry took this one's place.
 	changed chan struct{}
 	at      time.Time
+	// purged: the grant is gone, and the entry only keeps an older one from
+	// coming back by a slow reader.
+	purged bool
 	// printed is the newest fingerprint made for this entry.
 	printed atomic.Pointer[printed]
 }
@@ -67,7 +70,11 @@ func (c *cache) findID(id string) *slot {
 // publish makes g the slot's entry unless that is as new already, and returns
 // the slot and its present entry.
 func (c *cache) publish(g storage.Grant, now time.Time) (*slot, *entry) {
-	next := &entry{grant: g, changed: make(chan struct{}), at: now}
+	return c.put(&entry{grant: g, changed: make(chan struct{}), at: now})
+}
+
+func (c *cache) put(next *entry) (*slot, *entry) {
+	g := &next.grant
 	s := c.find(g.Address)
 	if s == nil {
 		fresh := &slot{}
@@ -86,6 +93,14 @@ func (c *cache) publish(g storage.Grant, now time.Time) (*slot, *entry) {
 			return s, next
 		}
 	}
+}
+
+// purge puts an entry in the place of a deleted grant that holds nothing of it.
+// A grant that is consented anew is of a newer version.
+func (c *cache) purge(g *storage.Grant, now time.Time) {
+	gone := storage.Grant{ID: g.ID, Address: g.Address, Version: g.Version + 1}
+	gone.State.Phase = family.Revoked // so that nothing is planned for it
+	c.put(&entry{grant: gone, changed: make(chan struct{}), at: now, purged: true})
 }
 
 // sweep drops entries that have served nothing for a while.

@@ -136,6 +136,8 @@ func (b *bomb) Death(string, family.LapseReason) {}
 
 func (b *bomb) Security(family.EventType) {}
 
+func (b *bomb) Purged(string, string) {}
+
 func TestAPanicEndsOneMemberOfABatch(t *testing.T) {
 	b := &bomb{}
 	w := newWorld(t, func(w *world) { w.cfg.Observe = b })

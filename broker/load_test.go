@@ -342,6 +342,7 @@ func (r *reasons) HotHit()                          {}
 func (r *reasons) HotMiss()                         {}
 func (r *reasons) Death(string, family.LapseReason) {}
 func (r *reasons) Security(family.EventType)        {}
+func (r *reasons) Purged(string, string)            {}
 
 func TestAttemptsAreReportedWithTheirReason(t *testing.T) {
 	r := &reasons{seen: map[family.Reason]int{}}

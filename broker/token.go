@@ -67,7 +67,7 @@ func (b *Broker) enterGrant(ctx context.Context, caller Caller, method, id strin
 	if err != nil || sl != nil {
 		return c, sl, err
 	}
-	if sl = b.hot.find(r.Address); sl == nil {
+	if sl = b.hot.find(r.Address); sl == nil || sl.entry.Load().purged {
 		sl, err = b.load(ctx, r.Address.GrantID(), r.Address.String())
 	}
 	return c, sl, err
@@ -164,6 +164,9 @@ func (b *Broker) obtain(ctx context.Context, sl *slot, need family.Need) (*entry
 		case family.Deny:
 			if b.lookAgain(ctx, sl) {
 				continue
+			}
+			if e.purged {
+				return nil, notFound(e.grant.Address.String())
 			}
 			return nil, b.denied(&e.grant, d.Deny)
 		case family.Hold:

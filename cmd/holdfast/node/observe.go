@@ -13,7 +13,7 @@ type observer struct {
 	attempts, settle                     *prometheus.HistogramVec
 	ended                                *prometheus.CounterVec
 	rotations, saved, lastTries, overrun *prometheus.CounterVec
-	deaths, security                     *prometheus.CounterVec
+	deaths, security, purged             *prometheus.CounterVec
 	hits, mis                            prometheus.Counter
 }
 
@@ -38,6 +38,7 @@ func newObserver(reg prometheus.Registerer) *observer {
 		lastTries: perApp("holdfast_last_tries_total", "Spent tokens that were sent once more after their leeway, by app."),
 		overrun:   perApp("holdfast_fenced_settlements_total", "Outcomes of attempts that had lost their lease by the time they came, by app."),
 		deaths:    perApp("holdfast_family_deaths_total", "Families that ended, by app and reason.", "reason"),
+		purged:    perApp("holdfast_grants_purged_total", "Ended grants that were deleted, by app and why: request or retention.", "why"),
 		security: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "holdfast_security_events_total", Help: "Refusals that nothing explains, harm by related grants and foreign use of a token, by type.",
 		}, []string{"type"}),
@@ -48,7 +49,7 @@ func newObserver(reg prometheus.Registerer) *observer {
 			Name: "holdfast_hot_misses_total", Help: "Tokens that needed the store or the provider.",
 		}),
 	}
-	reg.MustRegister(o.attempts, o.settle, o.ended, o.rotations, o.saved, o.lastTries, o.overrun, o.deaths, o.security, o.hits, o.mis)
+	reg.MustRegister(o.attempts, o.settle, o.ended, o.rotations, o.saved, o.lastTries, o.overrun, o.deaths, o.security, o.purged, o.hits, o.mis)
 	return o
 }
 
@@ -76,6 +77,9 @@ func (o *observer) Attempt(a broker.Attempt) {
 func (o *observer) Death(app string, reason family.LapseReason) {
 	o.deaths.WithLabelValues(app, string(reason)).Inc()
 }
+
+// Purged implements broker.Observer.
+func (o *observer) Purged(app, why string) { o.purged.WithLabelValues(app, why).Inc() }
 
 // Security implements broker.Observer.
 func (o *observer) Security(event family.EventType) { o.security.WithLabelValues(string(event)).Inc() }
