@@ -32,6 +32,7 @@ func (w *world) everyCall(c broker.Caller, a storage.Address) map[string]error {
 	_, errs["ForceRefresh"] = w.ForceRefresh(ctx, c, "", a)
 	_, errs["AdoptGrants"] = w.AdoptGrants(ctx, c, broker.AdoptSurviving, broker.GrantFilter{}, true)
 	_, errs["RotateKeys"] = w.RotateKeys(ctx, c)
+	_, errs["WhoHad"] = w.WhoHad(ctx, c, broker.WhoHadQuery{Address: a})
 	_, errs["Status"] = w.Status(ctx, c)
 	return errs
 }

@@ -189,6 +189,8 @@ type Status struct {
 	Damaged []string
 	// KeyRotation is the newest rotation of the data keys; nil: none was begun.
 	KeyRotation *KeyRotation
+	// AuditCheckpoint is the newest of this process; empty: there is none yet.
+	AuditCheckpoint string
 }
 
 // AppStatus is one app as configured and as it fares.

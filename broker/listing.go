@@ -142,6 +142,7 @@ func (b *Broker) status(ctx context.Context) (*Status, error) {
 	}
 	s.Clock, _ = b.cfg.Provider.Clock()
 	s.OpenSettlements = b.unstored.count().open
+	s.AuditCheckpoint = b.cfg.Audit.Checkpoint()
 	s.Damaged = b.store.Damaged() // as the newest counting left it
 	if r := b.keyRotation(); !r.StartedAt.IsZero() {
 		s.KeyRotation = &r

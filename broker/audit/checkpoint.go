@@ -69,6 +69,17 @@ func (c Checkpoint) sign(key ed25519.PrivateKey) (string, error) {
 	return string(signed), err
 }
 
+// CheckKey reports a text that is no key of `holdfast audit key`; "" is none to check.
+func CheckKey(key string) error {
+	if key == "" {
+		return nil
+	}
+	if _, err := note.NewVerifier(strings.TrimSpace(key)); err != nil {
+		return fmt.Errorf("the key is none that `holdfast audit key` prints: %w", err)
+	}
+	return nil
+}
+
 // ParseCheckpoint parses a signed checkpoint. With a key (as `holdfast audit key`
 // prints it) its signature must be by that key; without one, "", nothing but
 // its form is checked.

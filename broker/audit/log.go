@@ -56,7 +56,7 @@ type Log struct {
 	copies   []*copier
 	// searching has room for one.
 	searching chan struct{}
-	writer   writer
+	writer    writer
 
 	mu sync.Mutex // guards all below
 	// next collects what the writer takes next; current is being written.

@@ -30,6 +30,7 @@ type adminService struct {
 	apps    AppsBroker
 	keys    KeysBroker
 	endings EndingsBroker
+	record  RecordBroker
 	access  AccessBroker
 }
 
@@ -118,6 +119,7 @@ func (s *adminService) GetStatus(ctx context.Context, _ *holdfastv1.GetStatusReq
 		Ready:           st.Ready,
 		NotReadyReasons: st.Reasons, DamagedGrantIds: st.Damaged, StoreFinding: st.StoreFinding, Warnings: st.Warnings,
 		OpenSettlements: uint32(st.OpenSettlements),
+		AuditCheckpoint: st.AuditCheckpoint,
 	}
 	if !st.Clock.At.IsZero() {
 		out.ClockAhead = durationpb.New(st.Clock.Ahead)

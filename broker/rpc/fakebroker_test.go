@@ -160,8 +160,18 @@ func (f *fakeBroker) Status(ctx context.Context, c broker.Caller) (*broker.Statu
 		Version: "v1", Environment: "test", Provider: "sim", StoreID: "st", StartedAt: at, Now: at.Add(1), Ready: false,
 		Clock: atlassian.Clock{Ahead: -time.Minute, At: at}, Reasons: []string{"store is read-only"}, Warnings: []string{"a slot does not open"}, Damaged: []string{"grt_damaged"}, StoreFinding: "moved or copied", OpenSettlements: 3,
 		Families: map[family.Phase]int{family.Revoked: 2, family.Active: 5, family.Lapsed: 0},
-		Apps:     []broker.AppStatus{appStatus()}, KeyRotation: rotation(),
+		Apps:     []broker.AppStatus{appStatus()}, KeyRotation: rotation(), AuditCheckpoint: "a note",
 	}, f.enter(ctx, c)
+}
+
+func (f *fakeBroker) WhoHad(ctx context.Context, c broker.Caller, q broker.WhoHadQuery) (*broker.WhoHadAnswer, error) {
+	return &broker.WhoHadAnswer{
+		HandOuts: []broker.HandOut{{
+			At: at, Caller: "svc", CallerKind: broker.CallerSPIFFE, Rule: "ru", Grant: "acme/a/jira", GrantID: "grt_1", Purpose: "p",
+			RequestID: "req", Fingerprint: "hf1:ab", Generation: 7, AliveUntil: at.Add(time.Hour),
+		}},
+		More: true, SearchedFrom: at.Add(-time.Hour), Fingerprint: "hf1:ab",
+	}, f.enter(ctx, c, q.Token.Reveal(), q.Fingerprint, q.ID, q.Address, q.Since, q.Limit)
 }
 
 func rotation() *broker.KeyRotation {

@@ -43,6 +43,7 @@ var validRequests = map[string]proto.Message{
 	holdfastv1.AdminService_PauseApp_FullMethodName:             &holdfastv1.PauseAppRequest{AppId: "jira-app"},
 	holdfastv1.AdminService_RotateKeys_FullMethodName:           &holdfastv1.RotateKeysRequest{},
 	holdfastv1.AdminService_ResumeApp_FullMethodName:            &holdfastv1.ResumeAppRequest{AppId: "jira-app"},
+	holdfastv1.AdminService_WhoHad_FullMethodName:               &holdfastv1.WhoHadRequest{Token: &holdfastv1.WhoHadRequest_Fingerprint{Fingerprint: "hf1:abcdef"}},
 	holdfastv1.AdminService_GetStatus_FullMethodName:            &holdfastv1.GetStatusRequest{},
 }
 

@@ -47,13 +47,14 @@ const (
 
 // Config of a Server. Fields without a stated zero value are required.
 type Config struct {
-	// Tokens, Consents, Admin, Apps, Keys and Endings answer the calls; usually one *broker.Broker.
+	// Tokens, Consents, Admin, Apps, Keys, Endings and Record answer the calls; usually one *broker.Broker.
 	Tokens   TokenBroker
 	Consents ConsentBroker
 	Admin    AdminBroker
 	Apps     AppsBroker
 	Keys     KeysBroker
 	Endings  EndingsBroker
+	Record   RecordBroker
 	// Access explains decisions; usually the same.
 	Access AccessBroker
 
@@ -90,8 +91,8 @@ type Server struct {
 // NewServer returns a server that does not listen yet. Its health is NOT_SERVING
 // until SetServing.
 func NewServer(c Config) (*Server, error) {
-	if c.Tokens == nil || c.Consents == nil || c.Admin == nil || c.Apps == nil || c.Keys == nil || c.Endings == nil || c.TLS == nil || c.Trust == nil {
-		return nil, errors.New("rpc: Tokens, Consents, Admin, Apps, Keys, Endings, TLS and Trust are required")
+	if c.Tokens == nil || c.Consents == nil || c.Admin == nil || c.Apps == nil || c.Keys == nil || c.Endings == nil || c.Record == nil || c.TLS == nil || c.Trust == nil {
+		return nil, errors.New("rpc: Tokens, Consents, Admin, Apps, Keys, Endings, Record, TLS and Trust are required")
 	}
 	if c.Access == nil {
 		return nil, errors.New("rpc: Access is required")
@@ -124,7 +125,7 @@ func NewServer(c Config) (*Server, error) {
 	s := &Server{edge: e, grpc: grpc.NewServer(options(c, e, flow)...), health: health.NewServer(), end: end, door: entrance}
 	holdfastv1.RegisterTokenServiceServer(s.grpc, &tokenService{broker: c.Tokens, edge: e})
 	holdfastv1.RegisterConsentServiceServer(s.grpc, &consentService{broker: c.Consents})
-	holdfastv1.RegisterAdminServiceServer(s.grpc, &adminService{broker: c.Admin, apps: c.Apps, keys: c.Keys, endings: c.Endings, access: c.Access})
+	holdfastv1.RegisterAdminServiceServer(s.grpc, &adminService{broker: c.Admin, apps: c.Apps, keys: c.Keys, endings: c.Endings, record: c.Record, access: c.Access})
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	e.methods = metrics.methods(s.grpc.GetServiceInfo())

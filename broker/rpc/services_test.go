@@ -136,7 +136,7 @@ func exchanges() []exchange {
 			PhaseCounts: []*holdfastv1.PhaseCount{
 				{Phase: holdfastv1.GrantPhase_GRANT_PHASE_ACTIVE, Count: 5}, {Phase: holdfastv1.GrantPhase_GRANT_PHASE_REVOKED, Count: 2},
 			},
-			Apps: []*holdfastv1.AppStatus{wireApp()}, KeyRotation: wireRotation(),
+			Apps: []*holdfastv1.AppStatus{wireApp()}, KeyRotation: wireRotation(), AuditCheckpoint: "a note",
 		}},
 		{holdfastv1.AdminService_ExplainAccess_FullMethodName,
 			&holdfastv1.ExplainAccessRequest{
@@ -152,12 +152,25 @@ func exchanges() []exchange {
 				Shadow: &holdfastv1.ShadowDecision{Allowed: true, Rules: []string{"s1"}}, PolicyVersion: "abc",
 			}},
 		{holdfastv1.AdminService_RotateKeys_FullMethodName, &holdfastv1.RotateKeysRequest{}, nil, &holdfastv1.RotateKeysResponse{Rotation: wireRotation()}},
+		{holdfastv1.AdminService_WhoHad_FullMethodName,
+			&holdfastv1.WhoHadRequest{Token: &holdfastv1.WhoHadRequest_AccessToken{AccessToken: "a token"}, Since: timestamppb.New(at), Limit: 3},
+			[]any{"a token", "", "", storage.Address{}, at, 3}, wireHandOuts()},
 		{holdfastv1.AdminService_ListApps_FullMethodName, &holdfastv1.ListAppsRequest{}, nil, &holdfastv1.ListAppsResponse{Apps: []*holdfastv1.AppStatus{wireApp()}}},
 		{holdfastv1.AdminService_PauseApp_FullMethodName, &holdfastv1.PauseAppRequest{AppId: "jira-app", Reason: "why"},
 			[]any{"jira-app", "why"}, &holdfastv1.PauseAppResponse{App: wireApp()}},
 		{holdfastv1.AdminService_ResumeApp_FullMethodName,
 			&holdfastv1.ResumeAppRequest{AppId: "jira-app", AskAgainLapsedWithin: durationpb.New(time.Hour)},
 			[]any{"jira-app", time.Hour}, &holdfastv1.ResumeAppResponse{App: wireApp(), AskedAgain: 3}},
+	}
+}
+
+func wireHandOuts() *holdfastv1.WhoHadResponse {
+	return &holdfastv1.WhoHadResponse{
+		HandOuts: []*holdfastv1.HandOut{{
+			HandedOutAt: timestamppb.New(at), Caller: "svc", CallerKind: holdfastv1.CallerKind_CALLER_KIND_SPIFFE, Rule: "ru", Grant: "acme/a/jira",
+			GrantId: "grt_1", Generation: 7, Purpose: "p", RequestId: "req", Fingerprint: "hf1:ab", AliveUntil: timestamppb.New(at.Add(time.Hour)),
+		}},
+		More: true, SearchedFrom: timestamppb.New(at.Add(-time.Hour)), Fingerprint: "hf1:ab",
 	}
 }
 

@@ -87,7 +87,7 @@ func newRoot(io streams) *cobra.Command {
 	root.SetOut(io.out)
 	root.SetErr(io.err)
 	root.AddCommand(
-		newToken(io), newConsent(io), newGrants(io), newApps(io), newStatus(io),
+		newToken(io), newConsent(io), newGrants(io), newApps(io), newAudit(io), newStatus(io),
 		newServe(io), newDoctor(io), newDev(io), newSim(io), newBackup(io), newRestore(io), newKeys(io), newVersion(io),
 	)
 	root.SetVersionTemplate(versionLine())

@@ -3026,7 +3026,7 @@ const file_holdfast_v1_admin_service_proto_rawDesc = "" +
 	"\x17CALLER_KIND_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10CALLER_KIND_X509\x10\x01\x12\x16\n" +
 	"\x12CALLER_KIND_SPIFFE\x10\x02\x12\x13\n" +
-	"\x0fCALLER_KIND_JWT\x10\x032\xc2\a\n" +
+	"\x0fCALLER_KIND_JWT\x10\x032\x85\b\n" +
 	"\fAdminService\x12M\n" +
 	"\n" +
 	"ListGrants\x12\x1e.holdfast.v1.ListGrantsRequest\x1a\x1f.holdfast.v1.ListGrantsResponse\x12G\n" +
@@ -3040,7 +3040,8 @@ const file_holdfast_v1_admin_service_proto_rawDesc = "" +
 	"\bPauseApp\x12\x1c.holdfast.v1.PauseAppRequest\x1a\x1d.holdfast.v1.PauseAppResponse\x12J\n" +
 	"\tResumeApp\x12\x1d.holdfast.v1.ResumeAppRequest\x1a\x1e.holdfast.v1.ResumeAppResponse\x12M\n" +
 	"\n" +
-	"RotateKeys\x12\x1e.holdfast.v1.RotateKeysRequest\x1a\x1f.holdfast.v1.RotateKeysResponse\x12J\n" +
+	"RotateKeys\x12\x1e.holdfast.v1.RotateKeysRequest\x1a\x1f.holdfast.v1.RotateKeysResponse\x12A\n" +
+	"\x06WhoHad\x12\x1a.holdfast.v1.WhoHadRequest\x1a\x1b.holdfast.v1.WhoHadResponse\x12J\n" +
 	"\tGetStatus\x12\x1d.holdfast.v1.GetStatusRequest\x1a\x1e.holdfast.v1.GetStatusResponseB>Z<github.com/holdfast-io/holdfast/proto/holdfast/v1;holdfastv1b\x06proto3"
 
 var (
@@ -3167,21 +3168,23 @@ var file_holdfast_v1_admin_service_proto_depIdxs = []int32{
 	25, // 57: holdfast.v1.AdminService.PauseApp:input_type -> holdfast.v1.PauseAppRequest
 	27, // 58: holdfast.v1.AdminService.ResumeApp:input_type -> holdfast.v1.ResumeAppRequest
 	38, // 59: holdfast.v1.AdminService.RotateKeys:input_type -> holdfast.v1.RotateKeysRequest
-	15, // 60: holdfast.v1.AdminService.GetStatus:input_type -> holdfast.v1.GetStatusRequest
-	5,  // 61: holdfast.v1.AdminService.ListGrants:output_type -> holdfast.v1.ListGrantsResponse
-	7,  // 62: holdfast.v1.AdminService.GetGrant:output_type -> holdfast.v1.GetGrantResponse
-	9,  // 63: holdfast.v1.AdminService.RevokeGrant:output_type -> holdfast.v1.RevokeGrantResponse
-	12, // 64: holdfast.v1.AdminService.StartReauth:output_type -> holdfast.v1.StartReauthResponse
-	14, // 65: holdfast.v1.AdminService.ForceRefresh:output_type -> holdfast.v1.ForceRefreshResponse
-	22, // 66: holdfast.v1.AdminService.AdoptGrants:output_type -> holdfast.v1.AdoptGrantsResponse
-	32, // 67: holdfast.v1.AdminService.ExplainAccess:output_type -> holdfast.v1.ExplainAccessResponse
-	24, // 68: holdfast.v1.AdminService.ListApps:output_type -> holdfast.v1.ListAppsResponse
-	26, // 69: holdfast.v1.AdminService.PauseApp:output_type -> holdfast.v1.PauseAppResponse
-	28, // 70: holdfast.v1.AdminService.ResumeApp:output_type -> holdfast.v1.ResumeAppResponse
-	39, // 71: holdfast.v1.AdminService.RotateKeys:output_type -> holdfast.v1.RotateKeysResponse
-	16, // 72: holdfast.v1.AdminService.GetStatus:output_type -> holdfast.v1.GetStatusResponse
-	61, // [61:73] is the sub-list for method output_type
-	49, // [49:61] is the sub-list for method input_type
+	35, // 60: holdfast.v1.AdminService.WhoHad:input_type -> holdfast.v1.WhoHadRequest
+	15, // 61: holdfast.v1.AdminService.GetStatus:input_type -> holdfast.v1.GetStatusRequest
+	5,  // 62: holdfast.v1.AdminService.ListGrants:output_type -> holdfast.v1.ListGrantsResponse
+	7,  // 63: holdfast.v1.AdminService.GetGrant:output_type -> holdfast.v1.GetGrantResponse
+	9,  // 64: holdfast.v1.AdminService.RevokeGrant:output_type -> holdfast.v1.RevokeGrantResponse
+	12, // 65: holdfast.v1.AdminService.StartReauth:output_type -> holdfast.v1.StartReauthResponse
+	14, // 66: holdfast.v1.AdminService.ForceRefresh:output_type -> holdfast.v1.ForceRefreshResponse
+	22, // 67: holdfast.v1.AdminService.AdoptGrants:output_type -> holdfast.v1.AdoptGrantsResponse
+	32, // 68: holdfast.v1.AdminService.ExplainAccess:output_type -> holdfast.v1.ExplainAccessResponse
+	24, // 69: holdfast.v1.AdminService.ListApps:output_type -> holdfast.v1.ListAppsResponse
+	26, // 70: holdfast.v1.AdminService.PauseApp:output_type -> holdfast.v1.PauseAppResponse
+	28, // 71: holdfast.v1.AdminService.ResumeApp:output_type -> holdfast.v1.ResumeAppResponse
+	39, // 72: holdfast.v1.AdminService.RotateKeys:output_type -> holdfast.v1.RotateKeysResponse
+	36, // 73: holdfast.v1.AdminService.WhoHad:output_type -> holdfast.v1.WhoHadResponse
+	16, // 74: holdfast.v1.AdminService.GetStatus:output_type -> holdfast.v1.GetStatusResponse
+	62, // [62:75] is the sub-list for method output_type
+	49, // [49:62] is the sub-list for method input_type
 	49, // [49:49] is the sub-list for extension type_name
 	49, // [49:49] is the sub-list for extension extendee
 	0,  // [0:49] is the sub-list for field type_name

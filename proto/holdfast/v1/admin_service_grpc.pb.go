@@ -30,6 +30,7 @@ const (
 	AdminService_PauseApp_FullMethodName      = "/holdfast.v1.AdminService/PauseApp"
 	AdminService_ResumeApp_FullMethodName     = "/holdfast.v1.AdminService/ResumeApp"
 	AdminService_RotateKeys_FullMethodName    = "/holdfast.v1.AdminService/RotateKeys"
+	AdminService_WhoHad_FullMethodName        = "/holdfast.v1.AdminService/WhoHad"
 	AdminService_GetStatus_FullMethodName     = "/holdfast.v1.AdminService/GetStatus"
 )
 
@@ -85,6 +86,11 @@ type AdminServiceClient interface {
 	// records anew in the background; the old keys go when nothing is under them any
 	// more. If a rotation runs already it returns that one. GetStatus shows how far it is.
 	RotateKeys(ctx context.Context, in *RotateKeysRequest, opts ...grpc.CallOption) (*RotateKeysResponse, error)
+	// WhoHad finds in the broker's own audit record who was handed an access token, or
+	// the tokens of a grant. The record is read backwards: a long one takes its time.
+	// Errors: GRANT_NOT_FOUND; INVALID_REQUEST if the broker keeps its record in no file;
+	// AUDIT_UNAVAILABLE if it can not be read, or not before the call's deadline.
+	WhoHad(ctx context.Context, in *WhoHadRequest, opts ...grpc.CallOption) (*WhoHadResponse, error)
 	// GetStatus returns how this broker fares.
 	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error)
 }
@@ -207,6 +213,16 @@ func (c *adminServiceClient) RotateKeys(ctx context.Context, in *RotateKeysReque
 	return out, nil
 }
 
+func (c *adminServiceClient) WhoHad(ctx context.Context, in *WhoHadRequest, opts ...grpc.CallOption) (*WhoHadResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WhoHadResponse)
+	err := c.cc.Invoke(ctx, AdminService_WhoHad_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetStatusResponse)
@@ -269,6 +285,11 @@ type AdminServiceServer interface {
 	// records anew in the background; the old keys go when nothing is under them any
 	// more. If a rotation runs already it returns that one. GetStatus shows how far it is.
 	RotateKeys(context.Context, *RotateKeysRequest) (*RotateKeysResponse, error)
+	// WhoHad finds in the broker's own audit record who was handed an access token, or
+	// the tokens of a grant. The record is read backwards: a long one takes its time.
+	// Errors: GRANT_NOT_FOUND; INVALID_REQUEST if the broker keeps its record in no file;
+	// AUDIT_UNAVAILABLE if it can not be read, or not before the call's deadline.
+	WhoHad(context.Context, *WhoHadRequest) (*WhoHadResponse, error)
 	// GetStatus returns how this broker fares.
 	GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
@@ -313,6 +334,9 @@ func (UnimplementedAdminServiceServer) ResumeApp(context.Context, *ResumeAppRequ
 }
 func (UnimplementedAdminServiceServer) RotateKeys(context.Context, *RotateKeysRequest) (*RotateKeysResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RotateKeys not implemented")
+}
+func (UnimplementedAdminServiceServer) WhoHad(context.Context, *WhoHadRequest) (*WhoHadResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method WhoHad not implemented")
 }
 func (UnimplementedAdminServiceServer) GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetStatus not implemented")
@@ -536,6 +560,24 @@ func _AdminService_RotateKeys_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_WhoHad_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(WhoHadRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).WhoHad(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_WhoHad_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).WhoHad(ctx, req.(*WhoHadRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_GetStatus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetStatusRequest)
 	if err := dec(in); err != nil {
@@ -604,6 +646,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RotateKeys",
 			Handler:    _AdminService_RotateKeys_Handler,
+		},
+		{
+			MethodName: "WhoHad",
+			Handler:    _AdminService_WhoHad_Handler,
 		},
 		{
 			MethodName: "GetStatus",
