@@ -141,6 +141,8 @@ type Vitals struct {
 	ClockBehind time.Duration
 	// Apps, in order of id, without their events.
 	Apps []AppStatus
+	// RefusedReads counts what was read from the store and did not open.
+	RefusedReads uint64
 	// KEK is what the key-encryption key answered of late.
 	KEK KEKHealth
 	// KeyRotation is the newest rotation of the data keys; its StartedAt is zero if there was none.
@@ -149,7 +151,7 @@ type Vitals struct {
 
 // Vitals returns them. It does not block.
 func (b *Broker) Vitals() Vitals {
-	v := Vitals{OpenSettlements: b.unstored.count().open, ClockBehind: b.clock.behind(), KEK: b.kek.health(b.now()), KeyRotation: b.keyRotation()}
+	v := Vitals{OpenSettlements: b.unstored.count().open, ClockBehind: b.clock.behind(), RefusedReads: b.store.Refused(), KEK: b.kek.health(b.now()), KeyRotation: b.keyRotation()}
 	v.Clock, _ = b.cfg.Provider.Clock()
 	now := b.now()
 	for _, id := range b.appIDs() {

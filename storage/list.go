@@ -52,6 +52,7 @@ func (s *Store) Grants(ctx context.Context, f Filter) ([]Grant, error) {
 func (s *Store) match(it Item, f *Filter) (Grant, bool) {
 	var p storagev1.GrantPublic
 	if err := openPublic(it, &p); err != nil {
+		s.refused.Add(1)
 		s.noteDamage(it.Key.ID, corrupt("grant "+it.Key.ID, err))
 		return Grant{}, false
 	}
@@ -83,7 +84,7 @@ func (s *Store) noteDamage(id string, err error) {
 		return
 	}
 	s.damaged.ids = slices.Insert(s.damaged.ids, i, id)
-	s.cfg.Log.Error("a grant does not open and is left out of listings", "grant_id", id, "error", err)
+	s.cfg.Log.Error("a grant does not open: nothing is spent for it, and listings leave it out", "grant_id", id, "error", err)
 }
 
 // Damaged returns the ids of the grants that listings had to leave out since
@@ -93,6 +94,10 @@ func (s *Store) Damaged() []string {
 	defer s.damaged.mu.Unlock()
 	return slices.Clone(s.damaged.ids)
 }
+
+// Refused counts what was read since the store was opened and did not open as
+// what its key says: changed, moved, or put back.
+func (s *Store) Refused() uint64 { return s.refused.Load() }
 
 // PurgeConsents deletes the consents that expired before t, whatever their
 // status, and returns how many it deleted. A consent that changes meanwhile stays.

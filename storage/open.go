@@ -92,8 +92,10 @@ type Store struct {
 	header              atomic.Pointer[header]
 	spill               *Spill
 	damaged             damageList
-	finding             atomic.Pointer[string]
-	keeper              keeper
+	// refused counts what was read and did not open as what its key says.
+	refused atomic.Uint64
+	finding atomic.Pointer[string]
+	keeper  keeper
 }
 
 // Open opens the store in cfg.Dir. The header is checked before the backend is

@@ -91,9 +91,14 @@ func (s *Store) openBytes(sealed, ad []byte) ([]byte, error) {
 		return nil, errNewerRecord
 	}
 	if len(sealed) == 0 || sealed[0] != sealedFormat {
+		s.refused.Add(1)
 		return nil, errors.New("it is no sealed record")
 	}
-	return s.keys.Load().open(sealed[1:], ad, s.cfg.Now())
+	plain, err := s.keys.Load().open(sealed[1:], ad, s.cfg.Now())
+	if err != nil {
+		s.refused.Add(1)
+	}
+	return plain, err
 }
 
 // sealChange makes the change that swaps in a record at version old+1.

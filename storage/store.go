@@ -21,6 +21,9 @@ func (s *Store) Grant(ctx context.Context, id string) (Grant, error) {
 		// Not an atomic read: the grant may just have been deleted and made anew.
 		g, err = s.grantOnce(ctx, id)
 	}
+	if errors.Is(err, ErrCorrupt) {
+		s.noteDamage(id, err)
+	}
 	return g, err
 }
 
@@ -47,6 +50,7 @@ func (s *Store) grantOnce(ctx context.Context, id string) (Grant, error) {
 		return Grant{}, fmt.Errorf("checking grant %s against its journal: %w", g.Address, err)
 	}
 	if e.GetGrantVersion() > uint64(g.Version) || e.GetGrantFence() > g.State.Fence {
+		s.refused.Add(1)
 		return Grant{}, fmt.Errorf("%w: grant %s (%s): %w: version %d and fence %d, the journal is at version %d and fence %d; "+
 			"somebody put back old data: have it consented again, or run holdfast restore with the newest backup; nothing was changed",
 			ErrCorrupt, g.Address, id, ErrRolledBack, g.Version, g.State.Fence, e.GetGrantVersion(), e.GetGrantFence())

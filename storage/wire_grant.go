@@ -115,6 +115,7 @@ func checkGrant(it Item, p *storagev1.GrantPublic) error {
 func (s *Store) openGrant(it Item) (Grant, error) {
 	var p storagev1.GrantPublic
 	if err := openPublic(it, &p); err != nil {
+		s.refused.Add(1)
 		return Grant{}, corrupt("grant "+it.Key.ID, err)
 	}
 	return s.openGrantSecret(it, &p)
@@ -123,7 +124,9 @@ func (s *Store) openGrant(it Item) (Grant, error) {
 func (s *Store) openGrantSecret(it Item, p *storagev1.GrantPublic) (Grant, error) {
 	var x storagev1.GrantSecret
 	err := checkGrant(it, p)
-	if err == nil {
+	if err != nil {
+		s.refused.Add(1)
+	} else {
 		err = s.openSecret(it, &x)
 	}
 	if err != nil {

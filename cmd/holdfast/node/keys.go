@@ -10,13 +10,14 @@ import (
 type keyMetrics struct {
 	ask func() broker.Vitals
 
-	gone, asked, failed, running, total, resealed *prometheus.Desc
+	refused, gone, asked, failed, running, total, resealed *prometheus.Desc
 }
 
 func newKeyMetrics(reg prometheus.Registerer, ask func() broker.Vitals) {
 	desc := func(name, help string) *prometheus.Desc { return prometheus.NewDesc(name, help, nil, nil) }
 	reg.MustRegister(&keyMetrics{
 		ask:      ask,
+		refused:  desc("holdfast_refused_reads_total", "Records and journal entries that did not open as what their key says: changed, moved or put back."),
 		gone:     desc("holdfast_kek_gone_seconds", "For how long the key-encryption key has not answered; 0: it answers."),
 		asked:    desc("holdfast_kek_probes_total", "How often the key-encryption key was asked whether it opens the store."),
 		failed:   desc("holdfast_kek_probe_failures_total", "How often it did not."),
@@ -28,7 +29,7 @@ func newKeyMetrics(reg prometheus.Registerer, ask func() broker.Vitals) {
 
 // Describe implements prometheus.Collector.
 func (k *keyMetrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{k.gone, k.asked, k.failed, k.running, k.total, k.resealed} {
+	for _, d := range []*prometheus.Desc{k.refused, k.gone, k.asked, k.failed, k.running, k.total, k.resealed} {
 		out <- d
 	}
 }
@@ -39,6 +40,7 @@ func (k *keyMetrics) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(d, t, value)
 	}
 	now := k.ask()
+	send(k.refused, prometheus.CounterValue, float64(now.RefusedReads))
 	send(k.gone, prometheus.GaugeValue, now.KEK.Gone.Seconds())
 	send(k.asked, prometheus.CounterValue, float64(now.KEK.Asked))
 	send(k.failed, prometheus.CounterValue, float64(now.KEK.Failed))
