@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/holdfast-io/holdfast/broker/atlassian/atlassiansim"
@@ -139,6 +140,7 @@ func (w *world) checkLastTry(s *step) {
 func (w *world) checkEvents(l *life, s *step) {
 	g, was := s.grant, s.grant.durable.State
 	for _, e := range s.events {
+		w.checkClear(s, e.Detail)
 		w.note(l, g, "durable: %s generation %d %s", e.Type, e.Generation, e.Detail)
 		switch e.Type {
 		case family.EventSettled:
@@ -164,6 +166,17 @@ func (w *world) checkEvents(l *life, s *step) {
 			w.stats.consents++
 			if s.next.State.Generation != was.Generation+1 {
 				w.fail(14, g, "a consent went from generation %d to %d", was.Generation, s.next.State.Generation)
+			}
+		}
+	}
+}
+
+// checkClear: an event, which goes out by the API, names no token.
+func (w *world) checkClear(s *step, detail string) {
+	for _, st := range []family.State{s.grant.durable.State, s.next.State} {
+		for _, token := range []secret.String{st.Refresh, st.Access.Token} {
+			if !token.Empty() && strings.Contains(detail, token.Reveal()) {
+				w.fail(17, s.grant, "an event shows a token")
 			}
 		}
 	}

@@ -46,6 +46,29 @@ func TestEachBrokenInvariantIsFoundOut(t *testing.T) {
 	}
 }
 
+func TestEachBrokenInvariantIsFoundOutByItsTest(t *testing.T) {
+	for _, m := range proven {
+		t.Run(fmt.Sprintf("invariant %d/%s", m.invariant, m.name), func(t *testing.T) {
+			t.Parallel()
+			root, err := filepath.Abs("../../..")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), bound)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "-run", "^"+m.test+"$", "-overlay", overlay(t, root, t.TempDir(), &m.mutant), m.in)
+			cmd.Dir = root
+			out, err := cmd.CombinedOutput()
+			if err == nil {
+				t.Fatalf("%s passes, or is not there, although the product %s\n%s", m.test, m.name, out)
+			}
+			if !strings.Contains(string(out), "--- FAIL: "+m.test) {
+				t.Fatalf("it ended without a finding of its own: %v\n%s", err, tail(string(out)))
+			}
+		})
+	}
+}
+
 // build compiles the simulation over the mutant; nil: over the product as it is.
 func build(t *testing.T, m *mutant) (binary string) {
 	t.Helper()
