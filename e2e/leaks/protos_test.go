@@ -9,7 +9,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
 
-	_ "github.com/holdfast-io/holdfast/proto/holdfast/storage/v1" // its descriptors are walked
+	_ "github.com/holdfast-io/holdfast/storage" // the descriptors of its records are walked
 )
 
 // secretField is what fields that carry a secret are called, in the contract and
