@@ -14,6 +14,18 @@ type EndingsBroker interface {
 	Revoke(ctx context.Context, c broker.Caller, id string, a storage.Address, reason string) (*broker.RevokeResult, error)
 	// WouldRevoke changes nothing.
 	WouldRevoke(ctx context.Context, c broker.Caller, id string, a storage.Address) (*broker.RevokeResult, error)
+	// Purge deletes a grant that has ended; a dry run changes nothing.
+	Purge(ctx context.Context, c broker.Caller, id string, a storage.Address, reason string, dryRun bool) (*broker.PurgeResult, error)
+}
+
+// PurgeGrant implements holdfastv1.AdminServiceServer.
+func (s *adminService) PurgeGrant(ctx context.Context, req *holdfastv1.PurgeGrantRequest) (*holdfastv1.PurgeGrantResponse, error) {
+	id, addr := selected(req.GetGrant())
+	r, err := s.endings.Purge(ctx, callerOf(ctx), id, addr, req.GetReason(), req.GetDryRun())
+	if err != nil {
+		return nil, err
+	}
+	return &holdfastv1.PurgeGrantResponse{Grant: grantOut(&r.Grant), Events: uint32(r.Events), Collected: r.Collected}, nil
 }
 
 // RevokeGrant implements holdfastv1.AdminServiceServer.

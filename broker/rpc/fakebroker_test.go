@@ -133,13 +133,22 @@ func (f *fakeBroker) Grant(ctx context.Context, c broker.Caller, id string, a st
 }
 
 func (f *fakeBroker) Revoke(ctx context.Context, c broker.Caller, id string, a storage.Address, reason string) (*broker.RevokeResult, error) {
-	return &broker.RevokeResult{Grant: grantInfo(), ProviderRevocation: "NOT_OFFERED", LastTokenExpiresAt: at}, f.enter(ctx, c, id, a, reason)
+	return revocation("NOT_OFFERED"), f.enter(ctx, c, id, a, reason)
+}
+
+func (f *fakeBroker) Purge(ctx context.Context, c broker.Caller, id string, a storage.Address, reason string, dryRun bool) (*broker.PurgeResult, error) {
+	return &broker.PurgeResult{Grant: grantInfo(), Events: 3, Collected: true}, f.enter(ctx, c, id, a, reason, dryRun)
 }
 
 func (f *fakeBroker) WouldRevoke(ctx context.Context, c broker.Caller, id string, a storage.Address) (*broker.RevokeResult, error) {
-	return &broker.RevokeResult{Grant: grantInfo(), ProviderRevocation: "NOT_ASKED",
-		LiveTokens: []broker.LiveToken{{Generation: 3, Fingerprint: "hf1:00", DiesAt: at}},
-		Affected:   []broker.GrantInfo{grantInfo()}}, f.enter(ctx, c, id, a)
+	return revocation("NOT_ASKED"), f.enter(ctx, c, id, a)
+}
+
+func revocation(atProvider string) *broker.RevokeResult {
+	return &broker.RevokeResult{
+		Grant: grantInfo(), ProviderRevocation: atProvider, LastTokenExpiresAt: at,
+		LiveTokens: []broker.LiveToken{{Generation: 3, Fingerprint: "hf1:00", DiesAt: at}}, Affected: []broker.GrantInfo{grantInfo()},
+	}
 }
 
 func (f *fakeBroker) Reauth(ctx context.Context, c broker.Caller, id string, a storage.Address) (*broker.ConsentLink, error) {

@@ -34,6 +34,7 @@ var validRequests = map[string]proto.Message{
 	holdfastv1.ConsentService_GetConsent_FullMethodName:         &holdfastv1.GetConsentRequest{ConsentId: "cns_1"},
 	holdfastv1.AdminService_ListGrants_FullMethodName:           &holdfastv1.ListGrantsRequest{},
 	holdfastv1.AdminService_GetGrant_FullMethodName:             &holdfastv1.GetGrantRequest{Grant: byAddress()},
+	holdfastv1.AdminService_PurgeGrant_FullMethodName:           &holdfastv1.PurgeGrantRequest{Grant: byAddress()},
 	holdfastv1.AdminService_RevokeGrant_FullMethodName:          &holdfastv1.RevokeGrantRequest{Grant: byAddress()},
 	holdfastv1.AdminService_StartReauth_FullMethodName:          &holdfastv1.StartReauthRequest{Grant: byAddress()},
 	holdfastv1.AdminService_ForceRefresh_FullMethodName:         &holdfastv1.ForceRefreshRequest{Grant: byAddress()},

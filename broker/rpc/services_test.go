@@ -113,12 +113,13 @@ func exchanges() []exchange {
 				Type: holdfastv1.GrantEventType_GRANT_EVENT_TYPE_IN_DOUBT, OccurredAt: timestamppb.New(at), Generation: 6, Fence: 9,
 				AttemptId: "att", Detail: "http_502",
 			}}}},
+		{holdfastv1.AdminService_PurgeGrant_FullMethodName, &holdfastv1.PurgeGrantRequest{Grant: byAddress(), Reason: "left", DryRun: true},
+			[]any{"", acme, "left", true}, &holdfastv1.PurgeGrantResponse{Grant: wireGrant(), Events: 3, Collected: true}},
+		{holdfastv1.AdminService_RevokeGrant_FullMethodName, &holdfastv1.RevokeGrantRequest{Grant: byAddress(), DryRun: true},
+			[]any{"", acme}, wireRevocation(holdfastv1.ProviderRevocation_PROVIDER_REVOCATION_NOT_ASKED)},
 		{holdfastv1.AdminService_RevokeGrant_FullMethodName, &holdfastv1.RevokeGrantRequest{Grant: byAddress(), Reason: "leaked"},
 			[]any{"", acme, "leaked"},
-			&holdfastv1.RevokeGrantResponse{
-				Grant: wireGrant(), ProviderRevocation: holdfastv1.ProviderRevocation_PROVIDER_REVOCATION_NOT_OFFERED,
-				LastTokenExpiresAt: timestamppb.New(at),
-			}},
+			wireRevocation(holdfastv1.ProviderRevocation_PROVIDER_REVOCATION_NOT_OFFERED)},
 		{holdfastv1.AdminService_StartReauth_FullMethodName, &holdfastv1.StartReauthRequest{Grant: id}, []any{acme.GrantID(), storage.Address{}},
 			&holdfastv1.StartReauthResponse{ConsentId: link.ConsentId, Url: link.Url, ExpiresAt: link.ExpiresAt, Scopes: link.Scopes, Warning: link.Warning}},
 		{holdfastv1.AdminService_ForceRefresh_FullMethodName, &holdfastv1.ForceRefreshRequest{Grant: byAddress()}, []any{"", acme},
@@ -251,7 +252,7 @@ func TestTheContractKnowsEveryWordOfTheBroker(t *testing.T) {
 			family.Quarantined.String(), family.Revoked.String())},
 		{"LAPSE_REASON_", holdfastv1.LapseReason_value, words(family.LapseRefused, family.LapseLostInDoubt, family.LapseOfflineAccess, family.LapseScrubbed)},
 		{"TOKEN_VERDICT_", holdfastv1.TokenVerdict_value, words(broker.VerdictAccepted, broker.VerdictRejected, broker.VerdictStale, broker.VerdictUnverified)},
-		{"PROVIDER_REVOCATION_", holdfastv1.ProviderRevocation_value, words("DONE", "NOT_OFFERED", "UNVERIFIED")},
+		{"PROVIDER_REVOCATION_", holdfastv1.ProviderRevocation_value, words("DONE", "NOT_OFFERED", "UNVERIFIED", "NOT_ASKED")},
 		{"GRANT_EVENT_TYPE_", holdfastv1.GrantEventType_value, words(family.EventConsented, family.EventAnnounced, family.EventSettled,
 			family.EventNotSpent, family.EventInDoubt, family.EventRefused, family.EventMisconfigured, family.EventTransient,
 			family.EventAlternateKept, family.EventAlternatePromoted, family.EventScopesChanged, family.EventRejected,
@@ -320,5 +321,13 @@ func TestLongestBatchRequestFits(t *testing.T) {
 		&holdfastv1.BatchGetAccessTokensRequest{Requests: slices.Repeat([]*holdfastv1.GetAccessTokenRequest{req}, 100)})
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+func wireRevocation(atProvider holdfastv1.ProviderRevocation) *holdfastv1.RevokeGrantResponse {
+	return &holdfastv1.RevokeGrantResponse{
+		Grant: wireGrant(), ProviderRevocation: atProvider, LastTokenExpiresAt: timestamppb.New(at),
+		LiveTokens:     []*holdfastv1.LiveToken{{Generation: 3, Fingerprint: "hf1:00", DiesAt: timestamppb.New(at)}},
+		AffectedGrants: []*holdfastv1.Grant{wireGrant()},
 	}
 }

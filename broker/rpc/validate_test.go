@@ -54,6 +54,7 @@ func TestBrokenRulesNameTheirFields(t *testing.T) {
 		{holdfastv1.ConsentService_StartConsent_FullMethodName, &holdfastv1.StartConsentRequest{ReturnUrl: "not a url"}, []string{"address", "return_url"}},
 		{holdfastv1.ConsentService_GetConsent_FullMethodName, &holdfastv1.GetConsentRequest{}, []string{"consent_id"}},
 		{admin, &holdfastv1.ListGrantsRequest{Phase: 99, Tenant: "*"}, []string{"tenant", "phase"}},
+		{holdfastv1.AdminService_PurgeGrant_FullMethodName, &holdfastv1.PurgeGrantRequest{Grant: byAddress(), Reason: strings.Repeat("a", 257)}, []string{"reason"}},
 		{holdfastv1.AdminService_RevokeGrant_FullMethodName, &holdfastv1.RevokeGrantRequest{Grant: byAddress(), Reason: strings.Repeat("a", 257)}, []string{"reason"}},
 	} {
 		r := newRig(t)

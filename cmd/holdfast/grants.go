@@ -15,7 +15,7 @@ import (
 
 func newGrants(io streams) *cobra.Command {
 	return group("grants", "List grants and act on them",
-		newGrantsList(io), newGrantsShow(io), newGrantsRevoke(io), newGrantsReauth(io), newGrantsRefresh(io),
+		newGrantsList(io), newGrantsShow(io), newGrantsRevoke(io), newGrantsPurge(io), newGrantsReauth(io), newGrantsRefresh(io),
 		newGrantsAdopt(io, adopting), newGrantsAdopt(io, scrubbing))
 }
 

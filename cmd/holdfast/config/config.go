@@ -51,8 +51,10 @@ type Config struct {
 	// Policy adds Cedar policies to what callers lists.
 	Policy Policy `yaml:"policy"`
 	Limits Limits `yaml:"limits"`
-	Audit  Audit  `yaml:"audit"`
-	Log    Log    `yaml:"log"`
+	// Retention of grants that have ended; default: for ever.
+	Retention Retention `yaml:"retention"`
+	Audit     Audit     `yaml:"audit"`
+	Log       Log       `yaml:"log"`
 	// ReturnURLs are the origins, e.g. "https://portal.example.com", that the
 	// last page of a consent may link back to. Default: none.
 	ReturnURLs []string `yaml:"return_urls"`
@@ -152,6 +154,9 @@ type App struct {
 	// ClientSecretFiles: one, or two while a secret is being changed; tried in
 	// this order, read again when they change.
 	ClientSecretFiles []string `yaml:"client_secret_files"`
+	// LeaveAtProvider: a revoked grant is not revoked at the provider, where that may
+	// end other grants of the account. Default false.
+	LeaveAtProvider bool `yaml:"leave_at_provider"`
 	// Scopes asked for, by product; offline_access is added by itself.
 	Scopes map[string][]string `yaml:"scopes"`
 }

@@ -51,6 +51,7 @@ func (n *Node) openBroker(ctx context.Context) error {
 		Store: store, Provider: provider, Apps: apps, Timing: c.Provider.Timing,
 		Load:   broker.Load{Rate: float64(c.Provider.Rate), Burst: c.Provider.Burst, Concurrency: c.Provider.Concurrency},
 		Policy: rules, Audit: log,
+		Retention: c.Retention.Kept(),
 		PublicURL: c.Public(), ReturnOrigins: c.ReturnURLs,
 		Log: n.log, Observe: newObserver(n.metrics),
 	})
@@ -138,7 +139,7 @@ func (n *Node) apps() ([]broker.App, error) {
 			return nil, fmt.Errorf("client secrets of app %q: %w", a.ID, err)
 		}
 		apps[i] = broker.App{
-			ID: a.ID, ClientID: a.ClientID, Default: a.Default, Products: a.Products, Scopes: a.Scopes,
+			ID: a.ID, ClientID: a.ClientID, Default: a.Default, Products: a.Products, Scopes: a.Scopes, LeaveAtProvider: a.LeaveAtProvider,
 			Secrets: func() ([]secret.String, error) { return secrets.Get(), nil },
 		}
 	}

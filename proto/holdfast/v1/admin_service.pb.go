@@ -3026,12 +3026,14 @@ const file_holdfast_v1_admin_service_proto_rawDesc = "" +
 	"\x17CALLER_KIND_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10CALLER_KIND_X509\x10\x01\x12\x16\n" +
 	"\x12CALLER_KIND_SPIFFE\x10\x02\x12\x13\n" +
-	"\x0fCALLER_KIND_JWT\x10\x032\x85\b\n" +
+	"\x0fCALLER_KIND_JWT\x10\x032\xd4\b\n" +
 	"\fAdminService\x12M\n" +
 	"\n" +
 	"ListGrants\x12\x1e.holdfast.v1.ListGrantsRequest\x1a\x1f.holdfast.v1.ListGrantsResponse\x12G\n" +
 	"\bGetGrant\x12\x1c.holdfast.v1.GetGrantRequest\x1a\x1d.holdfast.v1.GetGrantResponse\x12P\n" +
-	"\vRevokeGrant\x12\x1f.holdfast.v1.RevokeGrantRequest\x1a .holdfast.v1.RevokeGrantResponse\x12P\n" +
+	"\vRevokeGrant\x12\x1f.holdfast.v1.RevokeGrantRequest\x1a .holdfast.v1.RevokeGrantResponse\x12M\n" +
+	"\n" +
+	"PurgeGrant\x12\x1e.holdfast.v1.PurgeGrantRequest\x1a\x1f.holdfast.v1.PurgeGrantResponse\x12P\n" +
 	"\vStartReauth\x12\x1f.holdfast.v1.StartReauthRequest\x1a .holdfast.v1.StartReauthResponse\x12S\n" +
 	"\fForceRefresh\x12 .holdfast.v1.ForceRefreshRequest\x1a!.holdfast.v1.ForceRefreshResponse\x12P\n" +
 	"\vAdoptGrants\x12\x1f.holdfast.v1.AdoptGrantsRequest\x1a .holdfast.v1.AdoptGrantsResponse\x12V\n" +
@@ -3160,31 +3162,33 @@ var file_holdfast_v1_admin_service_proto_depIdxs = []int32{
 	4,  // 49: holdfast.v1.AdminService.ListGrants:input_type -> holdfast.v1.ListGrantsRequest
 	6,  // 50: holdfast.v1.AdminService.GetGrant:input_type -> holdfast.v1.GetGrantRequest
 	8,  // 51: holdfast.v1.AdminService.RevokeGrant:input_type -> holdfast.v1.RevokeGrantRequest
-	11, // 52: holdfast.v1.AdminService.StartReauth:input_type -> holdfast.v1.StartReauthRequest
-	13, // 53: holdfast.v1.AdminService.ForceRefresh:input_type -> holdfast.v1.ForceRefreshRequest
-	21, // 54: holdfast.v1.AdminService.AdoptGrants:input_type -> holdfast.v1.AdoptGrantsRequest
-	31, // 55: holdfast.v1.AdminService.ExplainAccess:input_type -> holdfast.v1.ExplainAccessRequest
-	23, // 56: holdfast.v1.AdminService.ListApps:input_type -> holdfast.v1.ListAppsRequest
-	25, // 57: holdfast.v1.AdminService.PauseApp:input_type -> holdfast.v1.PauseAppRequest
-	27, // 58: holdfast.v1.AdminService.ResumeApp:input_type -> holdfast.v1.ResumeAppRequest
-	38, // 59: holdfast.v1.AdminService.RotateKeys:input_type -> holdfast.v1.RotateKeysRequest
-	35, // 60: holdfast.v1.AdminService.WhoHad:input_type -> holdfast.v1.WhoHadRequest
-	15, // 61: holdfast.v1.AdminService.GetStatus:input_type -> holdfast.v1.GetStatusRequest
-	5,  // 62: holdfast.v1.AdminService.ListGrants:output_type -> holdfast.v1.ListGrantsResponse
-	7,  // 63: holdfast.v1.AdminService.GetGrant:output_type -> holdfast.v1.GetGrantResponse
-	9,  // 64: holdfast.v1.AdminService.RevokeGrant:output_type -> holdfast.v1.RevokeGrantResponse
-	12, // 65: holdfast.v1.AdminService.StartReauth:output_type -> holdfast.v1.StartReauthResponse
-	14, // 66: holdfast.v1.AdminService.ForceRefresh:output_type -> holdfast.v1.ForceRefreshResponse
-	22, // 67: holdfast.v1.AdminService.AdoptGrants:output_type -> holdfast.v1.AdoptGrantsResponse
-	32, // 68: holdfast.v1.AdminService.ExplainAccess:output_type -> holdfast.v1.ExplainAccessResponse
-	24, // 69: holdfast.v1.AdminService.ListApps:output_type -> holdfast.v1.ListAppsResponse
-	26, // 70: holdfast.v1.AdminService.PauseApp:output_type -> holdfast.v1.PauseAppResponse
-	28, // 71: holdfast.v1.AdminService.ResumeApp:output_type -> holdfast.v1.ResumeAppResponse
-	39, // 72: holdfast.v1.AdminService.RotateKeys:output_type -> holdfast.v1.RotateKeysResponse
-	36, // 73: holdfast.v1.AdminService.WhoHad:output_type -> holdfast.v1.WhoHadResponse
-	16, // 74: holdfast.v1.AdminService.GetStatus:output_type -> holdfast.v1.GetStatusResponse
-	62, // [62:75] is the sub-list for method output_type
-	49, // [49:62] is the sub-list for method input_type
+	29, // 52: holdfast.v1.AdminService.PurgeGrant:input_type -> holdfast.v1.PurgeGrantRequest
+	11, // 53: holdfast.v1.AdminService.StartReauth:input_type -> holdfast.v1.StartReauthRequest
+	13, // 54: holdfast.v1.AdminService.ForceRefresh:input_type -> holdfast.v1.ForceRefreshRequest
+	21, // 55: holdfast.v1.AdminService.AdoptGrants:input_type -> holdfast.v1.AdoptGrantsRequest
+	31, // 56: holdfast.v1.AdminService.ExplainAccess:input_type -> holdfast.v1.ExplainAccessRequest
+	23, // 57: holdfast.v1.AdminService.ListApps:input_type -> holdfast.v1.ListAppsRequest
+	25, // 58: holdfast.v1.AdminService.PauseApp:input_type -> holdfast.v1.PauseAppRequest
+	27, // 59: holdfast.v1.AdminService.ResumeApp:input_type -> holdfast.v1.ResumeAppRequest
+	38, // 60: holdfast.v1.AdminService.RotateKeys:input_type -> holdfast.v1.RotateKeysRequest
+	35, // 61: holdfast.v1.AdminService.WhoHad:input_type -> holdfast.v1.WhoHadRequest
+	15, // 62: holdfast.v1.AdminService.GetStatus:input_type -> holdfast.v1.GetStatusRequest
+	5,  // 63: holdfast.v1.AdminService.ListGrants:output_type -> holdfast.v1.ListGrantsResponse
+	7,  // 64: holdfast.v1.AdminService.GetGrant:output_type -> holdfast.v1.GetGrantResponse
+	9,  // 65: holdfast.v1.AdminService.RevokeGrant:output_type -> holdfast.v1.RevokeGrantResponse
+	30, // 66: holdfast.v1.AdminService.PurgeGrant:output_type -> holdfast.v1.PurgeGrantResponse
+	12, // 67: holdfast.v1.AdminService.StartReauth:output_type -> holdfast.v1.StartReauthResponse
+	14, // 68: holdfast.v1.AdminService.ForceRefresh:output_type -> holdfast.v1.ForceRefreshResponse
+	22, // 69: holdfast.v1.AdminService.AdoptGrants:output_type -> holdfast.v1.AdoptGrantsResponse
+	32, // 70: holdfast.v1.AdminService.ExplainAccess:output_type -> holdfast.v1.ExplainAccessResponse
+	24, // 71: holdfast.v1.AdminService.ListApps:output_type -> holdfast.v1.ListAppsResponse
+	26, // 72: holdfast.v1.AdminService.PauseApp:output_type -> holdfast.v1.PauseAppResponse
+	28, // 73: holdfast.v1.AdminService.ResumeApp:output_type -> holdfast.v1.ResumeAppResponse
+	39, // 74: holdfast.v1.AdminService.RotateKeys:output_type -> holdfast.v1.RotateKeysResponse
+	36, // 75: holdfast.v1.AdminService.WhoHad:output_type -> holdfast.v1.WhoHadResponse
+	16, // 76: holdfast.v1.AdminService.GetStatus:output_type -> holdfast.v1.GetStatusResponse
+	63, // [63:77] is the sub-list for method output_type
+	49, // [49:63] is the sub-list for method input_type
 	49, // [49:49] is the sub-list for extension type_name
 	49, // [49:49] is the sub-list for extension extendee
 	0,  // [0:49] is the sub-list for field type_name

@@ -22,6 +22,7 @@ const (
 	AdminService_ListGrants_FullMethodName    = "/holdfast.v1.AdminService/ListGrants"
 	AdminService_GetGrant_FullMethodName      = "/holdfast.v1.AdminService/GetGrant"
 	AdminService_RevokeGrant_FullMethodName   = "/holdfast.v1.AdminService/RevokeGrant"
+	AdminService_PurgeGrant_FullMethodName    = "/holdfast.v1.AdminService/PurgeGrant"
 	AdminService_StartReauth_FullMethodName   = "/holdfast.v1.AdminService/StartReauth"
 	AdminService_ForceRefresh_FullMethodName  = "/holdfast.v1.AdminService/ForceRefresh"
 	AdminService_AdoptGrants_FullMethodName   = "/holdfast.v1.AdminService/AdoptGrants"
@@ -54,6 +55,11 @@ type AdminServiceClient interface {
 	// it asks the provider once more, unless that has confirmed.
 	// Errors: GRANT_NOT_FOUND.
 	RevokeGrant(ctx context.Context, in *RevokeGrantRequest, opts ...grpc.CallOption) (*RevokeGrantResponse, error)
+	// PurgeGrant deletes a revoked or lapsed grant: its record, its journal and its
+	// consents. Whoever consents for the address next makes a new grant of the same id.
+	// Errors: GRANT_NOT_FOUND, INVALID_REQUEST if it has not ended, REFRESH_IN_PROGRESS
+	// if a refresh or a consent may still be under way.
+	PurgeGrant(ctx context.Context, in *PurgeGrantRequest, opts ...grpc.CallOption) (*PurgeGrantResponse, error)
 	// StartReauth makes a link to the connect page for an existing grant; a revoked
 	// grant takes a consent again by this call only.
 	// Errors: GRANT_NOT_FOUND.
@@ -127,6 +133,16 @@ func (c *adminServiceClient) RevokeGrant(ctx context.Context, in *RevokeGrantReq
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RevokeGrantResponse)
 	err := c.cc.Invoke(ctx, AdminService_RevokeGrant_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) PurgeGrant(ctx context.Context, in *PurgeGrantRequest, opts ...grpc.CallOption) (*PurgeGrantResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PurgeGrantResponse)
+	err := c.cc.Invoke(ctx, AdminService_PurgeGrant_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -253,6 +269,11 @@ type AdminServiceServer interface {
 	// it asks the provider once more, unless that has confirmed.
 	// Errors: GRANT_NOT_FOUND.
 	RevokeGrant(context.Context, *RevokeGrantRequest) (*RevokeGrantResponse, error)
+	// PurgeGrant deletes a revoked or lapsed grant: its record, its journal and its
+	// consents. Whoever consents for the address next makes a new grant of the same id.
+	// Errors: GRANT_NOT_FOUND, INVALID_REQUEST if it has not ended, REFRESH_IN_PROGRESS
+	// if a refresh or a consent may still be under way.
+	PurgeGrant(context.Context, *PurgeGrantRequest) (*PurgeGrantResponse, error)
 	// StartReauth makes a link to the connect page for an existing grant; a revoked
 	// grant takes a consent again by this call only.
 	// Errors: GRANT_NOT_FOUND.
@@ -310,6 +331,9 @@ func (UnimplementedAdminServiceServer) GetGrant(context.Context, *GetGrantReques
 }
 func (UnimplementedAdminServiceServer) RevokeGrant(context.Context, *RevokeGrantRequest) (*RevokeGrantResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RevokeGrant not implemented")
+}
+func (UnimplementedAdminServiceServer) PurgeGrant(context.Context, *PurgeGrantRequest) (*PurgeGrantResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PurgeGrant not implemented")
 }
 func (UnimplementedAdminServiceServer) StartReauth(context.Context, *StartReauthRequest) (*StartReauthResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method StartReauth not implemented")
@@ -412,6 +436,24 @@ func _AdminService_RevokeGrant_Handler(srv interface{}, ctx context.Context, dec
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).RevokeGrant(ctx, req.(*RevokeGrantRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_PurgeGrant_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PurgeGrantRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).PurgeGrant(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_PurgeGrant_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).PurgeGrant(ctx, req.(*PurgeGrantRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -614,6 +656,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RevokeGrant",
 			Handler:    _AdminService_RevokeGrant_Handler,
+		},
+		{
+			MethodName: "PurgeGrant",
+			Handler:    _AdminService_PurgeGrant_Handler,
 		},
 		{
 			MethodName: "StartReauth",
