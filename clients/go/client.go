@@ -40,6 +40,7 @@ type Client struct {
 
 type dialConfig struct {
 	certFile, keyFile, caFile string
+	tokenFile                 string
 	plaintext                 bool
 	timeout                   time.Duration
 	grpc                      []grpc.DialOption
@@ -54,6 +55,14 @@ type DialOption func(*dialConfig)
 // certificate is used without a restart; the CA is read once, by Dial.
 func WithTLSFiles(cert, key, ca string) DialOption {
 	return func(c *dialConfig) { c.certFile, c.keyFile, c.caFile = cert, key, ca }
+}
+
+// WithTokenFile sets the file of the bearer token that this caller shows instead
+// of a certificate, e.g. a Kubernetes projected service-account token, and the PEM
+// file of the CA that signed the broker's certificate (empty: the system's). The
+// token is read again when its file changes; the CA is read once, by Dial.
+func WithTokenFile(token, ca string) DialOption {
+	return func(c *dialConfig) { c.tokenFile, c.caFile = token, ca }
 }
 
 // WithPlaintext connects without TLS and without an identity, for tests and a
@@ -83,7 +92,15 @@ func Dial(target string, opts ...DialOption) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("holdfast: %w", err)
 	}
-	conn, err := grpc.NewClient(target, append([]grpc.DialOption{grpc.WithTransportCredentials(creds)}, c.grpc...)...)
+	options := []grpc.DialOption{grpc.WithTransportCredentials(creds)}
+	if c.tokenFile != "" {
+		token, err := TokenFile(c.tokenFile)
+		if err != nil {
+			return nil, fmt.Errorf("holdfast: %w", err)
+		}
+		options = append(options, grpc.WithPerRPCCredentials(token))
+	}
+	conn, err := grpc.NewClient(target, append(options, c.grpc...)...)
 	if err != nil {
 		return nil, fmt.Errorf("holdfast: %w", err)
 	}
@@ -105,14 +122,16 @@ func New(conn grpc.ClientConnInterface, timeout time.Duration) *Client {
 
 func (c *dialConfig) credentials(target string) (credentials.TransportCredentials, error) {
 	switch {
-	case c.plaintext && c.certFile != "":
-		return nil, errors.New("choose WithTLSFiles or WithPlaintext, not both")
+	case c.plaintext && (c.certFile != "" || c.tokenFile != ""):
+		return nil, errors.New("choose WithPlaintext or an identity, not both")
+	case c.certFile != "" && c.tokenFile != "":
+		return nil, errors.New("choose WithTLSFiles or WithTokenFile: the broker refuses a call that shows a certificate and a token")
 	case c.plaintext && !loopback(target):
 		return nil, fmt.Errorf("plaintext to %q: tokens would cross the network in the clear; use WithTLSFiles", target)
 	case c.plaintext:
 		return insecure.NewCredentials(), nil
-	case c.certFile == "" || c.keyFile == "":
-		return nil, errors.New("no identity: the broker demands a client certificate; use WithTLSFiles")
+	case c.tokenFile == "" && (c.certFile == "" || c.keyFile == ""):
+		return nil, errors.New("no identity: the broker demands a client certificate or a token; use WithTLSFiles or WithTokenFile")
 	}
 	config, err := tlsConfig(c.certFile, c.keyFile, c.caFile)
 	if err != nil {

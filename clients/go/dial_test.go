@@ -119,6 +119,9 @@ func TestDialRefusesWhatIsUnsafeOrMissing(t *testing.T) {
 		{"localhost.example.com:7443", "in the clear", []DialOption{WithPlaintext()}},
 		{"dns:///localhost:7443", "in the clear", []DialOption{WithPlaintext()}},
 		{"broker:7443", "not both", []DialOption{WithPlaintext(), WithTLSFiles(cert, key, "")}},
+		{"broker:7443", "not both", []DialOption{WithPlaintext(), WithTokenFile(cert, "")}},
+		{"broker:7443", "a certificate and a token", []DialOption{WithTLSFiles(cert, key, ""), WithTokenFile(cert, "")}},
+		{"broker:7443", "absent.token", []DialOption{WithTokenFile(filepath.Join(dir, "absent.token"), "")}},
 		{"broker:7443", "absent.crt", []DialOption{WithTLSFiles(filepath.Join(dir, "absent.crt"), key, "")}},
 		{"broker:7443", "no PEM certificate", []DialOption{WithTLSFiles(cert, key, key)}},
 	} {

@@ -9,6 +9,7 @@ import (
 
 // tlsConfig reads the files once, so that a mistake in them is an error of Dial.
 func tlsConfig(certFile, keyFile, caFile string) (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	load := func() (*tls.Certificate, error) {
 		cert, err := tls.LoadX509KeyPair(certFile, keyFile)
 		if err != nil {
@@ -16,12 +17,11 @@ func tlsConfig(certFile, keyFile, caFile string) (*tls.Config, error) {
 		}
 		return &cert, nil
 	}
-	if _, err := load(); err != nil {
-		return nil, err
-	}
-	config := &tls.Config{
-		MinVersion:           tls.VersionTLS12,
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() },
+	if certFile != "" {
+		if _, err := load(); err != nil {
+			return nil, err
+		}
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
 	}
 	if caFile == "" {
 		return config, nil

@@ -19,7 +19,7 @@ In service:  holdfast serve --config FILE
 
 Verbs that call a broker find it by --addr, --ca, --cert and --key, by the
 environment (HOLDFAST_ADDR, HOLDFAST_CA, HOLDFAST_CERT, HOLDFAST_KEY,
-HOLDFAST_SERVER_NAME), or, without any of these, by what a running
+HOLDFAST_TOKEN_FILE, HOLDFAST_SERVER_NAME), or, without any of these, by what a running
 "holdfast dev" left in .holdfast here or above.
 
 A grant is named by its address, tenant/subject/product[/name], or its id.

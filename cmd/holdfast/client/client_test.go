@@ -19,7 +19,7 @@ import (
 
 func clearEnv(t *testing.T) {
 	t.Helper()
-	for _, name := range []string{"ADDR", "CA", "CERT", "KEY", "SERVER_NAME", "DIR"} {
+	for _, name := range []string{"ADDR", "CA", "CERT", "KEY", "TOKEN_FILE", "SERVER_NAME", "DIR"} {
 		t.Setenv("HOLDFAST_"+name, "")
 	}
 }
@@ -64,6 +64,14 @@ func TestFlagsBeatTheEnvironmentAndNeverMixWithDevMode(t *testing.T) {
 	t.Setenv("HOLDFAST_CERT", "")
 	if err := half.Resolve(); err == nil || !strings.Contains(err.Error(), "Missing: --cert, --key") {
 		t.Fatalf("an address alone: %v", err)
+	}
+	token := Settings{Addr: "flag:1", TokenFile: "token"}
+	if err := token.Resolve(); err != nil {
+		t.Fatalf("an address and a token: %v", err)
+	}
+	both := Settings{Addr: "flag:1", Cert: "c", Key: "k", TokenFile: "token"}
+	if err := both.Resolve(); err == nil || !strings.Contains(err.Error(), "two identities") {
+		t.Fatalf("a certificate and a token: %v", err)
 	}
 	var none Settings
 	t.Setenv("HOLDFAST_ADDR", "")

@@ -8,6 +8,8 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+
+	holdfast "github.com/holdfast-io/holdfast/clients/go"
 )
 
 // maxAnswer bounds one answer in bytes: a hundred tokens of 64 KiB and some room.
@@ -17,11 +19,20 @@ const maxAnswer = 16 << 20
 // not wait for the connection to be made. The caller closes it.
 func (s *Settings) Dial() (*grpc.ClientConn, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: s.ServerName}
-	cert, err := tls.LoadX509KeyPair(s.Cert, s.Key)
-	if err != nil {
-		return nil, fmt.Errorf("loading the client certificate %s with key %s: %w", s.Cert, s.Key, err)
+	var options []grpc.DialOption
+	if s.TokenFile != "" {
+		token, err := holdfast.TokenFile(s.TokenFile)
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, grpc.WithPerRPCCredentials(token))
+	} else {
+		cert, err := tls.LoadX509KeyPair(s.Cert, s.Key)
+		if err != nil {
+			return nil, fmt.Errorf("loading the client certificate %s with key %s: %w", s.Cert, s.Key, err)
+		}
+		config.Certificates = []tls.Certificate{cert}
 	}
-	config.Certificates = []tls.Certificate{cert}
 	if s.CA != "" {
 		pem, err := os.ReadFile(s.CA)
 		if err != nil {
@@ -32,11 +43,11 @@ func (s *Settings) Dial() (*grpc.ClientConn, error) {
 			return nil, fmt.Errorf("loading the broker's CA: %s holds no certificate in PEM form", s.CA)
 		}
 	}
-	conn, err := grpc.NewClient(s.Addr,
+	conn, err := grpc.NewClient(s.Addr, append(options,
 		grpc.WithTransportCredentials(credentials.NewTLS(config)),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)),
 		grpc.WithUserAgent("holdfast-cli"),
-		grpc.WithDisableServiceConfig())
+		grpc.WithDisableServiceConfig())...)
 	if err != nil {
 		return nil, fmt.Errorf("address %q: %w", s.Addr, err)
 	}

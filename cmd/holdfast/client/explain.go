@@ -123,8 +123,8 @@ var nextSteps = []struct {
 	text    string
 }{
 	{reasons: []string{"GRANT_NOT_FOUND"}, text: "check the address with: holdfast grants list --mine; a consent's id is what consent start printed, and it is kept for a while only"},
-	{reasons: []string{"CALLER_UNAUTHENTICATED"}, text: "check --cert and --key: expired, or not signed by the broker's client CA?"},
-	{reasons: []string{"CALLER_NOT_ALLOWED"}, text: "ask an operator to list this certificate's name under callers in the broker's configuration"},
+	{reasons: []string{"CALLER_UNAUTHENTICATED"}, text: "check --cert and --key (expired, or not signed by the broker's client CA?), or --token-file (expired, or for another audience?)"},
+	{reasons: []string{"CALLER_NOT_ALLOWED"}, text: "ask an operator to list this caller's name under callers in the broker's configuration"},
 	{reasons: []string{"CONSENT_REQUIRED"}, text: "send a person to the link, or make one with: holdfast consent start ADDRESS"},
 	{reasons: []string{"SITE_NOT_GRANTED"}, text: "a new consent that includes it: holdfast grants reauth ADDRESS"},
 	{reasons: []string{"SCOPE_NOT_GRANTED"}, text: "a new consent that includes it: holdfast consent start ADDRESS --scope SCOPE for each one; if the app is not configured for it, an operator adds it to apps[].scopes first"},

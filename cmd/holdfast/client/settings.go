@@ -30,6 +30,9 @@ type Settings struct {
 	CA   string `json:"ca"`
 	Cert string `json:"cert"`
 	Key  string `json:"key"`
+	// TokenFile holds a bearer token that is shown instead of Cert. Not part of the
+	// file of dev mode.
+	TokenFile string `json:"-"`
 	// ServerName to expect in the broker's certificate; empty: Addr's host.
 	ServerName string `json:"server_name,omitempty"`
 
@@ -45,6 +48,7 @@ func (s *Settings) Bind(flags *pflag.FlagSet) {
 	flags.StringVar(&s.CA, "ca", "", "PEM file of the CA that signed the broker's certificate; default: the system's (HOLDFAST_CA)")
 	flags.StringVar(&s.Cert, "cert", "", "PEM file of the client certificate (HOLDFAST_CERT)")
 	flags.StringVar(&s.Key, "key", "", "PEM file of the client certificate's key (HOLDFAST_KEY)")
+	flags.StringVar(&s.TokenFile, "token-file", "", "file with a bearer token, instead of --cert and --key (HOLDFAST_TOKEN_FILE)")
 	flags.StringVar(&s.ServerName, "server-name", "", "name to expect in the broker's certificate; default: the host of --addr (HOLDFAST_SERVER_NAME)")
 	flags.StringVar(&s.Dir, "dir", "", `directory of a running "holdfast dev"; default: .holdfast here or above (HOLDFAST_DIR)`)
 	flags.DurationVar(&s.Timeout, "timeout", 30*time.Second, "bound of one call")
@@ -59,23 +63,30 @@ func (s *Settings) Resolve() error {
 		name  string
 	}{
 		{&s.Addr, "HOLDFAST_ADDR"}, {&s.CA, "HOLDFAST_CA"}, {&s.Cert, "HOLDFAST_CERT"}, {&s.Key, "HOLDFAST_KEY"},
-		{&s.ServerName, "HOLDFAST_SERVER_NAME"}, {&s.Dir, "HOLDFAST_DIR"},
+		{&s.TokenFile, "HOLDFAST_TOKEN_FILE"}, {&s.ServerName, "HOLDFAST_SERVER_NAME"}, {&s.Dir, "HOLDFAST_DIR"},
 	} {
 		if *v.field == "" {
 			*v.field = os.Getenv(v.name)
 		}
 	}
-	if s.Addr == "" && s.CA == "" && s.Cert == "" && s.Key == "" {
+	if s.Addr == "" && s.CA == "" && s.Cert == "" && s.Key == "" && s.TokenFile == "" {
 		return s.FromDev()
 	}
+	if s.TokenFile != "" && s.Cert+s.Key != "" {
+		return errors.New("--token-file and --cert with --key are two identities, and the broker refuses a call with both; give one of them (a flag, or the environment)")
+	}
+	needed := []struct{ value, name string }{{s.Addr, "--addr"}, {s.Cert, "--cert"}, {s.Key, "--key"}}
+	if s.TokenFile != "" {
+		needed = needed[:1]
+	}
 	var missing []string
-	for _, v := range []struct{ value, name string }{{s.Addr, "--addr"}, {s.Cert, "--cert"}, {s.Key, "--key"}} {
+	for _, v := range needed {
 		if v.value == "" {
 			missing = append(missing, v.name)
 		}
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("which broker? Missing: %s; give --addr, --cert and --key (and --ca), or none of them while `holdfast dev` runs", strings.Join(missing, ", "))
+		return fmt.Errorf("which broker? Missing: %s; give --addr and an identity (--cert with --key, or --token-file), and --ca; or none of them while `holdfast dev` runs", strings.Join(missing, ", "))
 	}
 	return nil
 }
