@@ -154,7 +154,8 @@ func (t *Trust) verifyToken(raw string, now time.Time) (*Identity, error) {
 	if !slices.Contains(iss.Algorithms, alg) {
 		return nil, refused("the token is not signed with an algorithm that the broker allows for its issuer; use one of " + strings.Join(iss.Algorithms, ", "))
 	}
-	a := attempt{keys: iss.keys.known.Load().keys, alg: alg, kid: kid}
+	set := iss.keys.known.Load()
+	a := attempt{keys: set.keys, alg: alg, kid: kid}
 	token, err := oidc.NewVerifier(iss.URL, &a, &oidc.Config{
 		SupportedSigningAlgs: iss.Algorithms,
 		// Looked at below, where a refusal can say what to do.
@@ -163,6 +164,8 @@ func (t *Trust) verifyToken(raw string, now time.Time) (*Identity, error) {
 	switch {
 	case a.unknown && iss.keys.want() != nil:
 		return nil, ErrUnknownKey
+	case a.unknown && iss.keys.known.Load() != set:
+		return t.verifyToken(raw, now) // they were read meanwhile, which happens every keysGap at most
 	case a.unknown && len(a.keys) == 0:
 		return nil, keysUnavailable()
 	case a.unknown:

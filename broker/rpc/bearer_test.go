@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -260,4 +261,19 @@ func TestAStandingStreamEndsWithWhatAllowedIt(t *testing.T) {
 	if _, err := byCertificate.Recv(); status.Code(err) != codes.Unauthenticated {
 		t.Errorf("the stream of a certificate whose authority is gone: %v", err)
 	}
+}
+
+// held is a transport that sends nothing before hold is closed.
+type held struct {
+	http.RoundTripper
+	hold <-chan struct{}
+}
+
+func (h held) RoundTrip(req *http.Request) (*http.Response, error) {
+	<-h.hold
+	return h.RoundTripper.RoundTrip(req)
+}
+
+func heldBack(c *http.Client, hold <-chan struct{}) *http.Client {
+	return &http.Client{Transport: held{c.Transport, hold}}
 }

@@ -37,6 +37,9 @@ func (e *edge) header(ctx context.Context, info *tap.Info) (context.Context, err
 	switch {
 	case err == nil:
 		conn.stranger.proven()
+		if conn.wire != nil {
+			_ = conn.wire.show() // admit refuses the call if there is no place for it
+		}
 		return ctx, nil
 	case errors.Is(err, identity.ErrUnknownKey) && e.pend(ctx):
 		return context.WithValue(ctx, pendingKey{}, true), nil

@@ -14,8 +14,11 @@ import (
 // What calls under way may hold. grpc reads a request whole before it asks for
 // the caller, and never gives up one that does not come to its end.
 const (
-	// strangerStreams and strangerBytes on a connection that has shown no identity yet.
-	strangerStreams, strangerBytes = 16, 64 << 10
+	// strangerStreams and strangerBytes on a connection that has shown no identity
+	// yet. A client that brings a token with each call may begin with many at
+	// once, and they are seen here before the first token is looked at; those
+	// without a good one are answered before they hold anything (edge.header).
+	strangerStreams, strangerBytes = 1024, 1 << 20
 	// connBytes on any other: sixteen requests of the greatest size. Its streams
 	// are bounded by maxStreams.
 	connBytes = 16 * maxRequest
