@@ -195,6 +195,7 @@ func (w *world) verbs() {
 	grant := "acme/" + subject + "/jira"
 	for _, verb := range [][]string{
 		{"status"}, {"grants", "list"}, {"grants", "show", grant}, {"apps", "list"}, {"token", "get", grant}, {"grants", "show", "no/such/grant"},
+		{"audit", "who-had", "--grant", grant}, {"keys", "rotate"}, {"grants", "revoke", grant, "--dry-run"},
 	} {
 		for _, form := range []string{"table", "json"} {
 			args := append(slices.Concat(verb, connect), "--output", form)
@@ -204,6 +205,8 @@ func (w *world) verbs() {
 	}
 	out, _ := w.Command("doctor", "--config", "holdfast.yaml").CombinedOutput() // the store is in use: it says so
 	w.look("holdfast doctor", out)
+	out, _ = w.Command("audit", "verify", "audit.log").CombinedOutput() // it may be in the middle of a line
+	w.look("holdfast audit verify", out)
 }
 
 // crash ends the broker by the signals that print every goroutine.
