@@ -1,9 +1,11 @@
 // Package rpc is the gRPC edge of the broker: it serves the contract
 // holdfast.v1 over mutual TLS and owns four things that must exist once only.
 //
-//   - Identity: who a connection speaks for is computed once, at the TLS
-//     handshake, from the verified client certificate; its end is compared at
-//     every call (identity.go).
+//   - Identity: who calls is asked of package identity, for a connection with a
+//     certificate or a call with a token; the end of the identity and the epoch of
+//     what is believed are compared at every call (admit.go), before a stream of a
+//     connection without a certificate begins (header.go), and for standing
+//     streams after each change (standing.go).
 //   - The way of every call: one interceptor does recovery, identity,
 //     validation, metrics and the request id (interceptor.go). It is fused
 //     because stacked interceptors cost more than half of a bare server's

@@ -39,10 +39,10 @@ const (
 	// NOT_FOUND. There is no such grant or consent, or the policy hides it from
 	// this caller. The client should fix the key; do not retry.
 	ErrorReason_ERROR_REASON_GRANT_NOT_FOUND ErrorReason = 1
-	// UNAUTHENTICATED. The call came without a verified client certificate, or
-	// the certificate has expired since the connection was made. The client
-	// should reconnect with a valid certificate or ask an operator; do not retry
-	// on the same connection.
+	// UNAUTHENTICATED. The call came without a verified client certificate or bearer
+	// token, or with one that has expired or is not vouched for any more. The
+	// client should connect with a valid certificate, send a fresh token, or ask an
+	// operator; the message says which.
 	ErrorReason_ERROR_REASON_CALLER_UNAUTHENTICATED ErrorReason = 2
 	// PERMISSION_DENIED. The caller is known but may not do this. The client
 	// should ask an operator for the right; do not retry.
@@ -81,8 +81,9 @@ const (
 	// UNAVAILABLE, with RetryInfo. The store cannot be read or written. The client
 	// should retry after the delay.
 	ErrorReason_ERROR_REASON_STORE_UNAVAILABLE ErrorReason = 13
-	// UNAVAILABLE, with RetryInfo. The key ring cannot be opened. The client should
-	// retry after the delay.
+	// UNAVAILABLE, with RetryInfo. The key ring cannot be opened, or the keys of the
+	// issuer of the caller's token cannot be read. The client should retry after the
+	// delay.
 	ErrorReason_ERROR_REASON_KEY_UNAVAILABLE ErrorReason = 14
 	// UNAVAILABLE, with RetryInfo. The audit record cannot be written, and without it
 	// nothing is handed out. The client should retry after the delay.
