@@ -81,6 +81,8 @@ func letsThrough(scope ast.IsActionScopeNode, a Action) bool {
 // not looked at, so that a decision costs the same among many callers.
 type view struct {
 	rules []*rule
+	// number tells views apart in a hash.
+	number uint64
 	// groups of the configuration.
 	groups []string
 	// reads is what the rules about an action read, by its number.
@@ -105,8 +107,11 @@ func newSet(rules []*rule, groups map[string][]string, version string) *Set {
 	}
 	s.others = &view{}
 	s.others.fill(rules, "")
+	next := uint64(1)
 	for name, v := range s.callers {
 		slices.Sort(v.groups)
+		v.number = uint64(len(actions)) * next
+		next++
 		v.fill(rules, name)
 	}
 	return s

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -59,4 +61,18 @@ func problemsOf(found policy.Problems) Problems {
 		out[i] = Problem{File: p.File, Line: p.Line, Message: strings.TrimSpace(p.Message)}
 	}
 	return out
+}
+
+// LoadPolicy is Load for who needs callers and policy alone. Whatever else the
+// file holds must be well-formed and nothing more, and no other file is looked at.
+func LoadPolicy(path string) (*Config, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading configuration: %w", err)
+	}
+	c, _, err := parseWith(newReport(path), text, func(c *Config, r *report) {
+		c.validateCallers(r)
+		c.validatePolicy(r)
+	})
+	return c, err
 }
