@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"encoding/json"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -75,10 +76,11 @@ func TestAClosedOrFullLogRefuses(t *testing.T) {
 	if err := l.Write(&Record{}); err == nil {
 		t.Fatal("a closed log took a record")
 	}
-	full, err := Open(Config{File: "/dev/full"})
+	full, err := Open(Config{File: "/dev/full", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer full.Close()
 	if err := full.Write(&Record{Outcome: "ok"}); err == nil {
 		t.Fatal("a full disk took a record")
 	}
@@ -89,8 +91,9 @@ func TestWriteDoesNotAllocateOnTheHotPath(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer l.Close()
 	r := &Record{Time: time.Now(), RequestID: "abc", Caller: "svc", Method: "GetAccessToken", Action: "draw", Rule: "callers[svc]", Grant: "acme/a/jira", Outcome: "ok"}
-	if n := testing.AllocsPerRun(100, func() { _ = l.Write(r) }); n > 0 {
+	if n := testing.AllocsPerRun(100, func() { _ = l.Write(r) }); n > mostAllocs {
 		t.Fatalf("%v allocations", n)
 	}
 }

@@ -73,6 +73,9 @@ type Config struct {
 	Now func() time.Time
 	// Log; nil: slog.Default().
 	Log *slog.Logger
+
+	// faults, if set, stands before the primary sink in tests.
+	faults func(sink) sink
 }
 
 func (c *Config) complete() error {

@@ -38,16 +38,20 @@ type Found struct {
 // mostSearched bounds one search, in bytes of files.
 const mostSearched = 32 << 30
 
+// outOfOrder is how much older a record may be than one before it: a record has
+// the time at which its call came, and a call may wait for a rotation.
+const outOfOrder = 10 * time.Minute
+
 // search is one under way.
 type search struct {
 	q      Query
 	needle []byte
-	// since as lines show times; empty: none.
-	since  string
-	found  *Found
-	oldest []byte
-	read   int64
-	ended  bool
+	// since, and since when to stop, as lines show times; empty: none.
+	since, stop string
+	found       *Found
+	oldest      []byte
+	read        int64
+	ended       bool
 }
 
 // Search looks for hand-outs in the record's own files, newest first. It reads as
@@ -71,7 +75,7 @@ func (l *Log) Search(ctx context.Context, q Query) (*Found, error) {
 		return nil, errors.New("searching the audit record: neither a fingerprint nor a grant is given")
 	}
 	if !q.Since.IsZero() {
-		s.since = q.Since.UTC().Format(timeLayout)
+		s.since, s.stop = q.Since.UTC().Format(timeLayout), q.Since.Add(-outOfOrder).UTC().Format(timeLayout)
 	}
 	if err := s.files(ctx, l.cfg.File); err != nil {
 		return nil, err
@@ -134,9 +138,12 @@ func (s *search) file(ctx context.Context, f *os.File) (os.FileInfo, error) {
 // line looks at one line; false ends the search.
 func (s *search) line(text []byte, _ int64, _ bool) bool {
 	if t := timeOf(text); t != nil {
-		if s.since != "" && string(t) < s.since {
+		if string(t) < s.stop {
 			s.ended = true
 			return false
+		}
+		if string(t) < s.since {
+			return true
 		}
 		s.oldest = append(s.oldest[:0], t...)
 	}

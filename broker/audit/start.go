@@ -34,6 +34,9 @@ func (w *writer) open(l *Log) error {
 		w.sink, copies = primary{copies[0]}, copies[1:]
 		w.begin(0)
 	}
+	if c.faults != nil {
+		w.sink = c.faults(w.sink)
+	}
 	for _, s := range copies {
 		l.copies = append(l.copies, newCopier(s, c.Log))
 	}

@@ -137,11 +137,11 @@ func (v *verifier) scarred(l *link, own *line, at Place) {
 			return
 		}
 	}
-	v.strangers(at, l.seq)
+	v.strangers(l.seq)
 }
 
 // strangers reports odd lines that nothing explains; the line after them has number seq.
-func (v *verifier) strangers(at Place, seq uint64) {
+func (v *verifier) strangers(seq uint64) {
 	if v.oddLines == 0 {
 		return
 	}

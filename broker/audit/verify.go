@@ -209,7 +209,7 @@ func (v *verifier) readFile(ctx context.Context, name string, done *int64, last 
 				v.o.Progress(*done)
 			}
 			if !last {
-				v.strangers(v.place(0, nil), v.seq)
+				v.strangers(v.seq)
 			}
 			return nil
 		case err != nil:

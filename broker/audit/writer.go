@@ -174,22 +174,26 @@ func (w *writer) written(g *group, note string) {
 func (w *writer) failed(from chain, n, callers int, err error) {
 	w.l.stats.failures.Add(1)
 	whole, records := 0, 0
+	if w.scar != nil && w.scar.open && w.scar.torn == 0 && n > 0 {
+		whole = 1 // the newline that the last whole line lacked
+		w.scar.open = false
+	}
 	w.chain.seq, w.chain.prev = from.seq, from.prev
 	for _, m := range w.marks {
-		if m.end > n {
+		if m.end-1 > n { // a line that lacks its newline alone is whole
 			break
 		}
-		whole, w.chain.seq, w.chain.prev = m.end, m.seq, m.prev
+		whole, w.chain.seq, w.chain.prev = min(m.end, n), m.seq, m.prev
 		if m.isRec {
 			records++
 		}
 	}
-	if whole > 0 {
+	if w.chain.seq > from.seq {
 		w.scar = nil // the line that tells of the older one is written
 		w.first = nil
 	}
 	s := w.heals()
-	if whole > 0 {
+	if w.chain.seq > from.seq {
 		s.from, s.to = from.seq+1, w.chain.seq
 	}
 	s.unwritten += uint64(callers - records)
@@ -197,6 +201,8 @@ func (w *writer) failed(from chain, n, callers int, err error) {
 		// A torn newline of an open end is torn like the rest.
 		s.torn += int64(n - whole)
 		_, _ = s.sum.Write(w.out[whole:n]) // never fails
+	}
+	if n > 0 {
 		s.open = w.out[n-1] != '\n'
 	}
 	w.unsigned = max(w.unsigned, 1) // what was a checkpoint may be gone
