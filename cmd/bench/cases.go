@@ -11,9 +11,11 @@ import (
 type benchCase struct {
 	name           string
 	callers, conns int
+	// durable: the product syncs its audit record before it answers.
+	durable bool
 }
 
-var caseName = regexp.MustCompile(`^mtls-c([0-9]{1,5})-k([0-9]{1,4})$`)
+var caseName = regexp.MustCompile(`^mtls-c([0-9]{1,5})-k([0-9]{1,4})(-durable)?$`)
 
 func defaultCases() []string {
 	var names []string
@@ -22,7 +24,7 @@ func defaultCases() []string {
 			names = append(names, fmt.Sprintf("mtls-c%d-k%d", callers, conns))
 		}
 	}
-	return names
+	return append(names, "mtls-c64-k4-durable")
 }
 
 func parseCases(list string) ([]benchCase, error) {
@@ -31,9 +33,9 @@ func parseCases(list string) ([]benchCase, error) {
 		name = strings.TrimSpace(name)
 		m := caseName.FindStringSubmatch(name)
 		if m == nil {
-			return nil, fmt.Errorf("case %q: want mtls-cCALLERS-kCONNECTIONS, e.g. mtls-c64-k4", name)
+			return nil, fmt.Errorf("case %q: want mtls-cCALLERS-kCONNECTIONS, and -durable perhaps, e.g. mtls-c64-k4", name)
 		}
-		c := benchCase{name: name}
+		c := benchCase{name: name, durable: m[3] != ""}
 		c.callers, _ = strconv.Atoi(m[1]) // digits, by the pattern
 		c.conns, _ = strconv.Atoi(m[2])
 		if c.callers == 0 || c.conns == 0 {

@@ -18,8 +18,8 @@ import (
 )
 
 // configuration of the product: what `holdfast serve` would be given, with free
-// ports, and more rules than the caller needs. %s is the directory of the
-// certificates.
+// ports, and more rules than the caller needs. The first %s is the directory of the
+// certificates, the second the audit level.
 const configuration = `environment: bench
 public_url: https://holdfast.bench
 store: {dir: store}
@@ -42,7 +42,7 @@ callers:
   - {name: other-service, grants: ["acme/*/confluence", "other/*/jira"]}
   - {name: ` + callerName + `, grants: ["other/*/*", "acme/*/confluence", "acme/*/jira"]}
 limits: {caller_rate: 1000000}
-audit: {file: audit.log}
+audit: {file: audit.log, level: %[2]s}
 log: {level: warn}
 `
 
@@ -80,8 +80,12 @@ func writeConfig(c serveCommand) (*config.Config, error) {
 	if err := os.WriteFile(filepath.Join(c.Dir, "secret"), []byte("bench"), 0o600); err != nil {
 		return nil, err
 	}
+	level := "written"
+	if c.Durable {
+		level = "durable"
+	}
 	path := filepath.Join(c.Dir, "holdfast.yaml")
-	if err := os.WriteFile(path, fmt.Appendf(nil, configuration, c.TLS.Dir), 0o600); err != nil {
+	if err := os.WriteFile(path, fmt.Appendf(nil, configuration, c.TLS.Dir, level), 0o600); err != nil {
 		return nil, err
 	}
 	cfg, _, err := config.Load(path)

@@ -14,6 +14,8 @@ type serveCommand struct {
 	Dir string
 	// Answer that the bare server gives: a serialized GetAccessTokenResponse.
 	Answer []byte
+	// Durable: the product's audit level.
+	Durable bool
 }
 
 // starter starts a server on a free port and returns its address and what ends it.

@@ -27,6 +27,9 @@ var benchAddress = storage.Address{Tenant: "acme", Subject: "automation", Produc
 type contest struct {
 	product, bare, load *child
 	productAt, bareAt   loadTarget
+	// durable is a product that syncs its audit record; nil: no case needs one.
+	durable   *child
+	durableAt loadTarget
 	log                 io.Writer
 }
 
@@ -37,7 +40,7 @@ func measureSuite(ctx context.Context, o options, product string, log io.Writer)
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	c, err := startContest(ctx, product, dir, log)
+	c, err := startContest(ctx, product, dir, slices.ContainsFunc(o.cases, func(c benchCase) bool { return c.durable }), log)
 	if err != nil {
 		return nil, errors.Join(err, c.stop())
 	}
@@ -60,7 +63,7 @@ func measureSuite(ctx context.Context, o options, product string, log io.Writer)
 
 // startContest starts both servers on one core and the load on another. The
 // servers are never under load at the same time.
-func startContest(ctx context.Context, product, dir string, log io.Writer) (*contest, error) {
+func startContest(ctx context.Context, product, dir string, durable bool, log io.Writer) (*contest, error) {
 	c := &contest{log: log}
 	cores, err := allowedCores()
 	if err != nil {
@@ -91,7 +94,11 @@ func startContest(ctx context.Context, product, dir string, log io.Writer) (*con
 		return c, err
 	}
 	serve.Answer = answer.Answer
-	c.bare, c.bareAt, err = startServer(ctx, childBare, serverCore, serve, log)
+	if c.bare, c.bareAt, err = startServer(ctx, childBare, serverCore, serve, log); err != nil || !durable {
+		return c, err
+	}
+	serve.Durable, serve.Dir = true, filepath.Join(dir, "durable")
+	c.durable, c.durableAt, err = startServer(ctx, product, serverCore, serve, log)
 	return c, err
 }
 
@@ -144,6 +151,9 @@ func (c *contest) round(ctx context.Context, o options, bc benchCase, productFir
 		return round{}, err
 	}
 	targets := []loadTarget{c.bareAt, c.productAt}
+	if bc.durable {
+		targets[1] = c.durableAt
+	}
 	if productFirst {
 		slices.Reverse(targets)
 	}
@@ -185,7 +195,7 @@ func (c *contest) profile(dir string, start bool) error {
 // stop ends all processes that were started.
 func (c *contest) stop() error {
 	var err error
-	for _, p := range []*child{c.load, c.product, c.bare} {
+	for _, p := range []*child{c.load, c.product, c.bare, c.durable} {
 		if p != nil {
 			err = errors.Join(err, p.stop())
 		}
