@@ -30,7 +30,7 @@ func TestAFileIsRefusedWithEverythingThatIsWrongAndWhere(t *testing.T) {
 		{"an action that is not there", "@id(\"a\") permit (principal, action == Action::\"drw\", resource);", []string{"there are draw, consent, read"}},
 		{"an entity that is not there", "@id(\"a\") permit (principal == User::\"x\", action, resource);", []string{"there are Caller, Group"}},
 		{"types that never agree", "@id(\"a\") permit (principal, action, resource) when { context.hour == \"8\" };", []string{"f.cedar:1: the types"}},
-		{"an action that is never about a grant", "@id(\"a\") permit (principal, action == Action::\"investigate\", resource in Tenant::\"x\");", []string{"applicable action"}},
+		{"an action that is never about the broker", "@id(\"a\") permit (principal, action == Action::\"draw\", resource == Broker::\"broker\");", []string{"applicable action"}},
 		{"a grant that is never asked about", "@id(\"a\") permit (principal, action, resource == Grant::\"a/b/c/default\");", []string{`write Grant::"a/b/c"`}},
 		{"a pattern where none is", "@id(\"a\") permit (principal, action, resource in Tenant::\"acme-*\");", []string{"for a pattern write `resource.tenant like"}},
 		{"two wrong policies", "permit (principal, action, resource);\n\n@id(\"b\") permit (principal == User::\"x\", action, resource);",

@@ -93,6 +93,9 @@ func naming(c *config.Config) (identity.Naming, error) {
 	for i, one := range c.Callers {
 		names[i] = one.Name
 	}
+	for _, members := range c.Policy.Groups {
+		names = append(names, members...)
+	}
 	return identity.Listed(names), nil
 }
 
