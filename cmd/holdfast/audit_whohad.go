@@ -28,13 +28,13 @@ type whoHadFlags struct {
 func newAuditWhoHad(io streams) *cobra.Command {
 	c, f := newCall(io), &whoHadFlags{}
 	cmd := &cobra.Command{
-		Use:   "who-had (--token-file FILE | --fingerprint TEXT | --grant GRANT)",
+		Use:   "who-had (--leaked FILE | --fingerprint TEXT | --grant GRANT)",
 		Short: "List who was handed an access token, and how long it lives",
 		Long: `List who was handed an access token, or any token of a grant, newest first, and until
 when each is alive at the latest. The token goes to the broker and is recorded nowhere:
 the audit record knows it by its fingerprint. A long record takes its time: give
 --timeout. "holdfast grants revoke" ends what should not live on.`,
-		Example: "  holdfast audit who-had --token-file leaked.txt\n  holdfast audit who-had --grant acme/automation/jira --since 24h",
+		Example: "  holdfast audit who-had --leaked leaked.txt\n  holdfast audit who-had --grant acme/automation/jira --since 24h",
 		Args:    none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			request, err := f.request(io.in)
@@ -50,13 +50,13 @@ the audit record knows it by its fingerprint. A long record takes its time: give
 			})
 		},
 	}
-	cmd.Flags().StringVar(&f.tokenFile, "token-file", "", "file that holds the token, - for standard input")
+	cmd.Flags().StringVar(&f.tokenFile, "leaked", "", "file that holds the token, - for standard input")
 	cmd.Flags().StringVar(&f.fingerprint, "fingerprint", "", "fingerprint of the token, as the audit record shows it")
 	cmd.Flags().StringVar(&f.grant, "grant", "", "address or id of a grant")
 	cmd.Flags().DurationVar(&f.since, "since", 0, "only hand-outs at most this long ago; 0: as far back as the record goes")
 	cmd.Flags().Int32Var(&f.limit, "limit", 100, "most hand-outs to list, up to 1000")
-	cmd.MarkFlagsOneRequired("token-file", "fingerprint", "grant")
-	cmd.MarkFlagsMutuallyExclusive("token-file", "fingerprint", "grant")
+	cmd.MarkFlagsOneRequired("leaked", "fingerprint", "grant")
+	cmd.MarkFlagsMutuallyExclusive("leaked", "fingerprint", "grant")
 	return c.bind(cmd)
 }
 
@@ -104,7 +104,7 @@ func readToken(name string, stdin io.Reader) (string, error) {
 	}
 	token := strings.TrimSpace(string(text))
 	if token == "" || len(token) > mostToken {
-		return "", usagef("--token-file %s holds no access token: want 1 to %d bytes", name, mostToken)
+		return "", usagef("--leaked %s holds no access token: want 1 to %d bytes", name, mostToken)
 	}
 	return token, nil
 }
