@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"github.com/holdfast-io/holdfast/cmd/holdfast/node"
 	"github.com/holdfast-io/holdfast/storage"
 	"github.com/holdfast-io/holdfast/storage/badgerstore"
+	"github.com/holdfast-io/holdfast/storage/seal"
 )
 
 const (
@@ -53,12 +55,19 @@ func keyRing(ctx context.Context, c *config.Config, log *slog.Logger) []Finding 
 	if err != nil {
 		return []Finding{{ring, Bad, err.Error(), "correct the configuration's keys section: the file that `holdfast keys create` wrote, or the KMS"}}
 	}
+	ctx, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
 	seen, err := storage.Look(ctx, place)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		if f := keyProvider(ctx, place.KEK); f.State == Bad {
+			return []Finding{f}
+		}
 		return []Finding{
 			{ring, Look, "there is no store in " + c.Store.Dir + " yet", "nothing, if this is the first start; otherwise correct store.dir or run holdfast restore"},
 		}
+	case errors.Is(err, seal.ErrUnavailable):
+		return []Finding{{ring, Bad, err.Error(), "do what the line says: without its KMS a broker does not start, and a running one soon spends nothing"}}
 	case err != nil:
 		return []Finding{{ring, Bad, err.Error(), "do what the line says; key, environment and provider must be those that this store was made with"}}
 	}
@@ -68,6 +77,25 @@ func keyRing(ctx context.Context, c *config.Config, log *slog.Logger) []Finding 
 			"find out whether another copy of this store is in use; then run `holdfast grants adopt` or `holdfast grants scrub` on the started broker"})
 	}
 	return append(found, good(witness, seen.Witness))
+}
+
+// keyProvider has a key of no worth wrapped and unwrapped, where there is no
+// store yet to unlock.
+func keyProvider(ctx context.Context, kek seal.KEK) Finding {
+	const check = "key ring"
+	key := seal.NewKey()
+	wrapped, err := kek.Wrap(ctx, key)
+	var back []byte
+	if err == nil {
+		back, err = kek.Unwrap(ctx, wrapped)
+	}
+	switch {
+	case err != nil:
+		return Finding{check, Bad, err.Error(), "do what the line says: a new store needs a key that wraps and unwraps"}
+	case !bytes.Equal(key, back):
+		return Finding{check, Bad, "KEK " + kek.ID() + " gives back another key than it was given", "use another one"}
+	}
+	return good(check, "KEK "+kek.ID()+" wraps and unwraps")
 }
 
 func freeSpace(dir string) Finding {

@@ -115,7 +115,9 @@ func serve(t *testing.T, socket string, p service.Service) func() {
 	stop := func() {
 		once.Do(func() {
 			s.Close()
-			<-done
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
 		})
 	}
 	t.Cleanup(stop)
@@ -124,7 +126,7 @@ func serve(t *testing.T, socket string, p service.Service) func() {
 
 func rig(t *testing.T) (*plugin, *kmsv2.KEK, string) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "kms") // a socket's path is short
+	dir, err := os.MkdirTemp("", "kms") //nolint:usetesting // a socket's path is short, and t.TempDir has the test's name in it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +257,12 @@ func TestAPluginThatHangsOrIsNoneEndsInTime(t *testing.T) {
 	other := grpc.NewServer() // speaks gRPC, and nothing of the protocol
 	done := make(chan error, 1)
 	go func() { done <- other.Serve(lis) }()
-	t.Cleanup(func() { other.Stop(); <-done })
+	t.Cleanup(func() {
+		other.Stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 	if _, err := kek.Wrap(t.Context(), seal.NewKey()); err == nil || errors.Is(err, seal.ErrUnavailable) || !strings.Contains(err.Error(), "does not speak") {
 		t.Errorf("another server: %v", err)
 	}

@@ -1,0 +1,159 @@
+package storage_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/holdfast-io/holdfast/broker/family"
+	"github.com/holdfast-io/holdfast/storage"
+	"github.com/holdfast-io/holdfast/storage/memstore"
+)
+
+// gated holds back the swap of one record until it is let go.
+type gated struct {
+	storage.Backend
+	id             string
+	arrived, leave chan struct{}
+	once           sync.Once
+}
+
+func (g *gated) Swap(ctx context.Context, changes []storage.Change, entries []storage.Entry) error {
+	if changes[0].Item.Key.ID == g.id {
+		g.once.Do(func() {
+			close(g.arrived)
+			<-g.leave
+		})
+	}
+	return g.Backend.Swap(ctx, changes, entries)
+}
+
+// A swap that was sealed by the old key may come to the backend after everything
+// else was sealed anew; its key must be there for as long.
+func TestTheOldKeyStaysWhileASwapUnderItIsOnItsWay(t *testing.T) {
+	gate := &gated{Backend: memstore.New(), id: "slow", arrived: make(chan struct{}), leave: make(chan struct{})}
+	cfg := testConfig(t)
+	cfg.Backend = func(string, []byte) (storage.Backend, error) { return gate, nil }
+	s := openStore(t, cfg)
+	stored := make(chan error)
+	go func() {
+		stored <- s.SwapMeta(context.Background(), &storage.Meta{Name: "slow", Value: []byte("value")})
+	}()
+	<-gate.arrived
+	if _, err := s.BeginKeyRotation(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if r, err := s.ResealPass(t.Context(), nothing); err != nil || r.Done {
+			t.Fatalf("with a swap on its way: %+v, error %v", r, err)
+		}
+	}
+	close(gate.leave)
+	if err := <-stored; err != nil {
+		t.Fatal(err)
+	}
+	passes(t, s)
+	if m, err := s.Meta(t.Context(), "slow"); err != nil || string(m.Value) != "value" {
+		t.Errorf("the slow record: %q, error %v", m.Value, err)
+	}
+}
+
+func TestWritersGoOnDuringARotation(t *testing.T) {
+	onBoth(t, func(t *testing.T, cfg storage.Config) {
+		s := openStore(t, cfg)
+		grants := fill(t, s)
+		ctx, stop := context.WithCancel(t.Context())
+		var writers sync.WaitGroup
+		for w := range 4 {
+			writers.Go(func() {
+				for i := w; ctx.Err() == nil; i += 4 {
+					g := &grants[i%len(grants)]
+					if i%4 != w {
+						continue
+					}
+					g.State.Fence++
+					events := []family.Event{{Type: family.EventAnnounced, At: at, Fence: g.State.Fence}}
+					// Each grant has one writer: nothing but a rotation could make it conflict.
+					if err := s.Swap(context.Background(), storage.Update{Grant: g, Events: events}); err != nil {
+						t.Errorf("a writer: %v", err)
+						return
+					}
+					if _, err := s.Grant(context.Background(), g.ID); err != nil {
+						t.Errorf("a reader: %v", err)
+						return
+					}
+				}
+			})
+		}
+		for range 3 {
+			if _, err := s.BeginKeyRotation(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			for n := 0; ; n++ {
+				r, err := s.ResealPass(t.Context(), nothing)
+				if err != nil || n > 100 {
+					t.Fatalf("pass %d: %+v, error %v", n, r, err)
+				}
+				if r.Done {
+					break
+				}
+			}
+		}
+		stop()
+		writers.Wait()
+		for _, g := range grants {
+			if got, err := s.Grant(t.Context(), g.ID); err != nil || got.State.Fence != g.State.Fence {
+				t.Errorf("%s: fence %d, error %v; want %d", g.Address, got.State.Fence, err, g.State.Fence)
+			}
+		}
+	})
+}
+
+func TestWhatCanNotBeSealedAnewKeepsTheOldKey(t *testing.T) {
+	s := newTampered(t)
+	bad := s.put(fullGrant(t, "acme/b/jira"))
+	whole := s.item(storage.KindGrant, bad.ID)
+	it := s.item(storage.KindGrant, bad.ID)
+	it.Sealed[20] ^= 1
+	s.replace(it, nil)
+	if _, err := s.BeginKeyRotation(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		r, err := s.ResealPass(t.Context(), nothing)
+		if err != nil || r.Done || !strings.Contains(r.Why, "grant "+bad.ID) {
+			t.Fatalf("with a damaged record: %+v, error %v", r, err)
+		}
+	}
+	// Somebody mends it: with the key that was kept it opens.
+	s.replace(whole, nil)
+	passes(t, s.Store)
+	if _, err := s.Grant(t.Context(), bad.ID); err != nil {
+		t.Errorf("the mended grant: %v", err)
+	}
+}
+
+func TestASettlementInTheSpillFileKeepsItsKey(t *testing.T) {
+	cfg := spilling(t)
+	s := openStore(t, cfg)
+	slot := reserve(t, s)
+	if err := slot.Keep(rotation("a-1")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.BeginKeyRotation(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		r, err := s.ResealPass(t.Context(), nothing)
+		if err != nil || r.Done || !strings.Contains(r.Why, "1 slots of the spill file") {
+			t.Fatalf("with a settlement under the old key: %+v, error %v", r, err)
+		}
+	}
+	// A slot that the new key has written is in nobody's way.
+	if err := errors.Join(slot.Clear(), reserve(t, s).Keep(rotation("a-2"))); err != nil {
+		t.Fatal(err)
+	}
+	passes(t, s)
+}
