@@ -11,7 +11,13 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 )
+
+// leastStay is how long a stranger stands at least before it gives way: an
+// honest one has shown who it is long before. While all stand for less, nobody
+// is let in, and who comes waits in the kernel's queue.
+const leastStay = 250 * time.Millisecond
 
 // Limits of a Door. Both are required.
 type Limits struct {
@@ -63,23 +69,32 @@ func (l *listener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	c := &Conn{Conn: raw, door: l.door}
-	l.door.enter(c)
+	for wait := l.door.enter(c); wait > 0; wait = l.door.enter(c) {
+		time.Sleep(min(wait, leastStay/25)) // somebody may leave before
+	}
 	return c, nil
 }
 
 // enter gives c a place among the strangers, and closes the one who gives way.
-func (d *Door) enter(c *Conn) {
+// Above 0: nobody has to yet, and how long it takes until somebody does.
+func (d *Door) enter(c *Conn) (wait time.Duration) {
+	now := time.Now()
 	d.mu.Lock()
 	var out *Conn
 	if d.strangers.Len() >= d.limits.Strangers {
 		out = d.strangers.Front().Value.(*Conn)
+		if wait = leastStay - now.Sub(out.since); wait > 0 {
+			d.mu.Unlock()
+			return wait
+		}
 		d.leave(out)
 	}
-	c.place = d.strangers.PushBack(c)
+	c.place, c.since = d.strangers.PushBack(c), now
 	d.mu.Unlock()
 	if out != nil {
 		d.turn(out)
 	}
+	return 0
 }
 
 // leave takes c's place away. The caller holds mu.
@@ -104,6 +119,7 @@ type Conn struct {
 	net.Conn
 	door    *Door
 	place   *list.Element // guarded by door.mu; nil: no stranger
+	since   time.Time     // guarded by door.mu; when it came, or became a stranger again
 	isKnown bool          // guarded by door.mu
 }
 
@@ -136,7 +152,7 @@ func (c *Conn) Stranger() {
 	defer c.door.mu.Unlock()
 	if c.isKnown {
 		c.door.leave(c)
-		c.place = c.door.strangers.PushBack(c)
+		c.place, c.since = c.door.strangers.PushBack(c), time.Now()
 	}
 }
 

@@ -74,6 +74,19 @@ func TestTheStrangerWhoStoodLongestGivesWay(t *testing.T) {
 	}
 }
 
+func TestNobodyGivesWayAtOnce(t *testing.T) {
+	r := newRig(t, Limits{Strangers: 1, Known: 1})
+	_, server := r.open()
+	began := time.Now()
+	r.open()
+	if took := time.Since(began); took < leastStay-10*time.Millisecond {
+		t.Errorf("a stranger gave way after %v, want %v", took, leastStay)
+	}
+	if server.Known() {
+		t.Error("it stands still")
+	}
+}
+
 func TestNoStrangerTakesThePlaceOfOneWhoIsKnown(t *testing.T) {
 	r := newRig(t, Limits{Strangers: 1, Known: 1})
 	client, server := r.open()

@@ -44,6 +44,9 @@ func (e *edge) identify(c *call, now time.Time) (*identity.Identity, error) {
 	if conn == nil {
 		return nil, unauthenticated("the connection shows no identity; connect with a client certificate")
 	}
+	if c.wire = conn.wire; c.wire != nil {
+		c.wire.begun()
+	}
 	if !e.trust.Tokens() {
 		if conn.peer == nil {
 			return nil, unauthenticated("the connection shows no client certificate; connect with one that the broker's client CA signed")

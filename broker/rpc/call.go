@@ -18,6 +18,7 @@ const requestIDHeader = "x-request-id"
 type call struct {
 	context.Context
 	caller broker.Caller
+	wire   *wire // nil in tests without one
 }
 
 type callKey struct{}

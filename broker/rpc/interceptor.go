@@ -55,7 +55,7 @@ func (e *edge) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 	if err = e.admit(c, m.ours, start); err != nil {
 		return nil, err
 	}
-	if err = e.limiter.take(c.caller.Name, req, start); err != nil {
+	if err = e.limiter.take(c, req, start); err != nil {
 		return nil, err
 	}
 	if m.ours && !plainlyValid(req) {
@@ -67,7 +67,10 @@ func (e *edge) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 			return nil, bad
 		}
 	}
-	return handler(c, req)
+	if resp, err = handler(c, req); err == nil && c.wire != nil {
+		c.wire.answer(resp)
+	}
+	return resp, err
 }
 
 // finish turns a handler's error into the status that the client gets and the
@@ -123,7 +126,7 @@ func (e *edge) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo
 	if err := e.admit(c, false, now); err != nil {
 		return err
 	}
-	if err := e.limiter.take(c.caller.Name, nil, now); err != nil {
+	if err := e.limiter.take(c, nil, now); err != nil {
 		return err
 	}
 	return e.stand(ss, c, func(s grpc.ServerStream) error { return handler(srv, s) })

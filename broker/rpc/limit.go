@@ -96,10 +96,10 @@ func (l *limiter) rate(name string) Rate {
 	return l.limits.Caller
 }
 
-// take counts a call of the named caller, or refuses it. It takes no lock that
-// callers share and allocates nothing for a known caller that is not refused.
-func (l *limiter) take(name string, req any, now time.Time) error {
-	n := 1
+// take counts a call, or refuses it and reads its connection more slowly. It takes no
+// lock that callers share and allocates nothing for a known caller that is not refused.
+func (l *limiter) take(c *call, req any, now time.Time) error {
+	name, n := c.caller.Name, 1
 	if batch, ok := req.(*holdfastv1.BatchGetAccessTokensRequest); ok {
 		n = min(max(len(batch.GetRequests()), 1), LeastBurst) // a longer one is refused as invalid
 	}
@@ -110,6 +110,9 @@ func (l *limiter) take(name string, req any, now time.Time) error {
 		return nil
 	}
 	l.limited.Add(float64(n))
+	if c.wire != nil {
+		c.wire.slow(wait)
+	}
 	rate := l.rate(name)
 	if bucket.Tell(since) {
 		l.log.Warn("a caller asks for more than it may and is refused", "caller", name,

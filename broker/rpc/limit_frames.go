@@ -11,6 +11,7 @@ const (
 	frameGoAway       = 0x7
 	frameWindowUpdate = 0x8
 	flagEndStream     = 0x1
+	flagAck           = 0x1
 
 	frameHead = 9
 	// prefaceSize is what a client sends before its first frame (section 3.4).

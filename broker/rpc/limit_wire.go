@@ -3,12 +3,16 @@ package rpc
 import (
 	"errors"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/holdfast-io/holdfast/broker/door"
 	"github.com/holdfast-io/holdfast/broker/pace"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
 // What calls under way may hold. grpc reads a request whole before it asks for
@@ -23,19 +27,30 @@ const (
 	// are bounded by maxStreams.
 	connBytes = 16 * maxRequest
 	// allBytes on all connections together, each stream counted with streamCost.
-	allBytes = 512 << 20
+	allBytes = 256 << 20
 	// streamCost in bytes is what a stream holds by itself: its headers,
 	// goroutine and buffers.
-	streamCost = 16 << 10
+	streamCost = 8 << 10
+	// largeAnswer in bytes: smaller ones are not counted until they are sent.
+	largeAnswer = 16 << 10
 	// uselessRate and uselessBurst bound the frames that no honest client sends
-	// often, of which a canceled call is one.
-	uselessRate, uselessBurst = 1000, 5000
+	// often, of which a canceled call is one: beyond them a connection is read
+	// more slowly.
+	uselessRate, uselessBurst = 1000, 1000
+	// mostAhead requests of a connection may have come whole without having begun
+	// before its reader lets others go first. Otherwise one connection fills the
+	// queue in which the calls of all others wait.
+	mostAhead = 32
+	// mostPings between two calls; grpc itself ends a connection of too many, but
+	// reads and answers them until then.
+	mostPings = 16
+	// longestPause between two reads of a connection that asks for too much.
+	longestPause = 100 * time.Millisecond
 )
 
 var (
 	errNoPlace = errors.New("as many connections stand as may")
 	errTooMuch = errors.New("the connection holds more unfinished requests than it may")
-	errUseless = errors.New("the connection sends more frames without use than it may")
 )
 
 // inflow is what calls under way hold on all connections.
@@ -43,8 +58,8 @@ type inflow struct {
 	limit   int64
 	useless pace.Limit
 	total   atomic.Int64
-	// overfull and flooded count the connections that were closed.
-	overfull, flooded atomic.Int64
+	// overfull counts the connections that were closed, paused the pauses of others.
+	overfull, paused atomic.Int64
 
 	mu sync.Mutex // guards wires; held at the ends of connections, never during a call
 	// wires are all connections.
@@ -65,14 +80,24 @@ type wire struct {
 	known   atomic.Bool
 	in, out frames // of the one reader and the one writer
 	newest  uint32 // stream; of the one reader
+	pings   int    // since the newest stream began; of the one reader
 	useless pace.Meter
+	// ahead are the requests that came whole and have not begun.
+	ahead atomic.Int64
+	// pause is how long the next read waits, in nanoseconds.
+	pause atomic.Int64
 
 	mu sync.Mutex // guards all below
 	// streams under way, with the bytes of their requests.
 	streams map[uint32]int
-	held    int
-	since   time.Time // when there was a stream after there was none
-	closed  bool
+	// owed are the bytes of large answers that are not sent: the client may not
+	// read. Which stream an answer is of is not known here: what is sent pays for
+	// the oldest.
+	owed atomic.Int64 // changed under mu
+	// held is all of it: streams and owed.
+	held   int
+	since  time.Time // when there was a stream after there was none
+	closed bool
 }
 
 func (f *inflow) watch(conn net.Conn, place *door.Conn) *wire {
@@ -95,8 +120,36 @@ func (w *wire) show() bool {
 	return true
 }
 
+// slow makes the next read of the connection wait: what a client asks for
+// beyond its limits costs as much as what it may, unless it is left unread.
+func (w *wire) slow(d time.Duration) { w.pause.Store(int64(min(d, longestPause))) }
+
+// yield lets others go first while the connection is ahead. Some requests never
+// begin, since they are canceled first: they are forgotten by halves.
+func (w *wire) yield() {
+	for range 64 {
+		if w.ahead.Load() <= mostAhead {
+			return
+		}
+		runtime.Gosched()
+	}
+	w.ahead.Store(w.ahead.Load() / 2)
+}
+
+// begun notes that a call begins.
+func (w *wire) begun() {
+	if w.ahead.Add(-1) < 0 {
+		w.ahead.CompareAndSwap(-1, 0)
+	}
+}
+
 // Read implements net.Conn.
 func (w *wire) Read(p []byte) (int, error) {
+	if w.pause.Load() > 0 {
+		w.flow.paused.Add(1)
+		time.Sleep(time.Duration(w.pause.Swap(0)))
+	}
+	w.yield()
 	n, err := w.Conn.Read(p)
 	for rest := p[:n]; len(rest) > 0; {
 		var f frame
@@ -105,7 +158,7 @@ func (w *wire) Read(p []byte) (int, error) {
 			break
 		}
 		if bad := w.received(f); bad != nil {
-			_ = w.Close()
+			w.end()
 			return 0, bad
 		}
 	}
@@ -123,56 +176,82 @@ func (w *wire) Write(p []byte) (int, error) {
 		if f.kind == frameRST || f.ends() && (f.kind == frameHeaders || f.kind == frameData) {
 			w.drop(f.stream)
 		}
+		if f.kind == frameData && w.owed.Load() > 0 {
+			w.pay(f.length)
+		}
 	}
 	return w.Conn.Write(p)
 }
 
+// end makes the transport close the connection. It does not wait, as the end of
+// TLS does for a client that reads nothing; who ends it may be another's reader.
+func (w *wire) end() {
+	w.forget()
+	if w.place != nil {
+		_ = w.place.Close() // its reader and its writer fail
+		return
+	}
+	_ = w.Conn.Close()
+}
+
 // Close implements net.Conn.
 func (w *wire) Close() error {
+	w.forget()
+	return w.Conn.Close()
+}
+
+// forget gives back all that the connection holds; it holds nothing any more.
+func (w *wire) forget() {
 	w.mu.Lock()
 	w.closed = true
 	w.flow.total.Add(-int64(w.held))
 	w.held = 0
+	w.owed.Store(0)
 	clear(w.streams)
 	w.mu.Unlock()
 	w.flow.mu.Lock()
 	delete(w.flow.wires, w)
 	w.flow.mu.Unlock()
-	return w.Conn.Close()
 }
 
 func (w *wire) received(f frame) error {
 	switch f.kind {
 	case frameHeaders:
+		w.pings = 0
 		if f.stream > w.newest {
 			w.newest = f.stream
 			return w.hold(f.stream, streamCost, true)
 		}
 	case frameData:
+		if f.ends() {
+			w.ahead.Add(1)
+		}
 		if f.length > 0 {
 			return w.hold(f.stream, f.length, false)
 		}
 		if !f.ends() {
-			return w.count()
+			w.count()
 		}
 	case frameRST:
 		w.drop(f.stream)
-		return w.count()
-	case framePing, frameWindowUpdate, frameGoAway:
-		// Of use, or counted by grpc itself (pings).
+		w.count()
+	case framePing:
+		// Clients measure the way by a ping for each answer, so that their number says nothing.
+		if w.pings++; f.flags&flagAck == 0 && w.pings > mostPings {
+			w.slow(longestPause)
+		}
+	case frameWindowUpdate, frameGoAway:
 	default: // settings, priorities, continuations, and what nobody knows
-		return w.count()
+		w.count()
 	}
 	return nil
 }
 
 // count counts a frame without use.
-func (w *wire) count() error {
-	if w.useless.Take(w.flow.useless, time.Since(w.began), 1) > 0 {
-		w.flow.flooded.Add(1)
-		return errUseless
+func (w *wire) count() {
+	if wait := w.useless.Take(w.flow.useless, time.Since(w.began), 1); wait > 0 {
+		w.slow(longestPause)
 	}
-	return nil
 }
 
 // hold counts n bytes of a stream that begins, or of one that is under way.
@@ -192,7 +271,7 @@ func (w *wire) hold(stream uint32, n int, begins bool) error {
 	}
 	w.streams[stream] = size + n
 	w.held += n
-	streams, bytes := len(w.streams), w.held-len(w.streams)*streamCost
+	streams, bytes := len(w.streams), w.held-len(w.streams)*streamCost-int(w.owed.Load())
 	total := w.flow.total.Add(int64(n))
 	w.mu.Unlock()
 	if bytes > connBytes || !w.known.Load() && (bytes > strangerBytes || streams > strangerStreams) {
@@ -214,20 +293,73 @@ func (w *wire) drop(stream uint32) {
 		return
 	}
 	delete(w.streams, stream)
+	w.release(n)
+	if len(w.streams) == 0 {
+		w.release(int(w.owed.Swap(0)))
+	}
+}
+
+// release counts n bytes less. The caller holds mu.
+func (w *wire) release(n int) {
 	w.held -= n
 	w.flow.total.Add(-int64(n))
 }
 
+// pay counts n bytes of answers as sent.
+func (w *wire) pay(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n = min(n, int(w.owed.Load()))
+	w.owed.Add(-int64(n))
+	w.release(n)
+}
+
+// answer counts an answer that is about to be sent, unless it is the hot call's,
+// which is small.
+func (w *wire) answer(resp any) {
+	if _, small := resp.(*holdfastv1.GetAccessTokenResponse); small {
+		return
+	}
+	if m, ok := resp.(proto.Message); ok {
+		w.owe(proto.Size(m))
+	}
+}
+
+// owe counts an answer of n bytes that is about to be sent, and ends a
+// connection that reads none.
+func (w *wire) owe(n int) {
+	if n < largeAnswer {
+		return
+	}
+	w.mu.Lock()
+	if w.closed || len(w.streams) == 0 {
+		w.mu.Unlock()
+		return
+	}
+	w.held += n
+	owed := w.owed.Add(int64(n))
+	total := w.flow.total.Add(int64(n))
+	w.mu.Unlock()
+	if owed > connBytes {
+		w.flow.overfull.Add(1)
+		w.end()
+	} else if total > w.flow.limit {
+		w.flow.relieve()
+	}
+}
+
 // relieve closes the connection that holds most for longest: to hold much for
-// moments is honest, and so is to hold little for long.
+// moments is honest, and so is to hold little for long. A connection in use is
+// never without a stream, so that its time says nothing beyond a second.
 func (f *inflow) relieve() {
+	const longest = time.Second
 	now := time.Now()
 	var worst *wire
 	var most float64
 	f.mu.Lock()
 	for w := range f.wires {
 		w.mu.Lock()
-		weight := float64(w.held) * (now.Sub(w.since) + time.Millisecond).Seconds()
+		weight := float64(w.held) * min(now.Sub(w.since)+time.Millisecond, longest).Seconds()
 		w.mu.Unlock()
 		if weight > most {
 			worst, most = w, weight
@@ -236,6 +368,6 @@ func (f *inflow) relieve() {
 	f.mu.Unlock()
 	if worst != nil {
 		f.overfull.Add(1)
-		_ = worst.Close()
+		worst.end()
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -128,33 +129,74 @@ func TestWhoHoldsMostForLongestGivesWay(t *testing.T) {
 	if err := hostile.open(1, 3, 2<<20); err != nil {
 		t.Fatal(err)
 	}
-	hostile.wire.since = time.Now().Add(-time.Minute)
+	hostile.wire.since = time.Now().Add(-500 * time.Millisecond)
+	busy := newClient(t, flow, true) // with small calls for an hour
+	if err := busy.open(1, 8, 100); err != nil {
+		t.Fatal(err)
+	}
+	busy.wire.since = time.Now().Add(-time.Hour)
 	honest := newClient(t, flow, true)
 	if err := honest.open(1, 3, 1<<20); err != nil {
 		t.Fatalf("an honest request was refused: %v", err)
+	}
+	if busy.conn.closed {
+		t.Error("a busy connection gave way")
 	}
 	if !hostile.conn.closed || honest.conn.closed {
 		t.Errorf("the hostile connection closed: %v, the honest one: %v", hostile.conn.closed, honest.conn.closed)
 	}
 }
 
-func TestFramesWithoutUseAreBounded(t *testing.T) {
+func TestAnswersThatNobodyReadsAreBounded(t *testing.T) {
+	flow := newInflow(allBytes)
+	reads, reads1 := newClient(t, flow, true), uint32(1)
+	for range 200 {
+		if err := reads.open(reads1, 1, 10); err != nil {
+			t.Fatal(err)
+		}
+		reads.wire.owe(1 << 20)
+		for range 64 {
+			_, _ = reads.wire.Write(whole(frameData, 0, reads1, 16<<10))
+		}
+		reads.answer(reads1)
+		reads1 += 2
+	}
+	if reads.conn.closed || flow.total.Load() != 0 {
+		t.Errorf("who reads its answers: closed %v, %d bytes held", reads.conn.closed, flow.total.Load())
+	}
+	silent := newClient(t, flow, true)
+	if err := silent.open(1, 200, 10); err != nil {
+		t.Fatal(err)
+	}
+	for range 33 {
+		silent.wire.owe(1 << 20)
+	}
+	if !silent.conn.closed || flow.total.Load() != 0 {
+		t.Errorf("who reads none: closed %v, %d bytes held", silent.conn.closed, flow.total.Load())
+	}
+}
+
+func TestFloodsOfFramesWithoutUseAreReadSlowly(t *testing.T) {
 	for name, f := range map[string][]byte{
 		"resets":        whole(frameRST, 0, 1, 4),
 		"settings":      whole(0x4, 0, 0, 6),
+		"pings":         whole(framePing, 0, 0, 8),
 		"continuations": whole(0x9, 0, 1, 10),
 		"priorities":    whole(0x2, 0, 1, 5),
 		"empty data":    whole(frameData, 0, 1, 0),
 		"unknown":       whole(0xee, 0, 1, 3),
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newClient(t, newInflow(allBytes), true)
-			if _, err := c.send(bytes.Repeat(f, uselessBurst/2)); err != nil {
-				t.Fatalf("half of what may come at once: %v", err)
-			}
-			if _, err := c.send(bytes.Repeat(f, 2*uselessBurst)); !errors.Is(err, errUseless) {
-				t.Errorf("a flood: %v", err)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				c := newClient(t, newInflow(allBytes), true)
+				began := time.Now()
+				if _, err := c.send(bytes.Repeat(f, mostPings/2)); err != nil || time.Since(began) > 0 {
+					t.Fatalf("a few took %v, error %v", time.Since(began), err)
+				}
+				if _, err := c.send(bytes.Repeat(f, 100*uselessBurst)); err != nil || time.Since(began) < longestPause {
+					t.Errorf("a flood was read in %v, error %v", time.Since(began), err)
+				}
+			})
 		})
 	}
 }

@@ -99,8 +99,8 @@ func registerConnections(reg prometheus.Registerer, d *door.Door, flow *inflow) 
 			Name: "holdfast_rpc_connections_overfull_total", Help: "Connections that were closed since they held more unfinished requests than they may.",
 		}, func() float64 { return float64(flow.overfull.Load()) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "holdfast_rpc_connections_flooding_total", Help: "Connections that were closed since they sent more frames without use than they may.",
-		}, func() float64 { return float64(flow.flooded.Load()) }),
+			Name: "holdfast_rpc_connection_pauses_total", Help: "Pauses in reading connections that ask for more, or send more frames without use, than they may.",
+		}, func() float64 { return float64(flow.paused.Load()) }),
 	} {
 		errs = append(errs, reg.Register(c))
 	}

@@ -68,7 +68,7 @@ func (s *tokenService) result(ctx context.Context, r broker.TokenResult) *holdfa
 	if err == nil {
 		err = fmt.Errorf("a batch member has neither an answer nor an error")
 	}
-	why := s.edge.refuse(&call{ctx, callerOf(ctx)}, holdfastv1.TokenService_BatchGetAccessTokens_FullMethodName, err)
+	why := s.edge.refuse(&call{Context: ctx, caller: callerOf(ctx)}, holdfastv1.TokenService_BatchGetAccessTokens_FullMethodName, err)
 	return &holdfastv1.BatchGetAccessTokensResult{
 		Outcome: &holdfastv1.BatchGetAccessTokensResult_Error{Error: why.batchError()},
 	}

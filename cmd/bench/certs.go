@@ -21,6 +21,8 @@ import (
 const (
 	serverName = "holdfast.bench"
 	callerName = "bench-caller"
+	// hostileName is that of a caller whose certificate was stolen.
+	hostileName = "hostile-caller"
 )
 
 // tlsFiles are the certificates of one run, in one directory.
@@ -50,7 +52,11 @@ func writeTLSFiles(dir string) (tlsFiles, error) {
 	client := template(3, callerName)
 	client.DNSNames = []string{callerName}
 	client.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	hostile := template(4, hostileName)
+	hostile.DNSNames = []string{hostileName}
+	hostile.ExtKeyUsage = client.ExtKeyUsage
 	return t, errors.Join(
+		t.writeLeaf("hostile", hostile, ca, caKey),
 		writePEM(t.path("ca.crt"), "CERTIFICATE", caDER),
 		t.writeLeaf("server", server, ca, caKey),
 		t.writeLeaf("client", client, ca, caKey))

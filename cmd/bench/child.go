@@ -20,6 +20,7 @@ const (
 	childBare    = "bare-server"
 	childProduct = "product-server"
 	childLoad    = "load-generator"
+	childHostile = "attackers"
 )
 
 // child is a process of this same program. It is asked by one JSON value a line
@@ -95,11 +96,13 @@ func (c *child) stop() error {
 
 // command is a question to a process: exactly one field is set.
 type command struct {
-	Serve        *serveCommand `json:"serve,omitempty"`
-	Fetch        *loadTarget   `json:"fetch,omitempty"`
-	Load         *loadCommand  `json:"load,omitempty"`
-	StartProfile string        `json:"start_profile,omitempty"`
-	StopProfile  bool          `json:"stop_profile,omitempty"`
+	Serve        *serveCommand  `json:"serve,omitempty"`
+	Fetch        *loadTarget    `json:"fetch,omitempty"`
+	Load         *loadCommand   `json:"load,omitempty"`
+	StartProfile string         `json:"start_profile,omitempty"`
+	StopProfile  bool           `json:"stop_profile,omitempty"`
+	Attack       *attackCommand `json:"attack,omitempty"`
+	EndAttack    bool           `json:"end_attack,omitempty"`
 }
 
 // reply answers a command; Error is set if it failed.
@@ -131,6 +134,8 @@ func runChild(name string) error {
 		h = &serverProcess{start: startProduct}
 	case childLoad:
 		h = loadProcess{}
+	case childHostile:
+		h = new(hostileProcess)
 	default:
 		return errors.New("no such process")
 	}

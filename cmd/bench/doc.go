@@ -46,4 +46,20 @@
 // that a later one took back; rotations and answers, how much went on meanwhile. The exit
 // code is 1 if there is a loss or a regression, or a late send that is no last try. The lines
 // of -json have the fields suite, case, metric, value and unit.
+//
+// # The suite hostile
+//
+//	go run ./cmd/bench hostile [-connections N] [-attacks LIST] [-duration D] [-json FILE]
+//
+// It attacks the product in one way after another, as strangers and as a caller
+// whose certificate was stolen, while eight honest callers and one newcomer after
+// another draw tokens: see package cmd/bench/hostile. Attackers run on the
+// lowest priority, since theirs are other machines. The server and the attackers need a file for each of
+// the N half-open connections (ulimit -n).
+//
+// Metrics are honest_calls and honest_failed; p99 and connect_p99, of calls on
+// standing connections and of such with a handshake, in microseconds, and each in
+// per cent of what it was just before the attack; rss and rss_peak, the memory of
+// the server. The exit code is 1 if an honest call failed. On a machine that has
+// other work the percentages say nothing: server, attackers and callers share it.
 package main

@@ -41,7 +41,8 @@ callers:
   - {name: operator, admin: true}
   - {name: other-service, grants: ["acme/*/confluence", "other/*/jira"]}
   - {name: ` + callerName + `, grants: ["other/*/*", "acme/*/confluence", "acme/*/jira"]}
-limits: {caller_rate: 1000000}
+  - {name: ` + hostileName + `, grants: ["acme/*/jira"]}
+limits: {callers: [{name: ` + callerName + `, rate: 1000000}]}
 audit: {file: audit.log, level: %[2]s}
 log: {level: warn}
 `

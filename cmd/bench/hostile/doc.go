@@ -1,0 +1,4 @@
+// Package hostile attacks a server as strangers and as a caller gone bad would,
+// while honest callers draw tokens from it. It knows HTTP/2 frames, since no
+// client library sends what it sends; it knows no broker.
+package hostile
