@@ -116,7 +116,7 @@ func TestALastTryNeedsAnotherGrantToVouchForTheProvider(t *testing.T) {
 // counted counts how often the store is listed.
 type counted struct {
 	storage.Backend
-	lists, items atomic.Int64
+	gets, lists, items atomic.Int64
 }
 
 func (c *counted) List(ctx context.Context, q storage.Query) ([]storage.Item, error) {
@@ -124,6 +124,11 @@ func (c *counted) List(ctx context.Context, q storage.Query) ([]storage.Item, er
 	c.lists.Add(1)
 	c.items.Add(int64(len(items)))
 	return items, err
+}
+
+func (c *counted) Get(ctx context.Context, key storage.Key) (storage.Item, error) {
+	c.gets.Add(1)
+	return c.Backend.Get(ctx, key)
 }
 
 // count puts a counter under the store.

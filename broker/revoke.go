@@ -55,6 +55,7 @@ func (b *Broker) Revoke(ctx context.Context, caller Caller, id string, a storage
 		result, err = b.revoke(ctx, &c, id, caller.Name)
 	}
 	if err == nil {
+		result.Affected = b.visible(caller, result.Affected)
 		c.rec.Detail = strings.TrimSpace(reason + " at_provider=" + result.ProviderRevocation)
 	}
 	if err = c.done(err); err != nil {
@@ -70,6 +71,9 @@ func (b *Broker) WouldRevoke(ctx context.Context, caller Caller, id string, a st
 	var result *RevokeResult
 	if err == nil {
 		result, err = b.wouldRevoke(ctx, &c, id)
+	}
+	if err == nil {
+		result.Affected = b.visible(caller, result.Affected)
 	}
 	if err = c.done(err); err != nil {
 		return nil, err
@@ -148,6 +152,11 @@ func (b *Broker) namedFormer(s family.State) family.State {
 		}
 	}
 	return s
+}
+
+// visible leaves out the grants that the policy hides from the caller.
+func (b *Broker) visible(caller Caller, list []GrantInfo) []GrantInfo {
+	return slices.DeleteFunc(list, func(g GrantInfo) bool { return !b.sees(caller, policy.Read, g.Address) })
 }
 
 // affected are the related grants that have not ended.

@@ -45,6 +45,7 @@ const awkward = `
 @id("f") permit (principal, action == Action::"consent", resource) when { Caller::"dave" in Group::"ops" };
 @id("g") permit (principal, action == Action::"operate", resource is Grant) when { {s: resource.subject}.s == "bot" };
 @id("h") forbid (principal, action == Action::"operate", resource is Grant) when { [resource].contains(Grant::"acme/bot/jira") || (if principal.kind == "jwt" then resource else resource) in Tenant::"gamma" };
+@id("j") permit (principal, action == Action::"read", resource is Grant) when { Grant::"acme/bot/jira" in Tenant::"acme" };
 @id("i") permit (principal == Caller::"alice", action == Action::"maintain", resource) when { context has purpose && context.purpose != "no" };
 `
 
