@@ -163,6 +163,7 @@ func (b *Broker) warnings(s *Status) []string {
 	if text := b.cfg.Policy.Complaint(); text != "" {
 		out = append(out, text)
 	}
+	out = append(out, b.cfg.Audit.Complaints()...)
 	if h := b.kek.health(b.now()); !h.GoneSince.IsZero() {
 		out = append(out, fmt.Sprintf("since %s the key-encryption key does not answer: %s", h.GoneSince.UTC().Format(time.RFC3339), h.Cause))
 	}

@@ -51,3 +51,15 @@ func (l *Log) Stats() Stats {
 	}
 	return s
 }
+
+// Complaints are what somebody should look at although records are written, a
+// sentence each: copies that lack lines. It does not block.
+func (l *Log) Complaints() []string {
+	var out []string
+	for _, c := range l.copies {
+		if text := c.complaint(); text != "" {
+			out = append(out, text)
+		}
+	}
+	return out
+}

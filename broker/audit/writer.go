@@ -265,8 +265,9 @@ func (w *writer) end() {
 			}
 		}
 	}
+	// What counts comes first: a copy may take its time.
+	w.closed = errors.Join(w.closed, w.sink.close(), w.l.exported.close())
 	for _, c := range w.l.copies {
 		c.close()
 	}
-	w.closed = errors.Join(w.closed, w.sink.close(), w.l.exported.close())
 }

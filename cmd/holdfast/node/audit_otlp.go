@@ -51,8 +51,26 @@ func newOTLP(endpoint, caFile string) (*otlp, error) {
 // Name implements audit.Exporter.
 func (*otlp) Name() string { return "otlp" }
 
+// otlpMessage in bytes of lines: a collector's default is to take 4 MiB at once.
+const otlpMessage = 1 << 20
+
 // Export implements audit.Exporter.
 func (o *otlp) Export(ctx context.Context, lines [][]byte) error {
+	for len(lines) > 0 {
+		n, size := 0, 0
+		for n < len(lines) && (n == 0 || size+len(lines[n]) <= otlpMessage) {
+			size += len(lines[n])
+			n++
+		}
+		if err := o.send(ctx, lines[:n]); err != nil {
+			return err
+		}
+		lines = lines[n:]
+	}
+	return nil
+}
+
+func (o *otlp) send(ctx context.Context, lines [][]byte) error {
 	records := make([]sdklog.Record, len(lines))
 	now := time.Now()
 	for i, text := range lines {
