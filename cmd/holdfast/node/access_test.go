@@ -37,7 +37,7 @@ type act struct {
 func acts() map[string]act {
 	a := &holdfastv1.GrantAddress{Tenant: "acme", Subject: "bot", Product: "jira"}
 	g := &holdfastv1.GrantSelector{Selector: &holdfastv1.GrantSelector_Address{Address: a}}
-	any := act{answer: &healthpb.HealthCheckResponse{}, request: &healthpb.HealthCheckRequest{}}
+	known := act{answer: &healthpb.HealthCheckResponse{}, request: &healthpb.HealthCheckRequest{}}
 	return map[string]act{
 		"TokenService/GetAccessToken":      {policy.Draw, &holdfastv1.GetAccessTokenRequest{Grant: g}, &holdfastv1.GetAccessTokenResponse{}, false, false},
 		"TokenService/ReportRejectedToken": {policy.Draw, &holdfastv1.ReportRejectedTokenRequest{Grant: g, Generation: 1, HttpStatus: 401}, &holdfastv1.ReportRejectedTokenResponse{}, false, false},
@@ -60,7 +60,7 @@ func acts() map[string]act {
 		"AdminService/RotateKeys":     {policy.Maintain, &holdfastv1.RotateKeysRequest{}, &holdfastv1.RotateKeysResponse{}, false, false},
 		"AdminService/WhoHad":         {policy.Investigate, &holdfastv1.WhoHadRequest{Token: &holdfastv1.WhoHadRequest_Grant{Grant: g}}, &holdfastv1.WhoHadResponse{}, false, false},
 		"AdminService/ExplainAccess":  {policy.Investigate, &holdfastv1.ExplainAccessRequest{Caller: "x", Action: "draw"}, &holdfastv1.ExplainAccessResponse{}, false, false},
-		"Health/Check":                any,
+		"Health/Check":                known,
 		"Health/List":                 {request: &healthpb.HealthListRequest{}, answer: &healthpb.HealthListResponse{}},
 		// Streams: that they let in who is known, and nobody else, is shown elsewhere.
 		"Health/Watch": {}, "ServerReflection/ServerReflectionInfo": {},

@@ -89,9 +89,9 @@ func naming(c *config.Config) (identity.Naming, error) {
 	if c.Identity.X509.Name != "" {
 		return identity.FromCertificate(c.Identity.X509.Name)
 	}
-	names := make([]string, len(c.Callers))
-	for i, one := range c.Callers {
-		names[i] = one.Name
+	var names []string
+	for _, one := range c.Callers {
+		names = append(names, one.Name)
 	}
 	for _, members := range c.Policy.Groups {
 		names = append(names, members...)
