@@ -109,7 +109,7 @@ func (h *header) unlock(ctx context.Context, name string, cfg *Config) ([]byte, 
 			name, h.Provider, cfg.Provider)
 	}
 	if h.KEKID != cfg.KEK.ID() {
-		return nil, fmt.Errorf("wrong KEK: %s was sealed with KEK %s, the configured one is %s: configure the key that belongs to this store, or move the store to another with holdfast keys rewrap; nothing was changed",
+		return nil, fmt.Errorf("wrong KEK: %s was sealed with KEK %s, the configured one is %s: configure the key file that belongs to this store, or its KMS; nothing was changed",
 			name, h.KEKID, cfg.KEK.ID())
 	}
 	root, err := cfg.KEK.Unwrap(ctx, h.WrappedRoot)

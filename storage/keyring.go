@@ -20,11 +20,18 @@ type keyRing struct {
 	version Version
 	// writers counts what may be under way to the backend, sealed by this ring.
 	writers *atomic.Int64
-	// former is the ring before this one; nil: none since the store was opened. Until
-	// formerUntil it opens what a reader took from the backend before.
-	former        *seal.Ring
-	formerWriters *atomic.Int64
-	formerUntil   time.Time
+	// formers are the rings before this one that still matter, oldest first.
+	formers []formerRing
+}
+
+// formerRing is a ring that another has replaced in this process.
+type formerRing struct {
+	ring *seal.Ring
+	// until then it opens what a reader took from the backend before.
+	until time.Time
+	// writers, as of the keyRing that it was; a key that it sealed by must not be
+	// removed before there are none.
+	writers *atomic.Int64
 }
 
 // formerFor is how long a removed key still opens in this process: a page that
@@ -33,10 +40,35 @@ const formerFor = time.Minute
 
 func (k *keyRing) open(blob, ad []byte, now time.Time) ([]byte, error) {
 	plain, err := k.ring.Open(blob, ad)
-	if err != nil && k.former != nil && now.Before(k.formerUntil) {
-		return k.former.Open(blob, ad)
+	for i := len(k.formers) - 1; err != nil && i >= 0; i-- {
+		if f := k.formers[i]; now.Before(f.until) {
+			plain, err = f.ring.Open(blob, ad)
+		}
 	}
 	return plain, err
+}
+
+// quiet reports that nothing is under way that a former ring sealed.
+func (k *keyRing) quiet() bool {
+	for _, f := range k.formers {
+		if f.writers.Load() != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// after makes k follow the ring now, which may be nil.
+func (k *keyRing) after(now *keyRing, at time.Time) {
+	if now == nil {
+		return
+	}
+	for _, f := range now.formers {
+		if at.Before(f.until) || f.writers.Load() != 0 {
+			k.formers = append(k.formers, f)
+		}
+	}
+	k.formers = append(k.formers, formerRing{now.ring, at.Add(formerFor), now.writers})
 }
 
 // sealing counts a writer until it takes one from what is returned again: what
@@ -79,9 +111,7 @@ func (s *Store) readRing(ctx context.Context) error {
 	if err != nil {
 		return corrupt("the key ring", err)
 	}
-	if now != nil {
-		next.former, next.formerWriters, next.formerUntil = now.ring, now.writers, s.cfg.Now().Add(formerFor)
-	}
+	next.after(now, s.cfg.Now())
 	s.keys.Store(next)
 	return nil
 }

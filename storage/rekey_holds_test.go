@@ -33,30 +33,84 @@ func (g *gated) Swap(ctx context.Context, changes []storage.Change, entries []st
 // A swap that was sealed by the old key may come to the backend after everything
 // else was sealed anew; its key must be there for as long.
 func TestTheOldKeyStaysWhileASwapUnderItIsOnItsWay(t *testing.T) {
-	gate := &gated{Backend: memstore.New(), id: "slow", arrived: make(chan struct{}), leave: make(chan struct{})}
-	cfg := testConfig(t)
-	cfg.Backend = func(string, []byte) (storage.Backend, error) { return gate, nil }
-	s := openStore(t, cfg)
-	stored := make(chan error)
-	go func() {
-		stored <- s.SwapMeta(context.Background(), &storage.Meta{Name: "slow", Value: []byte("value")})
-	}()
-	<-gate.arrived
-	if _, err := s.BeginKeyRotation(t.Context()); err != nil {
-		t.Fatal(err)
+	for _, row := range []struct {
+		name string
+		// earlier: another rotation ends while the swap, which its new key sealed, is on its way.
+		earlier bool
+	}{{"in the first rotation", false}, {"in the next one", true}} {
+		t.Run(row.name, func(t *testing.T) {
+			gate := &gated{Backend: memstore.New(), id: "slow", arrived: make(chan struct{}), leave: make(chan struct{})}
+			cfg := testConfig(t)
+			cfg.Backend = func(string, []byte) (storage.Backend, error) { return gate, nil }
+			s := openStore(t, cfg)
+			begin := func() {
+				t.Helper()
+				if _, err := s.BeginKeyRotation(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if row.earlier {
+				begin()
+			}
+			stored := make(chan error)
+			go func() {
+				stored <- s.SwapMeta(context.Background(), &storage.Meta{Name: "slow", Value: []byte("value")})
+			}()
+			<-gate.arrived
+			if row.earlier {
+				passes(t, s)
+			}
+			begin()
+			for range 3 {
+				if r, err := s.ResealPass(t.Context(), nothing); err != nil || r.Done {
+					t.Fatalf("with a swap on its way: %+v, error %v", r, err)
+				}
+			}
+			close(gate.leave)
+			if err := <-stored; err != nil {
+				t.Fatal(err)
+			}
+			passes(t, s)
+			if m, err := s.Meta(t.Context(), "slow"); err != nil || string(m.Value) != "value" {
+				t.Errorf("the slow record: %q, error %v", m.Value, err)
+			}
+		})
 	}
-	for range 3 {
-		if r, err := s.ResealPass(t.Context(), nothing); err != nil || r.Done {
-			t.Fatalf("with a swap on its way: %+v, error %v", r, err)
+}
+
+// slowRead lets something happen between the reading of a consent and its opening.
+type slowRead struct {
+	storage.Backend
+	meanwhile func()
+}
+
+func (r *slowRead) Get(ctx context.Context, key storage.Key) (storage.Item, error) {
+	it, err := r.Backend.Get(ctx, key)
+	if key.Kind == storage.KindConsent && r.meanwhile != nil {
+		r.meanwhile()
+	}
+	return it, err
+}
+
+// What was read before its record was sealed anew is no damage a moment later,
+// even if its key went meanwhile, and the one after it.
+func TestWhatWasReadBeforeARotationStillOpens(t *testing.T) {
+	slow := &slowRead{Backend: memstore.New()}
+	cfg := testConfig(t)
+	cfg.Backend = func(string, []byte) (storage.Backend, error) { return slow, nil }
+	s := openStore(t, cfg)
+	fill(t, s)
+	slow.meanwhile = func() {
+		slow.meanwhile = nil
+		for range 2 {
+			if _, err := s.BeginKeyRotation(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			passes(t, s)
 		}
 	}
-	close(gate.leave)
-	if err := <-stored; err != nil {
-		t.Fatal(err)
-	}
-	passes(t, s)
-	if m, err := s.Meta(t.Context(), "slow"); err != nil || string(m.Value) != "value" {
-		t.Errorf("the slow record: %q, error %v", m.Value, err)
+	if _, err := s.Consent(t.Context(), "con_0"); err != nil {
+		t.Errorf("read before two rotations and opened after them: %v", err)
 	}
 }
 

@@ -55,7 +55,7 @@ func (s *Store) ResealPass(ctx context.Context, tell func(ResealProgress) error)
 	if k.ring.Keys() == 1 {
 		return ResealResult{Done: true}, nil
 	}
-	p := &resealing{store: s, primary: k.primary, tell: tell, clean: k.former == nil || k.formerWriters.Load() == 0}
+	p := &resealing{store: s, primary: k.primary, tell: tell, clean: k.quiet()}
 	// What the last of those writers left behind, and what an ended context left
 	// in a queue, is in the store before it is looked through.
 	if err := s.backend.Reseal(ctx, nil); err != nil {
