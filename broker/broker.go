@@ -37,6 +37,8 @@ type Broker struct {
 	kek      kekWatch
 	// own are the ids of the attempts of this process that are under way.
 	own sync.Map
+	// throttle of draws.
+	throttle *throttle
 
 	// work counts detached attempts; Close waits for it.
 	work   sync.WaitGroup
@@ -80,7 +82,7 @@ func New(cfg Config) (*Broker, error) {
 	b := &Broker{
 		cfg: cfg, store: cfg.Store, log: cfg.Log, apps: apps,
 		clock: newClock(cfg.Now, cfg.Timing.ClockMargin, cfg.Log),
-		watch: newWatch(),
+		watch: newWatch(), throttle: newThrottle(cfg.Limits),
 	}
 	b.now = b.clock.now
 	b.clock.corrected = b.forgetTimes

@@ -57,6 +57,8 @@ type Config struct {
 	// Load bounds what is asked of the provider for each app; the zero value
 	// means the defaults.
 	Load Load
+	// Limits of draws; the zero value means the defaults.
+	Limits Limits
 
 	// Retention of grants that have ended; the zero value keeps them for ever.
 	Retention Retention
@@ -135,7 +137,7 @@ func (c *Config) validate() error {
 	require(c.PublicURL != nil, "PublicURL")
 	require(c.Policy != nil, "Policy")
 	require(c.Audit != nil, "Audit")
-	errs = append(errs, c.Timing.Validate(), c.Load.validate(), c.Retention.validate())
+	errs = append(errs, c.Timing.Validate(), c.Load.validate(), c.Limits.applyDefaults(), c.Retention.validate())
 	return errors.Join(errs...)
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/holdfast-io/holdfast/broker/family"
+	"github.com/holdfast-io/holdfast/broker/pace"
 	"github.com/holdfast-io/holdfast/storage"
 )
 
@@ -34,6 +35,9 @@ type slot struct {
 	// probed is when a rejected token was last checked, and looked when the
 	// record was last read again for callers who cannot be served; both in Unix nanoseconds.
 	probed, looked atomic.Int64
+	// draws is how often tokens were asked for, waiting the calls that wait for a refresh.
+	draws   pace.Meter
+	waiting atomic.Int64
 }
 
 // entry is immutable.

@@ -52,6 +52,9 @@ func (b *Broker) drawOne(ctx context.Context, caller Caller, method string, req 
 	c.rec.Purpose = req.Purpose
 	var answer *TokenAnswer
 	if err == nil {
+		err = b.throttle.take(sl, sl.entry.Load().grant.Address)
+	}
+	if err == nil {
 		answer, err = b.draw(ctx, &c, sl, req)
 	}
 	if err = c.done(err); err != nil {
@@ -143,6 +146,12 @@ func (b *Broker) scopesMissing(g *storage.Grant, by string, gone []string) *Erro
 // changing the grant.
 func (b *Broker) obtain(ctx context.Context, sl *slot, need family.Need) (*entry, error) {
 	const rounds = 8
+	var leave func()
+	defer func() {
+		if leave != nil {
+			leave()
+		}
+	}()
 	for round := range rounds {
 		if round > 0 { // the sweep may have dropped the slot while this call waited
 			if s := b.hot.find(sl.entry.Load().grant.Address); s != nil {
@@ -152,6 +161,12 @@ func (b *Broker) obtain(ctx context.Context, sl *slot, need family.Need) (*entry
 		e := sl.entry.Load()
 		now := b.now()
 		d := family.Plan(e.grant.State, b.cfg.Timing, now, need)
+		if (d.Verb == family.Wait || d.Verb == family.Refresh) && leave == nil {
+			var err error
+			if leave, err = b.throttle.enqueue(sl, e.grant.Address); err != nil {
+				return nil, err
+			}
+		}
 		switch d.Verb {
 		case family.Serve:
 			if round == 0 {

@@ -42,7 +42,7 @@ callers:
   - {name: other-service, grants: ["acme/*/confluence", "other/*/jira"]}
   - {name: ` + callerName + `, grants: ["other/*/*", "acme/*/confluence", "acme/*/jira"]}
   - {name: ` + hostileName + `, grants: ["acme/*/jira"]}
-limits: {callers: [{name: ` + callerName + `, rate: 1000000}]}
+limits: {callers: [{name: ` + callerName + `, rate: 1000000}], grant_rate: 1000000}
 audit: {file: audit.log, level: %[2]s}
 log: {level: warn}
 `

@@ -27,6 +27,7 @@ func TestTheExampleIsAWholeValidFile(t *testing.T) {
 		"  # lease:", "  lease:", "  # clock_margin:", "  clock_margin:",
 		"  # rate:", "  rate:", "  # burst:", "  burst:", "  # concurrency:", "  concurrency:",
 		"  # caller_rate:", "  caller_rate:", "  # caller_burst:", "  caller_burst:",
+		"  # grant_rate:", "  grant_rate:", "  # grant_burst:", "  grant_burst:", "  # waiting_calls:", "  waiting_calls:", "  # waiting_calls_per_grant:", "  waiting_calls_per_grant:",
 		"  # connections:", "  connections:", "  # strangers:", "  strangers:", "  # http_connections:", "  http_connections:",
 		"  # level:", "  level:", "  # format:", "  format:").Replace(example)
 	var configs [2]*Config

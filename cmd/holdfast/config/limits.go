@@ -1,6 +1,9 @@
 package config
 
-import "github.com/holdfast-io/holdfast/broker/rpc"
+import (
+	"github.com/holdfast-io/holdfast/broker"
+	"github.com/holdfast-io/holdfast/broker/rpc"
+)
 
 // DefaultHTTPConnections of each HTTP listener.
 const DefaultHTTPConnections = 1000
@@ -25,6 +28,15 @@ type Limits struct {
 	CallerBurst int `yaml:"caller_burst"`
 	// Callers have rates of their own.
 	Callers []CallerLimit `yaml:"callers"`
+	// GrantRate is how many tokens of one grant are handed out a second to all
+	// callers together, 1 to 1000000, and GrantBurst how many at once after a
+	// pause; defaults 2000 and twice GrantRate.
+	GrantRate  int `yaml:"grant_rate"`
+	GrantBurst int `yaml:"grant_burst"`
+	// WaitingCalls for refreshes at once, 1 to 1000000, default 10000, and
+	// WaitingCallsPerGrant, default 1000.
+	WaitingCalls         int `yaml:"waiting_calls"`
+	WaitingCallsPerGrant int `yaml:"waiting_calls_per_grant"`
 	// Connections of callers that may stand at once, 1 to 1000000; default 10000.
 	// Each takes a file of the process. Strangers are those that have not shown yet
 	// who they are; the one who stands longest gives way to the next. Default 1000.
@@ -57,9 +69,18 @@ func (l *Limits) RPC() rpc.Limits {
 	return out
 }
 
+// Broker returns the limits in the terms of the broker.
+func (l *Limits) Broker() broker.Limits {
+	return broker.Limits{GrantRate: l.GrantRate, GrantBurst: l.GrantBurst, Waiting: l.WaitingCalls, WaitingPerGrant: l.WaitingCallsPerGrant}
+}
+
 func (l *Limits) applyDefaults() {
 	or(&l.CallerRate, rpc.DefaultCallerRate)
 	or(&l.CallerBurst, burstFor(l.CallerRate))
+	or(&l.GrantRate, broker.DefaultGrantRate)
+	or(&l.GrantBurst, burstFor(l.GrantRate))
+	or(&l.WaitingCalls, broker.DefaultWaiting)
+	or(&l.WaitingCallsPerGrant, broker.DefaultWaitingPerGrant)
 	or(&l.Connections, rpc.DefaultConnections)
 	or(&l.Strangers, rpc.DefaultStrangers)
 	or(&l.HTTPConnections, DefaultHTTPConnections)

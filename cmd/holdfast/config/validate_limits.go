@@ -8,17 +8,20 @@ import (
 
 func (c *Config) validateLimits(r *report) {
 	l := &c.Limits
-	r.within("limits.caller_rate", l.CallerRate, 1, rpc.GreatestRate)
-	r.within("limits.caller_burst", l.CallerBurst, rpc.LeastBurst, rpc.GreatestRate)
-	const mostConnections = 1_000_000
-	r.within("limits.connections", l.Connections, 1, mostConnections)
-	r.within("limits.strangers", l.Strangers, 10, mostConnections)
-	r.within("limits.http_connections", l.HTTPConnections, 10, mostConnections)
+	r.within("limits.caller_rate", l.CallerRate, 1)
+	r.within("limits.caller_burst", l.CallerBurst, rpc.LeastBurst)
+	r.within("limits.grant_rate", l.GrantRate, 1)
+	r.within("limits.grant_burst", l.GrantBurst, 1)
+	r.within("limits.waiting_calls", l.WaitingCalls, 1)
+	r.within("limits.waiting_calls_per_grant", l.WaitingCallsPerGrant, 1)
+	r.within("limits.connections", l.Connections, 1)
+	r.within("limits.strangers", l.Strangers, 10)
+	r.within("limits.http_connections", l.HTTPConnections, 10)
 	seen := map[string]bool{}
 	for i, one := range l.Callers {
 		path := "limits.callers[" + strconv.Itoa(i) + "]"
-		r.within(path+".rate", one.Rate, 1, rpc.GreatestRate)
-		r.within(path+".burst", one.Burst, rpc.LeastBurst, rpc.GreatestRate)
+		r.within(path+".rate", one.Rate, 1)
+		r.within(path+".burst", one.Burst, rpc.LeastBurst)
 		if !r.required(path+".name", one.Name, "give the caller's name, as in callers") {
 			continue
 		}
@@ -29,8 +32,9 @@ func (c *Config) validateLimits(r *report) {
 	}
 }
 
-// within reports a number out of its range.
-func (r *report) within(path string, value, least, most int) {
+// within reports a number below least or above all that a limit can be.
+func (r *report) within(path string, value, least int) {
+	const most = rpc.GreatestRate
 	if !r.broken(path) && (value < least || value > most) {
 		r.add(path, "%d: want %d to %d", value, least, most)
 	}

@@ -156,7 +156,7 @@ func TestChangedPolicyFilesComeIntoForceAndBadOnesDoNot(t *testing.T) {
 	const allow = `@id("reader") permit (principal == Caller::"reader", action == Action::"read", resource);`
 	put(t, dir, "reader.cedar", allow)
 	put(t, next, "next.cedar", `@id("next") permit (principal, action == Action::"draw", resource);`)
-	w := newWorld(t, "policy: {files: ["+dir+"], shadow: ["+next+"], groups: {all: [reader]}}\n#%s%s\n").start()
+	w := newWorld(t, "policy: {files: ["+dir+"], shadow: ["+next+"], groups: {all: [reader]}}\nlimits: {caller_rate: 1000000}\n#%s%s\n").start()
 	reader, admin := w.connect(w.named("reader")), w.connect(w.named(adminX509))
 	complaint := func() string {
 		s, err := holdfastv1.NewAdminServiceClient(admin).GetStatus(t.Context(), &holdfastv1.GetStatusRequest{})

@@ -7,7 +7,7 @@ package node
 func (n *Node) fitFiles(most uint64) {
 	l := &n.o.Config.Limits
 	need := l.Files()
-	if most == 0 || uint64(need) <= most { //nolint:gosec // validated to be small and positive
+	if most == 0 || uint64(need) <= most {
 		return
 	}
 	share := func(field *int) {

@@ -49,6 +49,7 @@ func (n *Node) openBroker(ctx context.Context) error {
 	n.broker, err = broker.New(broker.Config{
 		Version: n.o.Version, Environment: c.Environment,
 		Store: store, Provider: provider, Apps: apps, Timing: c.Provider.Timing,
+		Limits: c.Limits.Broker(),
 		Load:   broker.Load{Rate: float64(c.Provider.Rate), Burst: c.Provider.Burst, Concurrency: c.Provider.Concurrency},
 		Policy: rules, Audit: log,
 		Retention: c.Retention.Kept(),
