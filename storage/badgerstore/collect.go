@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -23,9 +25,12 @@ const (
 	mostIndex = 1 << 30
 	// anyGarbage of a value log makes it worth rewriting for a collection.
 	anyGarbage = 1e-9
-	// collectRounds: a table that was just being written is compacted by the next.
-	collectRounds = 8
-	collectPause  = 50 * time.Millisecond
+	// collectRounds: what a compaction of Badger's own was at work on is
+	// compacted by the next round.
+	collectRounds = 4
+	// flushLooks at the memory tables are made, flushPause apart: 30 s.
+	flushLooks = 600
+	flushPause = 50 * time.Millisecond
 )
 
 // fillerPrefix is of keys that only push others out of a file. It has none
@@ -85,7 +90,7 @@ func (s *Store) collectGone(gone []storage.Key) (bool, error) {
 	}
 	defer left.close()
 	for range collectRounds {
-		if err := s.turnOver(); err != nil {
+		if err := s.flushed(s.turnOver); err != nil {
 			return false, fmt.Errorf("collecting: %w", err)
 		}
 		if err := s.db.Flatten(1); err != nil {
@@ -95,13 +100,37 @@ func (s *Store) collectGone(gone []storage.Key) (bool, error) {
 		if found, err := left.any(); err != nil || !found {
 			return err == nil, err
 		}
-		select {
-		case <-time.After(collectPause):
-		case <-s.stop:
-			return false, nil
-		}
 	}
 	return false, nil
+}
+
+// flushed runs f and waits until every memory table from before it has become a
+// table of the tree: compacted earlier, the tree would not know yet what is
+// deleted, and the collection would carry it over.
+func (s *Store) flushed(f func() error) error {
+	before, err := dataFiles(s.data())
+	if err == nil {
+		err = f()
+	}
+	if err != nil {
+		return err
+	}
+	before = slices.DeleteFunc(before, func(name string) bool { return !strings.HasSuffix(name, writeLogSuffix) })
+	for range flushLooks {
+		now, err := dataFiles(s.data())
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(before, func(name string) bool { return slices.Contains(now, name) }) {
+			return nil
+		}
+		select {
+		case <-time.After(flushPause):
+		case <-s.stop:
+			return fmt.Errorf("%w: the store is being closed", storage.ErrUnavailable)
+		}
+	}
+	return errors.New("a memory table is not written to its file")
 }
 
 // turnOver has Badger begin a new value log and a new memory table, by writing

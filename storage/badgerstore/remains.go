@@ -32,7 +32,10 @@ func (s *Store) newRemains(gone []storage.Key) (*remains, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the keys of the value log: %w", err)
 	}
-	r := &remains{store: s, keys: keys, gone: make(map[string]bool), until: s.db.MaxVersion()}
+	r := &remains{store: s, keys: keys, gone: make(map[string]bool)}
+	txn := s.db.NewTransaction(false)
+	r.until = txn.ReadTs()
+	txn.Discard()
 	for _, k := range gone {
 		r.gone[string(recordKey(k))] = true
 		if k.Kind != storage.KindGrant {
@@ -66,6 +69,18 @@ func (r *remains) any() (bool, error) {
 	return false, nil
 }
 
+// live reports that an entry is what its key stands for now: the record was made
+// anew after it was deleted.
+func (r *remains) live(key []byte) bool {
+	live := false
+	_ = r.store.db.View(func(txn *badger.Txn) error { // an error leaves it for dead
+		it, err := txn.Get(y.ParseKey(key))
+		live = err == nil && it.Version() == y.ParseTs(key)
+		return err
+	})
+	return live
+}
+
 func (r *remains) in(name string) (bool, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -90,7 +105,7 @@ func (r *remains) in(name string) (bool, error) {
 				return
 			}
 		}
-		if len(key) > 8 && y.ParseTs(key) <= r.until && r.gone[string(y.ParseKey(key))] {
+		if len(key) > 8 && y.ParseTs(key) <= r.until && r.gone[string(y.ParseKey(key))] && !r.live(key) {
 			found = true
 		}
 	})
