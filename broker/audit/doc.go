@@ -20,7 +20,7 @@
 //	file        the first line of a further file, with prev, the hash that it goes on from
 //	recovered   what a crash or a failed write left: torn_bytes before this line are no
 //	            records (torn_sha256 is of them), records refused_from to refused_to stand in the
-//	            log though their calls were refused
+//	            log though their calls were refused; the first line of a file says it itself
 //	checkpoint  a signed note (golang.org/x/mod/sumdb/note) of the line before it
 //
 // Who can write the file can compute hashes as well: only a checkpoint that is kept

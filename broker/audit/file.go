@@ -87,7 +87,9 @@ func (f *file) rotate(last uint64) (renamed string, err error) {
 	}
 	err = errors.Join(f.f.Sync(), os.Rename(f.path, renamed))
 	if err == nil {
-		err = os.Rename(fresh, f.path)
+		if err = os.Rename(fresh, f.path); err != nil { // searches look for it under its name
+			err = errors.Join(err, os.Rename(renamed, f.path))
+		}
 	}
 	if err != nil { // the open file is written on, under whichever name
 		return "", errors.Join(fmt.Errorf("rotating audit file: %w", err), next.f.Close())

@@ -59,8 +59,11 @@ func (w *writer) due(flag interface{ Store(v bool) }) {
 func (w *writer) begin(unchained int64) {
 	b := appendControl(nil, w.l.cfg.Now(), lineBegun)
 	b = appendField(b, "origin", w.l.cfg.Origin)
-	w.first = append(w.first, appendNumber(b, "unchained_bytes", uint64(unchained)))
+	w.opens(appendNumber(b, "unchained_bytes", uint64(unchained)))
 }
+
+// opens makes body the first line of the file.
+func (w *writer) opens(body []byte) { w.first, w.opening = [][]byte{body}, true }
 
 // fileBody is the first line of a further file.
 func (w *writer) fileBody(gone []string) []byte {
@@ -83,29 +86,36 @@ func (w *writer) resume(f *file) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w; move the file away, and keep it, to begin a new one", f.path, err)
 	}
-	if !t.chained {
-		w.begin(f.size)
-		if t.open {
-			w.scar = nil
-			f.size++
-			if _, err := f.f.Write([]byte("\n")); err != nil {
-				return fmt.Errorf("ending the last line of %s: %w", f.path, err)
-			}
-			w.first = nil
-			w.begin(f.size)
-		}
-		return nil
+	if t.old {
+		return w.resumeOld(f, t.open)
 	}
-	w.chain = t.chain
-	w.first = append(w.first, appendControl(nil, w.l.cfg.Now(), lineOpened))
 	if t.torn > 0 || t.open {
 		w.scar = &scar{torn: t.torn, sum: t.sum, open: t.open}
 		w.l.stats.recovered.Add(1)
 		w.l.cfg.Log.Warn("the audit file ends within a line, as after a crash; the record says so and goes on", "file", f.path, "torn_bytes", t.torn)
 	}
+	if !t.chained { // the crash was in the first write of this file
+		return w.resumeAfter(f)
+	}
+	w.chain = t.chain
+	w.first = append(w.first, appendControl(nil, w.l.cfg.Now(), lineOpened))
 	return nil
 }
 
+// resumeOld begins a chain after the lines of an earlier Holdfast.
+func (w *writer) resumeOld(f *file, open bool) error {
+	if open {
+		f.size++
+		if _, err := f.f.Write([]byte("\n")); err != nil {
+			return fmt.Errorf("ending the last line of %s: %w", f.path, err)
+		}
+	}
+	w.begin(f.size)
+	return nil
+}
+
+// resumeAfter begins a file in which no line is whole: it goes on from the newest
+// full file, if there is one.
 func (w *writer) resumeAfter(f *file) error {
 	names, err := segments(f.path)
 	if err != nil {
@@ -133,6 +143,6 @@ func (w *writer) resumeAfter(f *file) error {
 			last.Name(), filepath.Base(f.path))
 	}
 	w.chain = t.chain
-	w.first = append(w.first, w.fileBody(nil))
+	w.opens(w.fileBody(nil))
 	return nil
 }

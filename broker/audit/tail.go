@@ -14,6 +14,8 @@ type tail struct {
 	chain chain
 	// chained is false if no line of a chain was found.
 	chained bool
+	// old: it is an earlier Holdfast's, of before there were chains.
+	old bool
 	// torn bytes after the last line, with their hash, are what a crash left.
 	torn int64
 	sum  hash.Hash
@@ -31,7 +33,8 @@ func readTail(f *os.File, size int64) (tail, error) {
 		if !ok {
 			// One line of another form before anything chained: an earlier
 			// Holdfast's, if it is whole, and then all before it is, too.
-			return !(whole && isRecord(line))
+			t.old = whole && isRecord(line)
+			return !t.old
 		}
 		t.chained, t.chain = true, chain{seq: l.seq, prev: l.hash}
 		end = offset + int64(len(line))
@@ -50,7 +53,13 @@ func readTail(f *os.File, size int64) (tail, error) {
 		}
 		t.open = last[0] != '\n'
 	}
-	if t.chained && end < size {
+	switch {
+	case !t.chained && !t.old:
+		end = 0 // the first write of the file is torn
+	case !t.chained:
+		return t, nil
+	}
+	if end < size {
 		t.torn = size - end
 		if _, err := io.Copy(t.sum, io.NewSectionReader(f, end, t.torn)); err != nil {
 			return t, fmt.Errorf("reading the torn end of the audit file: %w", err)

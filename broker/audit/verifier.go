@@ -60,16 +60,18 @@ type verifier struct {
 func (v *verifier) next(text []byte) {
 	l, ok := parseLink(trimNewline(text))
 	if !ok {
-		if !v.began {
-			return // of before there were chains: the chain's first line says how many bytes
+		if !v.began { // torn, or of before there were chains: the chain's first line says how many bytes
+			if v.offset == 0 {
+				v.odd = v.odd[:0]
+			}
+			v.keepOdd(text)
+			return
 		}
 		if v.oddLines == 0 {
 			v.oddAt = v.place(0, nil)
 		}
 		v.oddLines++
-		if len(v.odd)+len(text) <= 16*maxLine { // beyond that it is no torn batch
-			v.odd = append(v.odd, text...)
-		}
+		v.keepOdd(text)
 		return
 	}
 	var own line
@@ -89,6 +91,38 @@ func (v *verifier) next(text []byte) {
 	v.follow(&l, &own, text)
 }
 
+// keepOdd keeps what a later line may explain; beyond a bound it is no torn batch.
+func (v *verifier) keepOdd(text []byte) {
+	if len(v.odd)+len(text) <= 16*maxLine {
+		v.odd = append(v.odd, text...)
+	}
+}
+
+// isTorn reports whether odd is what own says that a crash left.
+func isTorn(odd []byte, own *line) bool {
+	for _, end := range []int{len(odd), len(odd) - 1} { // the newline that ended it is not torn
+		if end >= 0 && int64(end) == own.TornBytes && (digest(sha256.Sum256(odd[:end])).String() == own.TornSum || end == 0 && own.TornSum == "") {
+			return true
+		}
+	}
+	return false
+}
+
+// head checks what stands before the first line of the chain: so many bytes of
+// no chain, then torn ones.
+func (v *verifier) head(own *line, at Place, unchained int64) {
+	switch {
+	case v.offset == unchained && own.TornBytes == 0:
+	case unchained <= v.offset && v.offset == int64(len(v.odd)) && isTorn(v.odd[unchained:], own):
+		if own.TornBytes > 0 {
+			v.note("%s: %d torn bytes of a crash or a failed write stand before it, as it says", at, own.TornBytes)
+		}
+	default:
+		v.find(Changed, at, "%d bytes stand before it in its file, and it says %d", v.offset, unchained+own.TornBytes)
+	}
+	v.odd = v.odd[:0]
+}
+
 // begin takes the first line of the chain that was given.
 func (v *verifier) begin(l *link, own *line, text []byte) {
 	v.began = true
@@ -98,9 +132,8 @@ func (v *verifier) begin(l *link, own *line, text []byte) {
 	switch {
 	case own.Audit == lineBegun && l.seq == 1:
 		ok, v.buf = l.follows(digest{}, v.buf)
-		if v.offset != own.UnchainedBytes {
-			v.find(Changed, at, "%d bytes stand before the chain, and its first line says %d", v.offset, own.UnchainedBytes)
-		} else if v.offset > 0 {
+		v.head(own, at, own.UnchainedBytes)
+		if own.UnchainedBytes > 0 {
 			v.note("the chain begins at %s: the %d lines before it are of a Holdfast without one, and nothing is known of them", at, v.lineNo-1)
 		}
 	case own.Audit == lineFile:
@@ -108,6 +141,7 @@ func (v *verifier) begin(l *link, own *line, text []byte) {
 		if _, err := digestText.Strict().Decode(prev[:], []byte(own.Prev)); err == nil {
 			ok, v.buf = l.follows(prev, v.buf)
 		}
+		v.head(own, at, 0)
 		v.note("the first file given begins with number %d; of earlier ones nothing is known", l.seq)
 	default:
 		v.find(Removed, at, "the lines before it are missing: a file does not begin with such a line")
@@ -121,16 +155,13 @@ func (v *verifier) begin(l *link, own *line, text []byte) {
 
 // scarred judges odd lines by the line after them.
 func (v *verifier) scarred(l *link, own *line, at Place) {
-	if own.Audit == lineRecovered && l.seq == v.seq+1 {
-		torn, sum := v.odd, own.TornSum
-		for _, end := range []int{len(torn), len(torn) - 1} { // the newline that ended them is not torn
-			if end >= 0 && int64(end) == own.TornBytes && (digest(sha256.Sum256(torn[:end])).String() == sum || end == 0 && sum == "") {
-				if own.TornBytes > 0 {
-					v.note("%s: %d torn bytes of a crash or a failed write, as the next line says", v.oddAt, own.TornBytes)
-				}
-				v.odd, v.oddLines = v.odd[:0], 0
-				return
+	if (own.Audit == lineRecovered || own.Audit == lineFile) && l.seq == v.seq+1 {
+		if isTorn(v.odd, own) {
+			if own.TornBytes > 0 {
+				v.note("%s: %d torn bytes of a crash or a failed write, as the next line says", v.oddAt, own.TornBytes)
 			}
+			v.odd, v.oddLines = v.odd[:0], 0
+			return
 		}
 		if v.oddLines == 0 {
 			v.find(Removed, at, "the %d torn bytes that it tells of are not there", own.TornBytes)

@@ -33,6 +33,8 @@ type writer struct {
 
 	// first are bodies of lines to write before any other.
 	first [][]byte
+	// opening: the first of them is the first line of its file.
+	opening bool
 	// scar is what the next line must say was left behind; nil: nothing.
 	scar *scar
 	// unsigned counts records since the newest checkpoint.
@@ -108,14 +110,21 @@ func (w *writer) commit(g *group) {
 // compose makes the batch: what a crash left, the log's own lines, the records.
 func (w *writer) compose(g *group) {
 	w.out, w.marks = w.out[:0], w.marks[:0]
+	first := w.first
 	if w.scar != nil {
 		if w.scar.open {
 			w.out = append(w.out, '\n')
 		}
-		w.body = w.scar.append(w.body[:0], w.l.cfg.Now())
+		// In a file without a line, its first one must say what stands before it.
+		if w.opening && len(first) > 0 {
+			w.body, first = append(w.body[:0], first[0]...), first[1:]
+		} else {
+			w.body = appendControl(w.body[:0], w.l.cfg.Now(), lineRecovered)
+		}
+		w.body = w.scar.append(w.body)
 		w.line(w.body, false)
 	}
-	for _, body := range w.first {
+	for _, body := range first {
 		w.line(body, false)
 	}
 	start := 0
@@ -213,9 +222,8 @@ func (w *writer) failed(from chain, n, callers int, err error) {
 	w.failing = true
 }
 
-// append is the body of the line that tells of the scar.
-func (s *scar) append(b []byte, now time.Time) []byte {
-	b = appendControl(b, now, lineRecovered)
+// append adds what there is to tell to the body of a line.
+func (s *scar) append(b []byte) []byte {
 	if s.torn > 0 {
 		b = appendNumber(b, "torn_bytes", uint64(s.torn))
 		var sum digest
@@ -248,7 +256,7 @@ func (w *writer) rotate() {
 	if err = errors.Join(err, gerr); err != nil {
 		c.Log.Warn("rotating the audit file", "error", err)
 	}
-	w.first = append(w.first, w.fileBody(gone))
+	w.opens(w.fileBody(gone))
 }
 
 // end writes the last checkpoint and closes everything.
