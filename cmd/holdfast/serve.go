@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -35,6 +37,9 @@ Certificates and client secrets are read again when their files change.`,
 				return err
 			}
 			slog.SetDefault(log)
+			// Who reads standard output or error may go away: the runtime would end the
+			// process for it. The writes fail instead.
+			signal.Ignore(syscall.SIGPIPE)
 			if err := memory.apply(log); err != nil {
 				return err
 			}

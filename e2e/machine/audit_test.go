@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -12,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/holdfast-io/holdfast/e2e/rig"
@@ -62,15 +62,12 @@ func (w *world) handedOut(t *testing.T) map[string]bool {
 			t.Fatal(err)
 		}
 		for line := range strings.Lines(string(text)) {
-			var l struct{ Outcome, Action, RequestID string }
-			var raw map[string]any
-			if json.Unmarshal([]byte(line), &raw) != nil {
-				continue // torn
+			var l struct {
+				Outcome   string `json:"outcome"`
+				Action    string `json:"action"`
+				RequestID string `json:"request_id"`
 			}
-			l.Outcome, _ = raw["outcome"].(string)
-			l.Action, _ = raw["action"].(string)
-			l.RequestID, _ = raw["request_id"].(string)
-			if l.Outcome == "ok" && l.Action == "draw" {
+			if json.Unmarshal([]byte(line), &l) == nil && l.Outcome == "ok" && l.Action == "draw" { // a torn line is none
 				ids[l.RequestID] = true
 			}
 		}
@@ -90,13 +87,13 @@ func (w *world) storm(t *testing.T, callers int) (answered func() []string, begu
 	for n := range callers {
 		wg.Go(func() {
 			for i := 0; ; i++ {
-				var header metadata.MD
-				_, err := w.Tokens.GetAccessToken(t.Context(), &holdfastv1.GetAccessTokenRequest{Grant: jira.Grant([]string{busy, quiet}[n%2])}, grpc.Header(&header))
-				if err != nil {
+				id := rand.Text()
+				ctx := metadata.AppendToOutgoingContext(t.Context(), "x-request-id", id)
+				if _, err := w.Token(ctx, jira, []string{busy, quiet}[n%2]); err != nil {
 					return
 				}
 				mu.Lock()
-				ids = append(ids, header.Get("holdfast-request-id")...)
+				ids = append(ids, id)
 				mu.Unlock()
 				if i == 20 {
 					once()

@@ -76,6 +76,8 @@ type Setup struct {
 	// Provider is the section of that name, in YAML, with its first line at column 0.
 	Provider string
 	Apps     []App
+	// Audit is the section of that name, in YAML on one line; "": a file in the deployment's directory.
+	Audit string
 	// More are further sections of the configuration, in YAML at column 0.
 	More string
 	// StoreDir is the directory of the store; "": "store" in the deployment's own.
@@ -106,6 +108,9 @@ func Deploy(t testing.TB, s Setup) *Deployment {
 	if s.StoreDir == "" {
 		s.StoreDir = "store"
 	}
+	if s.Audit == "" {
+		s.Audit = "{file: audit.log}"
+	}
 	d := &Deployment{Setup: s, Dir: t.TempDir(), binary: Binary(t, s.Build)}
 	d.pki = newAuthority(t, d.Dir)
 	d.Run(t, "keys", "create", "--out", filepath.Join(d.Dir, "kek"))
@@ -127,7 +132,7 @@ func (d *Deployment) writeConfig(t testing.TB) {
 public_url: https://%[2]s
 store: {dir: %[4]s}
 keys: {kek_file: kek}
-audit: {file: audit.log}
+audit: %[5]s
 grpc: {listen: "%[1]s"}
 http: {listen: "%[2]s"}
 metrics: {listen: "%[3]s"}
@@ -136,7 +141,7 @@ callers:
   - {name: operator, admin: true}
   - {name: integration, grants: [acme/*/jira, acme/*/confluence]}
 provider:
-`, d.Where.GRPC, d.Where.HTTP, d.Where.Metrics, d.StoreDir)
+`, d.Where.GRPC, d.Where.HTTP, d.Where.Metrics, d.StoreDir, d.Audit)
 	for line := range strings.Lines(d.Provider) {
 		text.WriteString("  " + line)
 	}
