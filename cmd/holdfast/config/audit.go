@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -73,6 +74,9 @@ func (c *Config) validateAudit(r *report) {
 	if (a.Keep != 0 || a.KeepFor != 0) && a.RotateSize == "" {
 		r.add("audit.rotate_size", "missing; keep and keep_for are about files that were rotated")
 	}
+	if a.RotateSize != "" && a.File == "" {
+		r.add("audit.rotate_size", "there is no audit.file to rotate; leave it out")
+	}
 	if a.Keep < 0 {
 		r.add("audit.keep", "%d: want how many files to keep, or 0 for all", a.Keep)
 	}
@@ -87,17 +91,24 @@ func (c *Config) validateAudit(r *report) {
 
 func (c *Config) validateAuditOTLP(r *report) {
 	o := &c.Audit.OTLP
-	host, secure := strings.CutPrefix(o.Endpoint, "https://")
+	address, secure := strings.CutPrefix(o.Endpoint, "https://")
 	if !secure {
-		host, _ = strings.CutPrefix(o.Endpoint, "http://")
+		address, _ = strings.CutPrefix(o.Endpoint, "http://")
+	}
+	host, port, err := net.SplitHostPort(address)
+	if n, perr := strconv.ParseUint(port, 10, 16); err == nil && (perr != nil || n == 0) {
+		err = strconv.ErrRange
 	}
 	switch {
 	case o.Endpoint == "" && o.CAFile != "":
 		r.add("audit.otlp.endpoint", "missing; give the collector's URL, such as https://collector.example.com:4317")
-	case o.Endpoint != "" && (host == o.Endpoint || host == "" || strings.ContainsAny(host, "/?#@")):
+	case o.Endpoint != "" && (err != nil || address == o.Endpoint || host == "" || strings.ContainsAny(host, "/?#@")):
 		r.add("audit.otlp.endpoint", "%q: want https://host:port", o.Endpoint)
 	case o.Endpoint != "" && !secure:
 		r.warn("audit.otlp.endpoint", "the audit record leaves this machine unencrypted: use https")
+	}
+	if o.CAFile != "" && o.Endpoint != "" && !secure {
+		r.add("audit.otlp.ca_file", "the endpoint is http, which no certificate protects: use https, or leave it out")
 	}
 	if o.CAFile != "" {
 		r.readable("audit.otlp.ca_file", o.CAFile, "give a PEM file")

@@ -36,6 +36,7 @@ func (c *Config) validateFiles(r *report) {
 	r.storeDir(c.Store.Dir)
 	r.witnessDir(c.Store.WitnessFile)
 	r.auditFile(c.Audit.File)
+	r.checkpointFile(c.Audit.CheckpointFile, c.Audit.File)
 }
 
 // fine reports whether a value is there and nothing was found wrong with it.
@@ -163,8 +164,7 @@ func (r *report) auditFile(file string) {
 	if !r.fine(path, file) {
 		return
 	}
-	info, err := os.Stat(file)
-	if err == nil {
+	if info, err := os.Stat(file); err == nil {
 		switch {
 		case info.IsDir():
 			r.add(path, "%s is a directory; want a file", file)
@@ -173,8 +173,30 @@ func (r *report) auditFile(file string) {
 		}
 		return
 	}
+	r.dirOf(path, file)
+}
+
+// checkpointFile checks that the file can be replaced, and that it is no other's place.
+func (r *report) checkpointFile(file, audit string) {
+	const path = "audit.checkpoint_file"
+	if file == "" {
+		return
+	}
+	info, err := os.Stat(file)
+	switch record, rerr := os.Stat(audit); {
+	case file == audit, err == nil && rerr == nil && os.SameFile(info, record):
+		r.add(path, "it is audit.file, which it would replace; name another file, best on another disk")
+	case err == nil && info.IsDir():
+		r.add(path, "%s is a directory; want a file", file)
+	default:
+		r.dirOf(path, file)
+	}
+}
+
+// dirOf checks that a file can be made.
+func (r *report) dirOf(path, file string) {
 	dir := filepath.Dir(file)
-	info, err = os.Stat(dir)
+	info, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		r.add(path, "the directory %s does not exist; make it, or correct the path", dir)
