@@ -108,7 +108,7 @@ func TestAFullDiskRefusesAndTheRecordGoesOnWithoutAWordOfAnybody(t *testing.T) {
 				t.Fatalf("room for %d bytes: a record found room", room)
 			}
 			f.set(-1, nil)
-			time.Sleep(retryEvery)
+			<-time.After(retryEvery)
 			synctest.Wait()
 			if err := l.Health(); err != nil {
 				t.Fatalf("room for %d bytes: still %v", room, err)
@@ -231,7 +231,7 @@ func TestAFloodOfRefusalsIsOneCountedRecord(t *testing.T) {
 		if got := len(lines(t, path)); got != 1+floodGrants+1 {
 			t.Fatalf("%d records at once, want the first of each and of the rest", got)
 		}
-		time.Sleep(DefaultFloodWindow)
+		<-time.After(DefaultFloodWindow)
 		synctest.Wait()
 		counts := map[string]float64{}
 		for _, m := range lines(t, path) {
