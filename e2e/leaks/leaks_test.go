@@ -37,7 +37,9 @@ func TestNothingThatTheBrokerSaysOrWritesHoldsASecret(t *testing.T) {
 			w.metrics()
 			reasons = append(reasons, w.endings(c)...)
 			w.server.Stop(t)
-			w.look("the log", []byte(w.server.Output()))
+			w.look("the log, and the audit record on standard output", []byte(w.server.Output()))
+			w.look("what the collector has of the audit record", w.collector.all())
+			w.audited()
 			w.backup()
 			w.lookAtFiles()
 			w.complete(reasons)
@@ -207,6 +209,7 @@ func (w *world) verbs() {
 	w.look("holdfast doctor", out)
 	out, _ = w.Command("audit", "verify", "audit.log").CombinedOutput() // it may be in the middle of a line
 	w.look("holdfast audit verify", out)
+	w.whoHad(connect)
 }
 
 // crash ends the broker by the signals that print every goroutine.
@@ -218,6 +221,9 @@ func (w *world) crash() {
 			w.t.Errorf("%v did not end the broker", sig)
 		}
 		out := w.server.Output()
+		if sig == syscall.SIGQUIT && !strings.Contains(out, handOut) {
+			w.t.Error("standard output has no hand-out of the audit record; the test has nothing to look at")
+		}
 		if !strings.Contains(out, "goroutine ") {
 			w.t.Errorf("%v printed no goroutines; the test has nothing to look at", sig)
 		}

@@ -31,6 +31,7 @@ type world struct {
 	scan       *scanner
 	jira, wiki rig.App
 	server     *rig.Server
+	collector  *collector
 	checked    int
 }
 
@@ -50,7 +51,8 @@ func newWorld(t *testing.T, format, settings, overrides string) *world {
 	w.sim = rig.StartSim(t, where, w.jira, w.wiki)
 	w.tap = newTap(t, w.scan, w.sim.URL)
 	provider := strings.ReplaceAll(w.sim.Provider("http_timeout: 4s\nlease: 10s\nclock_margin: 1s\n"+settings, overrides), w.sim.URL, w.tap.URL)
-	w.Deployment = rig.Deploy(t, rig.Setup{Where: where, Apps: []rig.App{w.jira, w.wiki}, Provider: provider, Build: rig.Build{Plain: true},
+	w.collector = newCollector(t)
+	w.Deployment = rig.Deploy(t, rig.Setup{Where: where, Audit: w.collector.section(), Apps: []rig.App{w.jira, w.wiki}, Provider: provider, Build: rig.Build{Plain: true},
 		More: "log: {level: debug, format: " + format + "}\n"})
 	w.plantFiles()
 	return w
