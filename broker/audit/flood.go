@@ -16,7 +16,14 @@ const (
 )
 
 // floodKey is what refusals have in common that are counted together.
-type floodKey struct{ caller, kind, method, outcome, grant string }
+// id counts where no grant is known: refusals of ids that nothing has.
+type floodKey struct{ caller, kind, method, outcome, grant, id string }
+
+// all is the key without its grant.
+func (k floodKey) all() floodKey {
+	k.grant, k.id = "", ""
+	return k
+}
 
 // counted is one window of refusals that look the same.
 type counted struct {
@@ -66,8 +73,7 @@ func (f *flood) counts(r *Record) bool {
 	if c == nil {
 		f.byKey[key] = &counted{ends: time.Now().Add(f.window), shared: shared}
 		if shared == "" {
-			key.grant = ""
-			f.grants[key]++
+			f.grants[key.all()]++
 		}
 		f.arm(f.window)
 		return false
@@ -82,12 +88,14 @@ func (f *flood) counts(r *Record) bool {
 
 // keyOf chooses the count for r.
 func (f *flood) keyOf(r *Record) (key floodKey, shared string) {
-	key = floodKey{r.Caller, r.CallerKind, r.Method, r.Outcome, r.Grant}
+	key = floodKey{caller: r.Caller, kind: r.CallerKind, method: r.Method, outcome: r.Outcome, grant: r.Grant}
+	if r.Grant == "" {
+		key.id = r.GrantID
+	}
 	if f.byKey[key] != nil {
 		return key, ""
 	}
-	all := key
-	all.grant = ""
+	all := key.all()
 	if f.grants[all] >= floodGrants {
 		all.grant = "*" // no address has that
 		key, shared = all, "several grants"
@@ -151,9 +159,9 @@ func (f *flood) ended(all bool) map[floodKey]*counted {
 		if c.shared != "" {
 			continue
 		}
-		key.grant = ""
-		if f.grants[key]--; f.grants[key] == 0 {
-			delete(f.grants, key)
+		all := key.all()
+		if f.grants[all]--; f.grants[all] == 0 {
+			delete(f.grants, all)
 		}
 	}
 	if len(f.byKey) > 0 {
@@ -177,8 +185,7 @@ func (f *flood) keep(key floodKey, c *counted) {
 	c.ends = time.Now().Add(f.window)
 	f.byKey[key] = c
 	if c.shared == "" {
-		key.grant = ""
-		f.grants[key]++
+		f.grants[key.all()]++
 	}
 	f.arm(f.window)
 }
