@@ -14,6 +14,11 @@ const (
 	ways = 4
 	// places bounds the memory: 32768 decisions, of some 300 bytes each.
 	places = 1 << 13
+	// light is what the texts of one request may take, in bytes. A caller may say
+	// a hundred scopes and have hundreds of groups; requests that take more than
+	// light share mostHeavy bytes, and one that finds no room is not remembered.
+	light     = 1 << 10
+	mostHeavy = 16 << 20
 )
 
 // memory remembers decisions of one set. It takes no lock: a place holds a few
@@ -23,12 +28,16 @@ const (
 type memory struct {
 	seed  maphash.Seed
 	table [places][ways]atomic.Pointer[remembered]
+	// heavy is how many bytes the requests take that are not light.
+	heavy atomic.Int64
 }
 
 type remembered struct {
 	view     *view
 	request  Request
 	decision Decision
+	// heavy is its part of memory.heavy.
+	heavy int64
 }
 
 func newMemory() *memory { return &memory{seed: maphash.MakeSeed()} }
@@ -118,13 +127,32 @@ func (m *memory) find(h uint64, v *view, reads facts, r *Request) (Decision, boo
 // chooses, driving out what was there.
 func (m *memory) keep(h uint64, v *view, reads facts, r Request, d Decision) {
 	e := &remembered{view: v, decision: d, request: r.kept(reads)}
+	if size := e.request.size(); size > light {
+		if e.heavy = size; m.heavy.Add(size) > mostHeavy {
+			m.heavy.Add(-size)
+			return
+		}
+	}
 	place := &m.table[h>>32%places]
 	for i := range place {
 		if place[i].CompareAndSwap(nil, e) {
 			return
 		}
 	}
-	place[h%ways].Store(e)
+	m.heavy.Add(-place[h%ways].Swap(e).heavy) // a way that was taken stays taken
+}
+
+// size is what the texts of a request take, in bytes, with their headers in lists.
+func (r *Request) size() int64 {
+	const header = 16
+	a := &r.Address
+	n := len(r.Caller) + len(a.Tenant) + len(a.Subject) + len(a.Product) + len(a.Name) + len(r.Purpose) + len(r.Site)
+	for _, list := range [...][]string{r.Groups, r.Scopes} {
+		for _, text := range list {
+			n += header + len(text)
+		}
+	}
+	return int64(n)
 }
 
 // kept is a copy of what counts: the original may belong to a message or to an identity.

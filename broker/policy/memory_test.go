@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -185,6 +187,52 @@ func TestTheMemoryIsBounded(t *testing.T) {
 	}
 	if kept > places*ways || kept < places*ways/2 {
 		t.Errorf("%d decisions are kept, of at most %d", kept, places*ways)
+	}
+}
+
+// TestTheMemoryIsBoundedInBytesToo lets one caller say as much as a message holds, each time something else.
+func TestTheMemoryIsBoundedInBytesToo(t *testing.T) {
+	set := cedarSet(t, `@id("a") permit (principal in Group::"g", action == Action::"draw", resource) when { context.scopes.contains("x") };`)
+	heavy := func() (sum int) {
+		for i := range set.memory.table {
+			for j := range set.memory.table[i] {
+				if e := set.memory.table[i][j].Load(); e != nil && len(e.request.Scopes) > 50 {
+					sum += len(strings.Join(e.request.Scopes, "") + strings.Join(e.request.Groups, ""))
+				}
+			}
+		}
+		return sum
+	}
+	n := 0
+	set.evaluate = func(*view, Request) verdict {
+		n++
+		return verdict{allow: true, rules: []string{"a"}}
+	}
+	long := slices.Repeat([]string{strings.Repeat("s", 128)}, 99)
+	said := func(i int) *Request {
+		return &Request{Caller: "svc", Action: Draw, Address: grant("acme/s/jira"), Scopes: append([]string{fmt.Sprint(i)}, long...), Groups: long}
+	}
+	for i := range 1200 {
+		set.Decide(said(i))
+	}
+	if kept := heavy(); kept > 16<<20 || kept < 8<<20 {
+		t.Errorf("%d bytes of long requests are kept", kept)
+	}
+	light := &Request{Caller: "svc", Groups: []string{"g"}, Action: Draw, Address: grant("acme/s/jira"), Scopes: []string{"x"}}
+	set.Decide(light)
+	before := n
+	if set.Decide(said(1)); set.Decide(light).Allow && n != before {
+		t.Error("what was said first, and what is short, is decided afresh")
+	}
+	for i := range 3 * places * ways {
+		set.Decide(&Request{Caller: "svc", Action: Draw, Address: grant("acme/s/jira"), Scopes: []string{fmt.Sprint("short-", i)}})
+	}
+	left := heavy()
+	for i := range 1200 {
+		set.Decide(said(10_000 + i))
+	}
+	if kept := heavy(); left > 8<<20 || kept < 8<<20 || kept > 16<<20 {
+		t.Errorf("short requests left %d bytes of long ones, and then %d are kept: what was driven out must make room", left, kept)
 	}
 }
 
