@@ -39,6 +39,8 @@ type writer struct {
 	scar *scar
 	// unsigned counts records since the newest checkpoint.
 	unsigned uint64
+	// awaited: checkpointTimer runs, or has just set checkpointDue.
+	awaited bool
 
 	// failing: the newest write failed, and the log says so.
 	failing bool
@@ -142,7 +144,11 @@ func (w *writer) line(body []byte, isRecord bool) {
 
 // compoundCheckpoint adds a checkpoint of all before it, if one is due, and returns it.
 func (w *writer) compoundCheckpoint() string {
-	if w.unsigned < w.l.cfg.CheckpointRecords && !w.checkpointDue.Swap(false) {
+	due := w.checkpointDue.Swap(false)
+	if due {
+		w.awaited = false
+	}
+	if w.unsigned < w.l.cfg.CheckpointRecords && !due {
 		return ""
 	}
 	return w.checkpoint()
@@ -170,10 +176,13 @@ func (w *writer) written(g *group, note string) {
 	for _, c := range w.l.copies {
 		c.offer(w.out, len(w.marks))
 	}
-	if note != "" {
+	switch {
+	case note != "":
 		w.checkpointTimer.Stop()
+		w.awaited = false
 		w.l.exported.offer(note)
-	} else if len(g.ends) > 0 && w.unsigned == uint64(len(g.ends)) { // the first since the newest checkpoint
+	case w.unsigned > 0 && !w.awaited && w.l.cfg.Origin != "":
+		w.awaited = true
 		w.checkpointTimer.Reset(w.l.cfg.CheckpointEvery)
 	}
 }
