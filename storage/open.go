@@ -9,9 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"github.com/holdfast-io/holdfast/broker/crashpoint"
 	"github.com/holdfast-io/holdfast/storage/seal"
@@ -82,8 +83,9 @@ type Store struct {
 	cfg     Config
 	backend Backend
 	keys    atomic.Pointer[keyRing]
-	// rekeying is held while the ring is changed, and by a pass.
-	rekeying sync.Mutex
+	// rekeying is held while the ring is changed, and by a pass, which takes long:
+	// no mutex, since who waits for it has a deadline.
+	rekeying *semaphore.Weighted
 	root     []byte
 	linkKey  []byte
 	// printKey keys fingerprints; auditSeed signs checkpoints.
@@ -140,7 +142,7 @@ func openHeader(ctx context.Context, cfg *Config) (header, []byte, error) {
 }
 
 func openBackend(cfg Config, h header, root []byte) (*Store, error) {
-	s := &Store{cfg: cfg, root: root}
+	s := &Store{cfg: cfg, root: root, rekeying: semaphore.NewWeighted(1)}
 	s.header.Store(&h)
 	backendKey, err := seal.Derive(root, seal.ForBackend)
 	if err != nil {

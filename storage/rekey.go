@@ -66,11 +66,20 @@ func (r KeyRotation) value() []byte {
 }
 
 // BeginKeyRotation makes a new data key durable, which seals from now on, or
-// returns the rotation that runs already. ResealPass does the rest. The errors
-// are Swap's; after any of them calling it again is safe.
+// returns the rotation that runs already, without waiting for a pass of it.
+// ResealPass does the rest. The errors are Swap's, or ctx's; after any of them
+// calling it again is safe.
 func (s *Store) BeginKeyRotation(ctx context.Context) (KeyRotation, error) {
-	s.rekeying.Lock()
-	defer s.rekeying.Unlock()
+	if !s.rekeying.TryAcquire(1) {
+		if r, err := s.KeyRotation(ctx); err == nil && r.Running() && s.keys.Load().ring.Keys() > 1 {
+			return r, nil // a pass, which may take hours
+		}
+		// The first or the last swap of a rotation: that is a moment.
+		if err := s.rekeying.Acquire(ctx, 1); err != nil {
+			return KeyRotation{}, fmt.Errorf("waiting for a rotation that begins or ends: %w", err)
+		}
+	}
+	defer s.rekeying.Release(1)
 	if err := s.readRing(ctx); err != nil { // an earlier try may have been stored unknown to us
 		return KeyRotation{}, err
 	}

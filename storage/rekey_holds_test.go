@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/holdfast-io/holdfast/broker/family"
 	"github.com/holdfast-io/holdfast/storage"
@@ -208,6 +209,48 @@ func TestASettlementInTheSpillFileKeepsItsKey(t *testing.T) {
 	// A slot that the new key has written is in nobody's way.
 	if err := errors.Join(slot.Clear(), reserve(t, s).Keep(rotation("a-2"))); err != nil {
 		t.Fatal(err)
+	}
+	passes(t, s)
+}
+
+// Somebody who asks for a rotation while a pass of one goes on waits for neither
+// the pass nor its end, however long it takes.
+func TestAskingForARotationWaitsForNoPass(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.Backend = memstore.New().Opener()
+	s := openStore(t, cfg)
+	fill(t, s)
+	begun, err := s.BeginKeyRotation(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	type answer struct {
+		r   storage.KeyRotation
+		err error
+	}
+	asked := false
+	_, err = s.ResealPass(t.Context(), func(storage.ResealProgress) error {
+		if asked {
+			return nil
+		}
+		asked = true
+		again := make(chan answer, 1)
+		go func() {
+			r, err := s.BeginKeyRotation(context.Background())
+			again <- answer{r, err}
+		}()
+		select {
+		case a := <-again:
+			if a.err != nil || a.r != begun {
+				t.Errorf("asked during a pass: %+v, error %v; want the one that runs", a.r, a.err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Error("asked during a pass: it waits for the pass")
+		}
+		return nil
+	})
+	if err != nil || !asked {
+		t.Fatalf("asked %v, error %v", asked, err)
 	}
 	passes(t, s)
 }

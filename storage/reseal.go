@@ -46,8 +46,10 @@ type ResealResult struct {
 // off anywhere: the next one finds what is left. Without a rotation it is done
 // at once. The errors are Swap's.
 func (s *Store) ResealPass(ctx context.Context, tell func(ResealProgress) error) (ResealResult, error) {
-	s.rekeying.Lock()
-	defer s.rekeying.Unlock()
+	if err := s.rekeying.Acquire(ctx, 1); err != nil {
+		return ResealResult{}, fmt.Errorf("waiting for another pass: %w", err)
+	}
+	defer s.rekeying.Release(1)
 	if err := s.readRing(ctx); err != nil {
 		return ResealResult{}, err
 	}
