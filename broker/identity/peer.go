@@ -56,7 +56,11 @@ func (t *Trust) Server(base *tls.Config, seen func(*Peer)) *tls.Config {
 	switch {
 	case len(t.domains.trusted) == 0:
 		// TLS verifies by itself, and tells clients in its own words what was wrong.
-		c.ClientCAs = s.roots
+		// Without roots nobody is believed: nil would mean the machine's own, under
+		// which anybody can get a certificate.
+		if c.ClientCAs = s.roots; s.roots == nil {
+			c.ClientCAs = x509.NewCertPool()
+		}
 		if c.ClientAuth = tls.VerifyClientCertIfGiven; required {
 			c.ClientAuth = tls.RequireAndVerifyClientCert
 		}
@@ -70,7 +74,7 @@ func (t *Trust) Server(base *tls.Config, seen func(*Peer)) *tls.Config {
 			return nil
 		}
 		v := &verified{epoch: s.epoch}
-		if len(cs.VerifiedChains) > 0 {
+		if len(cs.VerifiedChains) > 0 && s.roots != nil {
 			v.id = t.identify(cs.VerifiedChains)
 		} else if v.id, v.err = t.verify(s, cs.PeerCertificates); v.err != nil {
 			return v.err
