@@ -148,11 +148,15 @@ func ownTemplate(text string) (*Template, error) {
 		return nil, err
 	case t.Prefix() == "":
 		return nil, fmt.Errorf("template %q: want a text of this issuer's own in front, such as \"ci:{sub}\", so that no caller of another kind has the same name", text)
-	case strings.HasPrefix(strings.ToLower(t.Prefix()), "spiffe:") || strings.HasPrefix(t.Prefix(), UnmappedPrefix):
-		return nil, fmt.Errorf("template %q: names that begin so are not an issuer's; choose another text in front", text)
+	case alike(strings.ToLower(t.Prefix()), "spiffe:") || alike(t.Prefix(), UnmappedPrefix):
+		return nil, fmt.Errorf("template %q: names that begin so are not an issuer's alone (SPIFFE IDs begin with %q, callers that nobody configured with %q); choose another text in front, such as \"ci:{sub}\"",
+			text, "spiffe:", UnmappedPrefix)
 	}
 	return t, nil
 }
+
+// alike reports whether names behind a and behind b could be the same.
+func alike(a, b string) bool { return strings.HasPrefix(a, b) || strings.HasPrefix(b, a) }
 
 // apart reports templates of two issuers that could make one name.
 func apart(a, b *issuer) error {
@@ -161,7 +165,7 @@ func apart(a, b *issuer) error {
 	}
 	for _, x := range append([]*Template{a.name}, a.groups...) {
 		for _, y := range append([]*Template{b.name}, b.groups...) {
-			if strings.HasPrefix(x.Prefix(), y.Prefix()) || strings.HasPrefix(y.Prefix(), x.Prefix()) {
+			if alike(x.Prefix(), y.Prefix()) {
 				return fmt.Errorf("issuers %q and %q: templates %q and %q could make the same name; let neither begin like the other", a.URL, b.URL, x.text, y.text)
 			}
 		}
