@@ -76,6 +76,8 @@ type Config struct {
 
 	// faults, if set, stands before the primary sink in tests.
 	faults func(sink) sink
+	// rotating, if set, is called at the beginning of each rotation in tests.
+	rotating func()
 }
 
 func (c *Config) complete() error {

@@ -205,7 +205,7 @@ func (l *Log) tell(g *group, err error) {
 	}
 }
 
-// starts and ends are called around each write of the sink.
+// starts and ends are called around all that the writer asks of the sink for a group.
 func (l *Log) starts() {
 	l.mu.Lock()
 	l.began = time.Now()

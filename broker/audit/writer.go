@@ -75,6 +75,7 @@ func (w *writer) idle() bool {
 
 // commit writes a group, with the log's own lines around it, and answers its callers.
 func (w *writer) commit(g *group) {
+	w.l.starts() // a disk that hangs may do so in a rotation as well
 	w.rotate()
 	w.startDue.Store(false)
 	w.retryDue.Store(false)
@@ -83,9 +84,11 @@ func (w *writer) commit(g *group) {
 	w.compose(g)
 	note := w.compoundCheckpoint()
 	if len(w.out) == 0 {
+		if late, dropped := w.l.ends(g, nil); late {
+			w.tardy(before, dropped)
+		}
 		return
 	}
-	w.l.starts()
 	n, err := w.sink.write(w.out)
 	if err == nil && w.l.cfg.Level == Durable {
 		err = w.sink.sync()
@@ -102,11 +105,20 @@ func (w *writer) commit(g *group) {
 		w.l.cfg.Log.Info("the audit record can be written again")
 	}
 	w.written(g, note)
-	if late { // the write went through, but its callers do not know
-		s := w.heals()
-		s.from, s.to, s.unwritten = before+1, w.chain.seq, uint64(dropped)
-		w.retryDue.Store(true)
+	if late {
+		w.tardy(before, dropped)
 	}
+}
+
+// tardy takes stock of what went through, but too late: the callers of the lines
+// after number before were refused, and those of so many records that were dropped.
+func (w *writer) tardy(before uint64, dropped int) {
+	s := w.heals()
+	if w.chain.seq > before {
+		s.from, s.to = before+1, w.chain.seq
+	}
+	s.unwritten = uint64(dropped)
+	w.retryDue.Store(true)
 }
 
 // compose makes the batch: what a crash left, the log's own lines, the records.
@@ -249,6 +261,9 @@ func (w *writer) rotate() {
 	c := &w.l.cfg
 	if w.file == nil || !w.file.regular || c.RotateSize <= 0 || w.file.size < c.RotateSize || w.scar != nil || len(w.first) > 0 {
 		return
+	}
+	if c.rotating != nil {
+		c.rotating()
 	}
 	renamed, err := w.file.rotate(w.chain.seq)
 	if renamed == "" {
