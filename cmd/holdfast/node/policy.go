@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -107,17 +108,28 @@ type policyFiles struct {
 	use     func(*policy.Set)
 	used    []policy.Source
 	version string
+	// seen is how the files were found changed by the last look.
+	seen []policy.Source
 	// failing is why the files as they are now can not be used; empty: they can.
 	failing string
 }
 
 // look uses the files if they are others than before. Content is compared, not
-// times, as package reload does.
+// times, as package reload does. But for the first time, they are used once two
+// looks find the same: the beginning of a file that is being written may be
+// valid, and lack the forbid at its end.
 func (f *policyFiles) look() error {
 	options, err := f.read()
-	if err == nil && f.version != "" && slices.EqualFunc(options.Sources, f.used, sameSource) {
-		f.failing = ""
-		return nil
+	before := f.seen
+	f.seen = options.Sources
+	if err == nil && f.version != "" {
+		if sameSources(options.Sources, f.used) {
+			f.failing = ""
+			return nil
+		}
+		if !sameSources(options.Sources, before) {
+			return f.complaint()
+		}
 	}
 	var set *policy.Set
 	if err == nil {
@@ -131,6 +143,16 @@ func (f *policyFiles) look() error {
 	f.used, f.version, f.failing = options.Sources, set.Version(), ""
 	return nil
 }
+
+// complaint is what the last look that came to something complained of.
+func (f *policyFiles) complaint() error {
+	if f.failing == "" {
+		return nil
+	}
+	return errors.New(f.failing)
+}
+
+func sameSources(a, b []policy.Source) bool { return slices.EqualFunc(a, b, sameSource) }
 
 func sameSource(a, b policy.Source) bool { return a.File == b.File && bytes.Equal(a.Text, b.Text) }
 
