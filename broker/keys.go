@@ -40,6 +40,9 @@ type rekeying struct {
 	// ended is open while a goroutine is at it; nil: there was none. Guarded by mu.
 	ended chan struct{}
 	shown KeyRotation // guarded by mu
+	// next, unless zero, was asked for while the goroutine was at work, which may
+	// have done its last pass by then; guarded by mu.
+	next storage.KeyRotation
 }
 
 // RotateKeys makes a new data key, durably, that seals from now on, and begins to
@@ -86,21 +89,45 @@ func (b *Broker) resumeRekey() error {
 	return nil
 }
 
-// workOnRekey starts the one goroutine that works on the rotation; Close waits for it.
+// workOnRekey has the one goroutine that works on rotations work on r; Close waits
+// for it.
 func (b *Broker) workOnRekey(r storage.KeyRotation) {
 	k := &b.rekey
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.atWork() || !b.begin() {
+	if k.atWork() {
+		k.next = r
+		return
+	}
+	if !b.begin() {
 		return
 	}
 	k.ended = make(chan struct{})
 	k.shown = KeyRotation{StartedAt: r.StartedAt}
-	go func(ended chan struct{}) {
+	go func() {
 		defer b.work.Done()
-		defer close(ended)
 		b.rekeyAll(b.ctx)
-	}(k.ended)
+		for k.goesOn(b.ctx) {
+			b.rekeyAll(b.ctx)
+		}
+	}()
+}
+
+// goesOn takes what was asked for meanwhile. Without that, or when ctx has ended,
+// the goroutine is not at work any more: who asks from then on starts another one.
+func (k *rekeying) goesOn(ctx context.Context) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	r := k.next
+	k.next = storage.KeyRotation{}
+	if r.StartedAt.IsZero() || ctx.Err() != nil {
+		close(k.ended)
+		return false
+	}
+	if r.StartedAt.After(k.shown.StartedAt) { // else it is the one that was just done
+		k.shown = KeyRotation{StartedAt: r.StartedAt}
+	}
+	return true
 }
 
 // atWork is called with mu held.
@@ -120,6 +147,9 @@ func (k *rekeying) atWork() bool {
 func (b *Broker) keyRotation() KeyRotation {
 	b.rekey.mu.Lock()
 	defer b.rekey.mu.Unlock()
+	if next := b.rekey.next.StartedAt; next.After(b.rekey.shown.StartedAt) {
+		return KeyRotation{StartedAt: next}
+	}
 	return b.rekey.shown
 }
 
@@ -170,11 +200,11 @@ func (b *Broker) rekeyPass(ctx context.Context) (done bool, err error) {
 		if result.Records > 0 {
 			r.Total, r.Resealed = result.Records, result.Records-result.Left
 		}
-		if result.Done {
+		if result.Done && r.EndedAt.IsZero() {
 			r.EndedAt = b.now()
 		}
 	})
-	if result.Done {
+	if result.Done && result.Records > 0 {
 		b.log.Info("all records are sealed by the new data key, and the old ones are gone", "records", result.Records)
 	}
 	return result.Done, nil

@@ -3,6 +3,7 @@ package broker_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -223,5 +224,52 @@ func TestWithoutItsKEKABrokerStillRepeatsWhatIsInDoubt(t *testing.T) {
 	w.Sweep(ctx)
 	if g := w.grant(jira); g.State.Generation != 2 || g.State.Doubt != nil {
 		t.Errorf("the family in doubt: generation %d, doubt %+v; want it repeated", g.State.Generation, g.State.Doubt)
+	}
+}
+
+// lastWord asks for something when a rotation tells of its end, which is before
+// the goroutine that worked on it is gone.
+type lastWord struct {
+	slog.Handler
+	ask func()
+}
+
+func (*lastWord) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l *lastWord) Handle(_ context.Context, r slog.Record) error {
+	if ask := l.ask; ask != nil && strings.HasPrefix(r.Message, "all records are sealed by the new data key") {
+		l.ask = nil
+		ask()
+	}
+	return nil
+}
+
+// Somebody asks for the next rotation when the one before it has ended and its
+// goroutine has not: that next one is worked on all the same.
+func TestARotationThatBeginsAsAnotherEndsIsWorkedOn(t *testing.T) {
+	last := &lastWord{Handler: slog.DiscardHandler}
+	w := newWorld(t, inMemory, func(w *world) { w.cfg.Log = slog.New(last) })
+	w.consent(jira)
+	var begun *broker.KeyRotation
+	last.ask = func() {
+		w.clock.Advance(time.Minute)
+		var err error
+		if begun, err = w.RotateKeys(ctx, op); err != nil || !begun.EndedAt.IsZero() || begun.Total != 0 {
+			t.Errorf("the next one: %+v, error %v; want it running and not counted", begun, err)
+		}
+	}
+	first, err := w.RotateKeys(ctx, op)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.RekeyEnded()
+	if begun == nil || !begun.StartedAt.After(first.StartedAt) {
+		t.Fatalf("begun %+v, the first one %+v", begun, first)
+	}
+	if r := w.rotation(); !r.StartedAt.Equal(begun.StartedAt) || r.EndedAt.IsZero() || r.Total == 0 || r.Resealed != r.Total {
+		t.Errorf("shown %+v, want the next one, ended", r)
+	}
+	if r, err := w.store.KeyRotation(ctx); err != nil || r.Running() || !r.StartedAt.Equal(begun.StartedAt) {
+		t.Errorf("stored %+v, error %v; want the next one, ended", r, err)
 	}
 }
