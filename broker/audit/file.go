@@ -125,28 +125,21 @@ func segments(path string) ([]string, error) {
 	return names, nil
 }
 
-// expire removes full files beyond keep, and those last written before oldest;
-// zero values keep all. It returns the names of those that are gone.
-func expire(path string, keep int, oldest time.Time) ([]string, error) {
+// expired lists full files beyond keep, and those last written before oldest,
+// oldest first; zero values keep all.
+func expired(path string, keep int, oldest time.Time) ([]string, error) {
 	names, err := segments(path)
 	if err != nil {
 		return nil, err
 	}
-	var gone []string
-	var errs []error
 	for i, name := range names {
 		old := keep > 0 && len(names)-i > keep
 		if info, err := os.Stat(name); err == nil && !oldest.IsZero() {
 			old = old || info.ModTime().Before(oldest)
 		}
 		if !old {
-			break // a gap in the middle would look like a removed file
+			return names[:i], nil // a gap in the middle would look like a removed file
 		}
-		if err := os.Remove(name); err != nil {
-			errs = append(errs, fmt.Errorf("removing an old audit file: %w", err))
-			break
-		}
-		gone = append(gone, filepath.Base(name))
 	}
-	return gone, errors.Join(errs...)
+	return names, nil
 }

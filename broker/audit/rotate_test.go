@@ -199,3 +199,40 @@ func TestFullFilesAreKeptAsLongAsConfigured(t *testing.T) {
 		})
 	}
 }
+
+// What a crash keeps from being told is not removed either: a file that is
+// missing without a word of it looks like one that somebody took away.
+func TestNoFileIsRemovedBeforeTheRecordSaysSo(t *testing.T) {
+	for _, room := range []int{0, 100, 1000} { // nothing of the first line, some, all of it
+		t.Run(fmt.Sprintf("room for %d bytes", room), func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "audit.log")
+			files := rotated(t, path, 28)
+			f := &faulty{room: -1}
+			c := testConfig(path)
+			c.RotateSize, c.Keep, c.faults = sizeOf(t, path)+1, 2, func(s sink) sink { f.sink = s; return f }
+			synctest.Test(t, func(t *testing.T) {
+				l := mustOpen(t, c)
+				synctest.Wait() // its first line is there, and fills the file
+				f.set(room, nil)
+				if err := l.Write(record(50)); (err == nil) != (room == 1000) {
+					t.Fatalf("written with room for %d bytes: %v", room, err)
+				}
+				f.set(0, nil) // until the end, which is that of a crash then
+				_ = l.Close()
+			})
+			raw, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = os.Stat(files[0])
+			if told, there := bytes.Contains(raw, []byte(`"removed":"`)), err == nil; told != (room == 1000) || told == there {
+				t.Fatalf("told of the removal: %v; the file is there: %v", told, there)
+			}
+			left := allFiles(t, path)
+			mustOpen(t, testConfig(path))
+			if r := verified(t, VerifyOptions{Key: testKey(t)}, left...); len(r.Findings) > 0 {
+				t.Fatalf("%+v", r.Findings)
+			}
+		})
+	}
+}

@@ -65,11 +65,16 @@ func (w *writer) begin(unchained int64) {
 // opens makes body the first line of the file.
 func (w *writer) opens(body []byte) { w.first, w.opening = [][]byte{body}, true }
 
-// fileBody is the first line of a further file.
-func (w *writer) fileBody(gone []string) []byte {
+// fileBody is the first line of a further file, which says which old files it is
+// about to remove.
+func (w *writer) fileBody(expired []string) []byte {
 	b := appendControl(nil, w.l.cfg.Now(), lineFile)
 	b = appendField(b, "prev", w.chain.prev.String())
-	return appendField(b, "removed", strings.Join(gone, " "))
+	names := make([]string, len(expired))
+	for i, name := range expired {
+		names[i] = filepath.Base(name)
+	}
+	return appendField(b, "removed", strings.Join(names, " "))
 }
 
 // resume goes on with the chain of f, or of the file that was full before a

@@ -35,6 +35,8 @@ type writer struct {
 	first [][]byte
 	// opening: the first of them is the first line of its file.
 	opening bool
+	// expired are old files to remove as soon as a line in the sink tells of it.
+	expired []string
 	// scar is what the next line must say was left behind; nil: nothing.
 	scar *scar
 	// unsigned counts records since the newest checkpoint.
@@ -92,6 +94,9 @@ func (w *writer) commit(g *group) {
 	n, err := w.sink.write(w.out)
 	if err == nil && w.l.cfg.Level == Durable {
 		err = w.sink.sync()
+	}
+	if err == nil && len(w.expired) > 0 {
+		w.removeExpired()
 	}
 	late, dropped := w.l.ends(g, err)
 	w.l.stats.batches.Add(1)
@@ -254,33 +259,6 @@ func (s *scar) append(b []byte) []byte {
 	b = appendNumber(b, "refused_from", s.from)
 	b = appendNumber(b, "refused_to", s.to)
 	return appendNumber(b, "refused_unwritten", s.unwritten)
-}
-
-// rotate begins a new file if the present one is full and whole.
-func (w *writer) rotate() {
-	c := &w.l.cfg
-	if w.file == nil || !w.file.regular || c.RotateSize <= 0 || w.file.size < c.RotateSize || w.scar != nil || len(w.first) > 0 {
-		return
-	}
-	if c.rotating != nil {
-		c.rotating()
-	}
-	renamed, err := w.file.rotate(w.chain.seq)
-	if renamed == "" {
-		w.l.stats.rotationFailures.Add(1)
-		c.Log.Warn("the audit file could not be rotated and grows on", "error", err)
-		w.file.size = 0 // tried again a file's size later
-		return
-	}
-	var oldest time.Time
-	if c.KeepFor > 0 {
-		oldest = c.Now().Add(-c.KeepFor)
-	}
-	gone, gerr := expire(c.File, c.Keep, oldest)
-	if err = errors.Join(err, gerr); err != nil {
-		c.Log.Warn("rotating the audit file", "error", err)
-	}
-	w.opens(w.fileBody(gone))
 }
 
 // end writes the last checkpoint and closes everything.

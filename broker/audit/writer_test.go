@@ -86,63 +86,67 @@ func TestADiskThatHangsInARotationRefusesInTimeAndRecoversByItself(t *testing.T)
 		{"and does not rotate at last, with nothing to write", true, true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				path, hold := filepath.Join(t.TempDir(), "audit.log"), make(chan struct{})
-				c := testConfig(path)
-				c.RotateSize, c.rotating = 1200, func() { <-hold }
-				l := mustOpen(t, c)
-				n := 0
-				for ; sizeOf(t, path) < c.RotateSize; n++ {
-					mustWrite(t, l, record(n))
-				}
-				if row.fails {
-					if err := os.WriteFile(segmentName(path, l.writer.chain.seq), nil, 0o600); err != nil {
-						t.Fatal(err)
-					}
-				}
-				began, refused := time.Now(), make(chan error)
-				if row.idle {
-					l.writer.due(&l.writer.retryDue)
-					synctest.Wait() // it is in the rotation
-				}
-				go func() { refused <- l.Write(record(100)) }()
-				synctest.Wait()
-				if err := l.Write(record(101)); !errors.Is(err, errLag) || time.Since(began) != DefaultPatience {
-					t.Fatalf("%v after %v, want a refusal after %v", err, time.Since(began), DefaultPatience)
-				}
-				if err := <-refused; !errors.Is(err, errLag) || l.Health() == nil {
-					t.Fatalf("%v, health %v while it lasts", err, l.Health())
-				}
-				close(hold)
-				synctest.Wait()
-				mustWrite(t, l, record(102))
-				if err := errors.Join(l.Health(), l.Close()); err != nil {
-					t.Fatal(err)
-				}
-				raw, err := os.ReadFile(path)
-				if err != nil {
-					t.Fatal(err)
-				}
-				unwritten := 1
-				if row.idle {
-					unwritten = 2
-				}
-				if text := string(raw); !strings.Contains(text, fmt.Sprintf(`"refused_unwritten":%d`, unwritten)) || strings.Contains(text, `"r101"`) {
-					t.Fatalf("the late record is not told of, or a refused one was written: %s", text)
-				}
-				if told := strings.Contains(string(raw), `"audit":"recovered","refused_from":`); told == (row.fails && row.idle) {
-					t.Fatalf("told of late lines: %v: %s", told, raw)
-				}
-				files := allFiles(t, path)
-				if row.fails {
-					files = []string{path} // the empty one is in the way
-				} else if len(files) != 2 {
-					t.Fatalf("%d files: it did not rotate", len(files))
-				}
-				if r := verified(t, VerifyOptions{Key: testKey(t)}, files...); len(r.Findings) > 0 {
-					t.Fatalf("%+v", r.Findings)
-				}
-			})
+			synctest.Test(t, func(t *testing.T) { checkHang(t, row.fails, row.idle) })
 		})
+	}
+}
+
+// checkHang hangs in a rotation for longer than the patience.
+func checkHang(t *testing.T, fails, idle bool) {
+	t.Helper()
+	path, hold := filepath.Join(t.TempDir(), "audit.log"), make(chan struct{})
+	c := testConfig(path)
+	c.RotateSize, c.rotating = 1200, func() { <-hold }
+	l := mustOpen(t, c)
+	n := 0
+	for ; sizeOf(t, path) < c.RotateSize; n++ {
+		mustWrite(t, l, record(n))
+	}
+	if fails {
+		if err := os.WriteFile(segmentName(path, l.writer.chain.seq), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	began, refused := time.Now(), make(chan error)
+	if idle {
+		l.writer.due(&l.writer.retryDue)
+		synctest.Wait() // it is in the rotation
+	}
+	go func() { refused <- l.Write(record(100)) }()
+	synctest.Wait()
+	if err := l.Write(record(101)); !errors.Is(err, errLag) || time.Since(began) != DefaultPatience {
+		t.Fatalf("%v after %v, want a refusal after %v", err, time.Since(began), DefaultPatience)
+	}
+	if err := <-refused; !errors.Is(err, errLag) || l.Health() == nil {
+		t.Fatalf("%v, health %v while it lasts", err, l.Health())
+	}
+	close(hold)
+	synctest.Wait()
+	mustWrite(t, l, record(102))
+	if err := errors.Join(l.Health(), l.Close()); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unwritten := 1
+	if idle {
+		unwritten = 2
+	}
+	if text := string(raw); !strings.Contains(text, fmt.Sprintf(`"refused_unwritten":%d`, unwritten)) || strings.Contains(text, `"r101"`) {
+		t.Fatalf("the late record is not told of, or a refused one was written: %s", text)
+	}
+	if told := strings.Contains(string(raw), `"audit":"recovered","refused_from":`); told == (fails && idle) {
+		t.Fatalf("told of late lines: %v: %s", told, raw)
+	}
+	files := allFiles(t, path)
+	if fails {
+		files = []string{path} // the empty one is in the way
+	} else if len(files) != 2 {
+		t.Fatalf("%d files: it did not rotate", len(files))
+	}
+	if r := verified(t, VerifyOptions{Key: testKey(t)}, files...); len(r.Findings) > 0 {
+		t.Fatalf("%+v", r.Findings)
 	}
 }
