@@ -39,6 +39,7 @@ type Broker struct {
 	own sync.Map
 	// throttle of draws.
 	throttle *throttle
+	listings *listings
 
 	// work counts detached attempts; Close waits for it.
 	work   sync.WaitGroup
@@ -82,7 +83,7 @@ func New(cfg Config) (*Broker, error) {
 	b := &Broker{
 		cfg: cfg, store: cfg.Store, log: cfg.Log, apps: apps,
 		clock: newClock(cfg.Now, cfg.Timing.ClockMargin, cfg.Log),
-		watch: newWatch(), throttle: newThrottle(cfg.Limits),
+		watch: newWatch(), throttle: newThrottle(cfg.Limits), listings: newListings(),
 	}
 	b.now = b.clock.now
 	b.clock.corrected = b.forgetTimes

@@ -26,7 +26,7 @@ func (b *Broker) Grants(ctx context.Context, caller Caller, f GrantFilter) ([]Gr
 	var page []GrantInfo
 	var next string
 	if err == nil {
-		page, next, err = b.page(ctx, f, func(a storage.Address) bool { return b.sees(caller, policy.Read, a) })
+		page, next, err = b.pageInTurn(ctx, caller, f, func(a storage.Address) bool { return b.sees(caller, policy.Read, a) })
 	}
 	if err = c.done(err); err != nil {
 		return nil, "", err
@@ -41,7 +41,7 @@ func (b *Broker) MyGrants(ctx context.Context, caller Caller, pageSize int, page
 	var page []GrantInfo
 	var next string
 	if err == nil && c.rec.Rule == grantByGrant {
-		page, next, err = b.page(ctx, GrantFilter{PageSize: pageSize, PageToken: pageToken}, func(a storage.Address) bool {
+		page, next, err = b.pageInTurn(ctx, caller, GrantFilter{PageSize: pageSize, PageToken: pageToken}, func(a storage.Address) bool {
 			return b.sees(caller, policy.Draw, a)
 		})
 	}

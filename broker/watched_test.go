@@ -16,6 +16,24 @@ type watched struct {
 	swaps  int
 	// reseal, if set, is called before records are sealed anew.
 	reseal func(n int)
+	// list, if set, is called before records are listed.
+	list func()
+}
+
+func (w *watched) List(ctx context.Context, q storage.Query) ([]storage.Item, error) {
+	w.mu.Lock()
+	hook := w.list
+	w.mu.Unlock()
+	if hook != nil {
+		hook()
+	}
+	return w.Backend.List(ctx, q)
+}
+
+func (w *watched) onList(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.list = f
 }
 
 func (w *watched) Reseal(ctx context.Context, list []storage.Reseal) error {

@@ -29,7 +29,8 @@ const (
 	GreatestRate = 1_000_000
 )
 
-// Rate bounds the calls of one caller. A batch counts each of its requests.
+// Rate bounds the calls of one caller. A batch counts each of its requests,
+// and a listing, or a search of the record, as a batch of the greatest size.
 type Rate struct {
 	// PerSecond that it may make for ever, and Burst at once after a pause.
 	PerSecond, Burst int
@@ -96,13 +97,21 @@ func (l *limiter) rate(name string) Rate {
 	return l.limits.Caller
 }
 
+// cost is how many calls a request counts as.
+func cost(req any) int {
+	switch req := req.(type) {
+	case *holdfastv1.BatchGetAccessTokensRequest:
+		return min(max(len(req.GetRequests()), 1), LeastBurst) // a longer one is refused as invalid
+	case *holdfastv1.ListMyGrantsRequest, *holdfastv1.ListGrantsRequest, *holdfastv1.WhoHadRequest:
+		return LeastBurst // they read many records for one answer
+	}
+	return 1
+}
+
 // take counts a call, or refuses it and reads its connection more slowly. It takes no
 // lock that callers share and allocates nothing for a known caller that is not refused.
 func (l *limiter) take(c *call, req any, now time.Time) error {
-	name, n := c.caller.Name, 1
-	if batch, ok := req.(*holdfastv1.BatchGetAccessTokensRequest); ok {
-		n = min(max(len(batch.GetRequests()), 1), LeastBurst) // a longer one is refused as invalid
-	}
+	name, n := c.caller.Name, cost(req)
 	since := now.Sub(l.began)
 	bucket := l.callers.Find(name, since)
 	wait := bucket.Take(since, n)
@@ -120,7 +129,7 @@ func (l *limiter) take(c *call, req any, now time.Time) error {
 	}
 	return &broker.Error{
 		Reason: broker.ReasonCallerRateLimited, RetryAfter: wait, Metadata: map[string]string{"limit": "caller_rate"},
-		Message: fmt.Sprintf("caller %q makes more than %d calls a second (each request of a batch counts): keep a token until its refresh_after instead of asking for each use; "+
-			"an operator can raise limits.caller_rate, or this caller's own rate in limits.callers", name, rate.PerSecond),
+		Message: fmt.Sprintf("caller %q makes more than %d calls a second (each request of a batch counts, and a listing as %d): keep a token until its refresh_after instead of asking for each use; "+
+			"an operator can raise limits.caller_rate, or this caller's own rate in limits.callers", name, rate.PerSecond, LeastBurst),
 	}
 }

@@ -1,11 +1,13 @@
 package rpc
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -72,6 +74,35 @@ func TestEachRequestOfABatchCounts(t *testing.T) {
 		if _, err := client.GetAccessToken(t.Context(), hotRequest()); err != nil {
 			t.Fatalf("call %d after the refused batch, which must not count: %v", i+1, err)
 		}
+	}
+}
+
+func TestCallsThatReadManyRecordsCountAsABatch(t *testing.T) {
+	for name, call := range map[string]func(context.Context, grpc.ClientConnInterface) error{
+		"ListMyGrants": func(ctx context.Context, c grpc.ClientConnInterface) error {
+			_, err := holdfastv1.NewTokenServiceClient(c).ListMyGrants(ctx, &holdfastv1.ListMyGrantsRequest{})
+			return err
+		},
+		"ListGrants": func(ctx context.Context, c grpc.ClientConnInterface) error {
+			_, err := holdfastv1.NewAdminServiceClient(c).ListGrants(ctx, &holdfastv1.ListGrantsRequest{})
+			return err
+		},
+		"WhoHad": func(ctx context.Context, c grpc.ClientConnInterface) error {
+			request := &holdfastv1.WhoHadRequest{Token: &holdfastv1.WhoHadRequest_Fingerprint{Fingerprint: "hf1:00000000"}}
+			_, err := holdfastv1.NewAdminServiceClient(c).WhoHad(ctx, request)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, slowly)
+			conn := r.dial(mapped)
+			if err := call(t.Context(), conn); err != nil {
+				t.Fatal(err)
+			}
+			if err := call(t.Context(), conn); status.Code(err) != codes.ResourceExhausted {
+				t.Errorf("the second in a burst of 100: %v", err)
+			}
+		})
 	}
 }
 

@@ -21,7 +21,8 @@ func (l *Limits) Files() int {
 // Limits of what callers may ask for. A field that is left out, or 0, has its default.
 type Limits struct {
 	// CallerRate is how many calls a second each caller may make for ever, 1 to
-	// 1000000; default 1000. Each request of a batch counts as one.
+	// 1000000; default 1000. Each request of a batch counts as one, and a page of
+	// a listing, or a WhoHad, as 100.
 	CallerRate int `yaml:"caller_rate"`
 	// CallerBurst is how many it may make at once after a pause, 100 to 1000000;
 	// default twice CallerRate, and at least 100.
