@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"time"
 
 	"github.com/holdfast-io/holdfast/broker/family"
@@ -25,8 +24,15 @@ func (b *Broker) Grants(ctx context.Context, caller Caller, f GrantFilter) ([]Gr
 	c, err := b.enterListing(caller, "ListGrants", policy.Read)
 	var page []GrantInfo
 	var next string
+	of := pageOf(caller, "ListGrants", &f)
+	if err == nil {
+		f.PageToken, err = b.openPageToken(of, f.PageToken)
+	}
 	if err == nil {
 		page, next, err = b.pageInTurn(ctx, caller, f, func(a storage.Address) bool { return b.sees(caller, policy.Read, a) })
+	}
+	if err == nil {
+		next, err = b.pageToken(of, next)
 	}
 	if err = c.done(err); err != nil {
 		return nil, "", err
@@ -40,10 +46,17 @@ func (b *Broker) MyGrants(ctx context.Context, caller Caller, pageSize int, page
 	c, err := b.enterListing(caller, "ListMyGrants", policy.Draw)
 	var page []GrantInfo
 	var next string
+	of := pageOf(caller, "ListMyGrants", &GrantFilter{})
+	if err == nil {
+		pageToken, err = b.openPageToken(of, pageToken)
+	}
 	if err == nil && c.rec.Rule == grantByGrant {
 		page, next, err = b.pageInTurn(ctx, caller, GrantFilter{PageSize: pageSize, PageToken: pageToken}, func(a storage.Address) bool {
 			return b.sees(caller, policy.Draw, a)
 		})
+	}
+	if err == nil {
+		next, err = b.pageToken(of, next)
 	}
 	if err = c.done(err); err != nil {
 		return nil, "", err
@@ -51,10 +64,8 @@ func (b *Broker) MyGrants(ctx context.Context, caller Caller, pageSize int, page
 	return page, next, nil
 }
 
-// pageToken is the id of the last row that was read.
-var pageToken = regexp.MustCompile(`^grt_[a-z2-7]{26}$`)
-
-// page reads on until it has a page of grants that see allows.
+// page reads on until it has a page of grants that see allows. f.PageToken and the
+// second result are the id of the last row that was read, in the clear.
 func (b *Broker) page(ctx context.Context, f GrantFilter, see func(storage.Address) bool) ([]GrantInfo, string, error) {
 	size := f.PageSize
 	if size == 0 {
@@ -62,9 +73,6 @@ func (b *Broker) page(ctx context.Context, f GrantFilter, see func(storage.Addre
 	}
 	if size < 0 || size > mostPage {
 		return nil, "", invalid("page_size", "page_size must be from 1 to %d", mostPage)
-	}
-	if f.PageToken != "" && !pageToken.MatchString(f.PageToken) {
-		return nil, "", invalid("page_token", "page_token is not one that this broker gave: leave it out for the first page, then pass next_page_token on as it is")
 	}
 	out := []GrantInfo{}
 	filter := storage.Filter{Tenant: f.Tenant, Product: f.Product, Phase: f.Phase, After: f.PageToken, Limit: mostPage}

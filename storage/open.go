@@ -88,12 +88,13 @@ type Store struct {
 	rekeying *semaphore.Weighted
 	root     []byte
 	linkKey  []byte
-	// printKey keys fingerprints; auditSeed signs checkpoints.
-	printKey, auditSeed []byte
-	epoch               uint64
-	header              atomic.Pointer[header]
-	spill               *Spill
-	damaged             damageList
+	// printKey keys fingerprints; auditSeed signs checkpoints; pageKey seals page tokens.
+	printKey, auditSeed, pageKey []byte
+
+	epoch   uint64
+	header  atomic.Pointer[header]
+	spill   *Spill
+	damaged damageList
 	// refused counts what was read and did not open as what its key says.
 	refused atomic.Uint64
 	finding atomic.Pointer[string]
@@ -157,6 +158,9 @@ func openBackend(cfg Config, h header, root []byte) (*Store, error) {
 	if s.auditSeed, err = seal.Derive(root, seal.ForAudit); err != nil {
 		return nil, err
 	}
+	if s.pageKey, err = seal.Derive(root, seal.ForPages); err != nil {
+		return nil, err
+	}
 	if s.backend, err = cfg.Backend(cfg.Dir, backendKey); err != nil {
 		return nil, fmt.Errorf("opening the store in %s: %w", cfg.Dir, err)
 	}
@@ -199,6 +203,9 @@ func (s *Store) FingerprintKey() []byte { return s.printKey }
 // AuditSeed is the seed, 32 bytes, of the Ed25519 key that signs the audit
 // record's checkpoints. Do not change it.
 func (s *Store) AuditSeed() []byte { return s.auditSeed }
+
+// PageKey is the key, 32 bytes, that seals the page tokens of listings. Do not change it.
+func (s *Store) PageKey() []byte { return s.pageKey }
 
 // Health proves that the store can be written now, and that no copy of it has
 // taken its witness; an error says why not.

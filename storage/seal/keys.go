@@ -28,6 +28,8 @@ const (
 	ForFingerprint Purpose = "holdfast v1 fingerprint"
 	// ForAudit is the seed of the Ed25519 key that signs the audit record's checkpoints.
 	ForAudit Purpose = "holdfast v1 audit"
+	// ForPages seals the page tokens of listings.
+	ForPages Purpose = "holdfast v1 pages"
 )
 
 // NewKey returns KeySize random bytes.

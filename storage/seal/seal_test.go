@@ -101,7 +101,7 @@ func TestARingParsesOnlyWithItsKeyAndAssociatedData(t *testing.T) {
 func TestDerivedKeysDiffer(t *testing.T) {
 	root := NewKey()
 	seen := map[string]Purpose{}
-	for _, p := range []Purpose{ForRing, ForBackend, ForLinks, ForHeader, ForBackup, ForWitness, ForFingerprint, ForAudit} {
+	for _, p := range []Purpose{ForRing, ForBackend, ForLinks, ForHeader, ForBackup, ForWitness, ForFingerprint, ForAudit, ForPages} {
 		k, err := Derive(root, p)
 		if err != nil || len(k) != KeySize {
 			t.Fatalf("%s: %d bytes, error %v", p, len(k), err)
