@@ -183,6 +183,17 @@ func TestAQuarantineIsEndedGrantByGrant(t *testing.T) {
 	w.clock.Advance(2 * 3600e9)
 	w.token(acme)
 	w.refused(beta, broker.ReasonGrantQuarantined)
+	// The finding is about the store, which neither team maintains.
+	for _, row := range []struct {
+		caller broker.Caller
+		count  int
+		found  bool
+	}{{betaTeam, 1, true}, {acmeTeam, 0, true}, {op, 0, false}} {
+		r, err := w.AdoptGrants(ctx, row.caller, broker.AdoptSurviving, broker.GrantFilter{}, false)
+		if found := w.store.Finding() != ""; err != nil || r.Count != row.count || found != row.found {
+			t.Errorf("%s: %+v, %v, and the finding is there: %v", row.caller.Name, r, err, found)
+		}
+	}
 }
 
 func TestTheAuditNamesTheRuleAndTheDenialsRule(t *testing.T) {
