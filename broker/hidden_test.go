@@ -168,6 +168,32 @@ func TestListingsShowWhatThePolicyLetsSeeOnWholePages(t *testing.T) {
 	}
 }
 
+// TestWhoIsForbiddenEveryGrantCostsNoLook has somebody whom a permit names and a forbid keeps from all.
+func TestWhoIsForbiddenEveryGrantCostsNoLook(t *testing.T) {
+	w := newWorld(t)
+	w.consent(jira)
+	w.govern(teams + `@id("left") forbid (principal == Caller::"carol", action, resource);`)
+	carol := broker.Caller{Name: "carol", Kind: broker.CallerJWT, Groups: []string{"acme"}}
+	store := w.count()
+	errs := w.aboutAGrant(carol, jira.GrantID(), storage.Address{})
+	_, _, errs["Grants"] = w.Grants(ctx, carol, broker.GrantFilter{})
+	_, _, errs["MyGrants"] = w.MyGrants(ctx, carol, 0, "")
+	_, errs["AdoptGrants"] = w.AdoptGrants(ctx, carol, broker.AdoptSurviving, broker.GrantFilter{}, false)
+	for method, err := range errs {
+		if broker.ReasonOf(err) != broker.ReasonCallerNotAllowed {
+			t.Errorf("%s: %v", method, err)
+		}
+	}
+	if n := store.gets.Load() + store.lists.Load(); n != 0 {
+		t.Errorf("%d reads of the store", n)
+	}
+	for _, line := range w.auditLines() {
+		if line["caller"] == "carol" && line["outcome"] != "CALLER_NOT_ALLOWED" {
+			t.Errorf("recorded %v", line)
+		}
+	}
+}
+
 func TestAQuarantineIsEndedGrantByGrant(t *testing.T) {
 	w := newWorld(t, witnessed)
 	acme, beta := mustAddress("acme/a/jira"), mustAddress("beta/b/jira")

@@ -104,3 +104,47 @@ func TestEverSaysWhetherSomeGrantMayBeThere(t *testing.T) {
 		}
 	}
 }
+
+// TestWhoIsForbiddenEveryGrantEverSeesNone has each caller permitted all: what
+// differs is whether a forbid says no to some grants or to all of them.
+func TestWhoIsForbiddenEveryGrantEverSeesNone(t *testing.T) {
+	for _, row := range []struct {
+		name, forbid string
+		draw, read   bool
+	}{
+		{"this caller", `forbid (principal == Caller::"svc", action, resource);`, false, false},
+		{"another", `forbid (principal == Caller::"other", action, resource);`, true, true},
+		{"all, one action", `forbid (principal, action == Action::"draw", resource);`, false, true},
+		{"all, the admin actions", `forbid (principal, action in Action::"admin", resource is Grant);`, true, false},
+		{"a group of the identity", `forbid (principal in Group::"staff", action, resource);`, false, false},
+		{"a group of the configuration", `forbid (principal is Caller in Group::"team", action, resource);`, false, false},
+		{"a group that it is not in", `forbid (principal in Group::"ops", action, resource);`, true, true},
+		{"a caller as if it were a group", `forbid (principal in Caller::"other", action, resource);`, true, true},
+		{"how it proved who it is", `forbid (principal, action == Action::"read", resource) unless { principal.kind == "jwt" };`, true, false},
+		{"how it did not", `forbid (principal, action, resource) when { principal.kind == "jwt" };`, true, true},
+		{"one tenant", `forbid (principal, action, resource in Tenant::"x");`, true, true},
+		{"one grant", `forbid (principal, action, resource) when { resource is Grant && resource.name == "x" };`, true, true},
+		{"the broker", `forbid (principal, action, resource == Broker::"broker");`, true, true},
+		{"a time", `forbid (principal, action, resource) when { context.hour >= 0 };`, true, true},
+		{"a call that does not say why", `forbid (principal, action, resource) unless { context has purpose };`, true, true},
+	} {
+		set := mustLoad(t, Options{
+			Groups:  map[string][]string{"team": {"svc"}},
+			Sources: []Source{{"a.cedar", []byte(`@id("all") permit (principal, action, resource);` + "\n@id(\"not\") " + row.forbid)}},
+		})
+		for action, want := range map[Action]bool{Draw: row.draw, Read: row.read} {
+			r := Request{Caller: "svc", Kind: "x509", Groups: []string{"staff"}, Action: action, Now: now}
+			for range 2 {
+				if got := set.Ever(&r); got != want {
+					t.Errorf("%s: %s: %v, want %v", row.name, action, got, want)
+				}
+			}
+			if r.Address = grant("acme/s/jira"); !want && set.Decide(&r).Allow {
+				t.Errorf("%s: %s is allowed", row.name, action)
+			}
+			if n := testing.AllocsPerRun(20, func() { set.Ever(&r) }); n != 0 {
+				t.Errorf("%s: %v allocations", row.name, n)
+			}
+		}
+	}
+}

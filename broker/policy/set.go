@@ -7,6 +7,8 @@ import (
 	cedar "github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
+
+	"github.com/holdfast-io/holdfast/storage"
 )
 
 // Set is an immutable set of policies with a memory of its decisions, safe for
@@ -87,7 +89,13 @@ type view struct {
 	groups []string
 	// reads is what the rules about an action read, by its number.
 	reads [len(actions)]facts
+	// bars are the forbids among rules that read of nothing but the caller, as a
+	// view of their own: what they decide on one grant they decide on all. Nil: none.
+	bars *view
 }
+
+// someGrant stands for any: who asks with it asks rules that do not look at it.
+var someGrant = storage.Address{Tenant: "x", Subject: "x", Product: "x", Name: "x"}
 
 func newSet(rules []*rule, groups map[string][]string, version string) *Set {
 	s := &Set{version: version, rules: rules, callers: map[string]*view{}, memory: newMemory()}
@@ -122,11 +130,21 @@ func (v *view) fill(rules []*rule, name string) {
 		if r.caller != "" && r.caller != name {
 			continue
 		}
-		v.rules = append(v.rules, r)
-		for i := range actions {
-			if r.about[i] {
-				v.reads[i] |= r.reads
+		v.add(r)
+		if !r.permit && r.reads&^factPrincipal == 0 {
+			if v.bars == nil {
+				v.bars = &view{number: v.number, groups: v.groups}
 			}
+			v.bars.add(r)
+		}
+	}
+}
+
+func (v *view) add(r *rule) {
+	v.rules = append(v.rules, r)
+	for i := range actions {
+		if r.about[i] {
+			v.reads[i] |= r.reads
 		}
 	}
 }
@@ -160,12 +178,15 @@ func (s *Set) Decide(r *Request) Decision { return s.decide(r, true) }
 func (s *Set) Peek(r *Request) Decision { return s.decide(r, false) }
 
 func (s *Set) decide(r *Request, hot bool) Decision {
-	i := r.Action.number()
-	if i < 0 || r.Caller == "" {
+	if r.Action.number() < 0 || r.Caller == "" {
 		return Decision{}
 	}
-	v := s.view(r.Caller)
-	reads := v.reads[i]
+	return s.ask(s.view(r.Caller), r, hot)
+}
+
+// ask is decide by the rules of v, for a request of somebody for one of the actions.
+func (s *Set) ask(v *view, r *Request, hot bool) Decision {
+	reads := v.reads[r.Action.number()]
 	if reads&factTime != 0 {
 		return s.evaluate(v, *r).decision()
 	}
@@ -181,8 +202,10 @@ func (s *Set) decide(r *Request, hot bool) Decision {
 }
 
 // Ever reports whether some grant may be there for which the request would be
-// allowed: a permit's head lets caller and action through. It does not look at
-// the request's address and context, so it says nothing about any one grant.
+// allowed: a permit's head lets caller and action through, and no forbid holds
+// that reads of nothing but the caller. It does not look at the request's address
+// and context, so it says nothing about any one grant. It allocates nothing once
+// it is remembered.
 func (s *Set) Ever(r *Request) bool {
 	i := r.Action.number()
 	if i < 0 || r.Caller == "" {
@@ -192,10 +215,19 @@ func (s *Set) Ever(r *Request) bool {
 	for _, rule := range v.rules {
 		if rule.permit && rule.about[i] &&
 			(rule.group == "" || slices.Contains(r.Groups, rule.group) || slices.Contains(v.groups, rule.group)) {
-			return true
+			return !s.barred(v, r)
 		}
 	}
 	return false
+}
+
+// barred reports whether a forbid keeps who makes the request from every grant.
+func (s *Set) barred(v *view, r *Request) bool {
+	if v.bars == nil {
+		return false
+	}
+	all := Request{Caller: r.Caller, Kind: r.Kind, Groups: r.Groups, Action: r.Action, Address: someGrant}
+	return s.ask(v.bars, &all, true).Rule != "" // there is no permit that could have decided
 }
 
 // Knows reports whether some action may be allowed to who makes the request, as Ever does.
