@@ -103,7 +103,12 @@ func (b *Broker) mayPurge(ctx context.Context, id, named string) (*storage.Grant
 		return &g, nil, storeError("looking for consents of", g.Address.String(), err)
 	}
 	for i := range consents {
-		if c := &consents[i]; c.Status == storage.ConsentExchanging && c.ExpiresAt.After(b.now()) {
+		c := &consents[i]
+		if b.unstored.ofConsent(c.ID) { // however old it is
+			return &g, nil, &Error{Reason: ReasonRefreshInProgress, RetryAfter: retrySoon,
+				Message: fmt.Sprintf("the new tokens of a consent for %s could not be stored yet, and would be nobody's: purge it when they are, see `holdfast status`", g.Address)}
+		}
+		if c.Status == storage.ConsentExchanging && c.ExpiresAt.After(b.now()) {
 			return &g, nil, &Error{Reason: ReasonRefreshInProgress, RetryAfter: c.ExpiresAt.Sub(b.now()),
 				Message: fmt.Sprintf("a person is consenting for %s at this moment: purge it when that has ended", g.Address)}
 		}

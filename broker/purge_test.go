@@ -224,3 +224,32 @@ func TestNothingIsRetiredThatCanNotBeRecorded(t *testing.T) {
 		t.Error("it is gone")
 	}
 }
+
+// A new family that the store did not take waits in the spill file; the consent
+// that it ends is not taken away from under it, however long ago it was.
+func TestAPurgeWaitsForANewFamilyThatIsNotStored(t *testing.T) {
+	w := newWorld(t, inMemory)
+	w.consent(jira)
+	b := w.visit(w.link(jira).URL, "")
+	w.backend.onSwap(func(c []storage.Change) error {
+		if len(c) > 1 { // the consent's end with its grant
+			return errFailedSync
+		}
+		return nil
+	})
+	if _, err := w.FinishConsent(ctx, b.callback()); broker.ReasonOf(err) != broker.ReasonStoreUnavailable {
+		t.Fatalf("got %v", err)
+	}
+	w.backend.onSwap(nil)
+	w.revoke()
+	w.clock.Advance(24 * time.Hour)
+	var e *broker.Error
+	if _, err := w.purge(jira, false); !errors.As(err, &e) || e.Reason != broker.ReasonRefreshInProgress || e.RetryAfter <= 0 {
+		t.Fatalf("got %v, want REFRESH_IN_PROGRESS", err)
+	}
+	w.Sweep(ctx)
+	if s := w.health(); s.OpenSettlements != 0 {
+		t.Fatalf("%d settlements are open", s.OpenSettlements)
+	}
+	w.mustPurge(jira)
+}

@@ -87,6 +87,11 @@ func (u *unstored) of(grantID string) []*settlement {
 	return out
 }
 
+// ofConsent reports whether a new family of the consent is not stored yet.
+func (u *unstored) ofConsent(id string) bool {
+	return slices.ContainsFunc(u.of(""), func(s *settlement) bool { return s.kept.ConsentID == id && !s.stored.Load() })
+}
+
 // waiting counts the settlements that are not stored.
 type waiting struct {
 	// open is all of them, inMemory those that the spill file did not take,
