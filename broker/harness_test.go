@@ -58,7 +58,7 @@ func (c *clock) Advance(d time.Duration) {
 // HTTP, all on one clock.
 type world struct {
 	*broker.Broker
-	t       *testing.T
+	t       testing.TB
 	clock   *clock
 	sim     *atlassiansim.Sim
 	simURL  string
@@ -125,7 +125,7 @@ func (w *world) setSecrets(app string, secrets ...string) {
 	w.secrets[app] = secrets
 }
 
-func newWorld(t *testing.T, settings ...setting) *world {
+func newWorld(t testing.TB, settings ...setting) *world {
 	t.Helper()
 	w := &world{
 		t: t, clock: &clock{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}, dir: t.TempDir(),

@@ -15,7 +15,7 @@ import (
 )
 
 // field returns a text field of a JSON answer.
-func field(t *testing.T, resp *http.Response, name string) string {
+func field(t testing.TB, resp *http.Response, name string) string {
 	t.Helper()
 	var fields map[string]any
 	if err := json.NewDecoder(resp.Body).Decode(&fields); err != nil {

@@ -244,7 +244,7 @@ func TestAValidTokenIsServedWhileARefreshAheadFails(t *testing.T) {
 }
 
 // waitFor polls for what another goroutine is about to do.
-func waitFor(t *testing.T, cond func() bool) {
+func waitFor(t testing.TB, cond func() bool) {
 	t.Helper()
 	deadline := time.After(10 * time.Second)
 	tick := time.NewTicker(5 * time.Millisecond)

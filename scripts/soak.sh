@@ -7,6 +7,7 @@
 # After that the real process is killed KILLS times (default 1000; 0: not at
 # all) under load and at each named crash point, on a real disk; it says how far it
 # is, and fails if a family is lost.
+# Last, every fuzz target runs for FUZZTIME (default 10m; 0: none).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -15,4 +16,8 @@ go test ./broker/simulation -run '^TestSimulation$' -count=1 -v -timeout 24h \
 
 if ((${KILLS:-1000} > 0)); then
   go run ./cmd/bench crash -kills "${KILLS:-1000}"
+fi
+
+if [[ ${FUZZTIME:-10m} != 0 ]]; then
+  scripts/fuzz.sh
 fi

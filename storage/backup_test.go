@@ -18,7 +18,7 @@ import (
 )
 
 // backedUp makes a store with some of everything, and a backup of it.
-func backedUp(t *testing.T) (storage.Config, []storage.Grant, []byte) {
+func backedUp(t testing.TB) (storage.Config, []storage.Grant, []byte) {
 	t.Helper()
 	cfg := testConfig(t)
 	s, err := storage.Open(t.Context(), cfg)

@@ -18,7 +18,7 @@ import (
 var at = time.Date(2026, 11, 1, 12, 0, 0, 123456789, time.UTC)
 
 // testConfig is of a store in its own directory beside its KEK.
-func testConfig(t *testing.T) storage.Config {
+func testConfig(t testing.TB) storage.Config {
 	t.Helper()
 	base := t.TempDir()
 	kek, err := seal.CreateFile(filepath.Join(base, "kek"))
@@ -46,7 +46,7 @@ func openStore(t *testing.T, cfg storage.Config) *storage.Store {
 	return s
 }
 
-func address(t *testing.T, s string) storage.Address {
+func address(t testing.TB, s string) storage.Address {
 	t.Helper()
 	a, err := storage.ParseAddress(s)
 	if err != nil {
@@ -56,7 +56,7 @@ func address(t *testing.T, s string) storage.Address {
 }
 
 // fullGrant has every field set.
-func fullGrant(t *testing.T, addr string) storage.Grant {
+func fullGrant(t testing.TB, addr string) storage.Grant {
 	t.Helper()
 	a := address(t, addr)
 	access := family.Access{Token: secret.New("access-token-canary"), ExpiresAt: at.Add(time.Hour), Scopes: []string{"read:jira-work"}, Rejected: true}

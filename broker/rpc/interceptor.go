@@ -59,6 +59,9 @@ func (e *edge) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 		return nil, err
 	}
 	if m.ours && !plainlyValid(req) {
+		if err := decoded(req); err != nil { // it is empty, and so never plainly valid
+			return nil, err
+		}
 		bad, err := invalid(e.validator, req, c.caller.RequestID)
 		if err != nil {
 			return nil, err

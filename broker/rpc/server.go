@@ -148,6 +148,7 @@ func options(c Config, e *edge, flow *inflow) []grpc.ServerOption {
 		grpc.Creds(newHandshaker(c.TLS, c.Trust, flow)),
 		grpc.UnaryInterceptor(e.unary),
 		grpc.StreamInterceptor(e.stream),
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.MaxSendMsgSize(maxAnswer),
 		grpc.MaxHeaderListSize(maxHeaders),

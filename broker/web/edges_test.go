@@ -53,7 +53,7 @@ func TestEveryAnswerHasTheSecurityHeaders(t *testing.T) {
 }
 
 // handlerAt is the handler for another public URL and provider, called without a listener.
-func handlerAt(t *testing.T, public, provider string) (http.Handler, *fakeBroker) {
+func handlerAt(t testing.TB, public, provider string) (http.Handler, *fakeBroker) {
 	t.Helper()
 	u, err := url.Parse(public)
 	if err != nil {

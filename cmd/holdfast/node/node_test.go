@@ -51,7 +51,7 @@ audit: {file: audit.log}
 `
 
 // prepared returns a configuration whose files are all there.
-func prepared(t *testing.T) (dir string, c *config.Config) {
+func prepared(t testing.TB) (dir string, c *config.Config) {
 	t.Helper()
 	dir = t.TempDir()
 	_, kek := seal.CreateFile(filepath.Join(dir, "kek"))
@@ -71,7 +71,7 @@ func options(c *config.Config) Options {
 }
 
 // running starts a node that ends, orderly, with the test.
-func running(t *testing.T, c *config.Config) *Node {
+func running(t testing.TB, c *config.Config) *Node {
 	t.Helper()
 	n, err := Start(t.Context(), options(c))
 	if err != nil {
@@ -88,7 +88,7 @@ func running(t *testing.T, c *config.Config) *Node {
 }
 
 // dial connects with the certificates of dir; without a name, with none.
-func dial(t *testing.T, n *Node, roots, dir string) *grpc.ClientConn {
+func dial(t testing.TB, n *Node, roots, dir string) *grpc.ClientConn {
 	t.Helper()
 	pem, err := os.ReadFile(filepath.Join(roots, devca.CACert))
 	if err != nil {

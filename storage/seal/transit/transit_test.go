@@ -112,7 +112,7 @@ func rig(t *testing.T) (*vault, transit.Config) {
 	return v, c
 }
 
-func write(t *testing.T, file, text string) {
+func write(t testing.TB, file, text string) {
 	t.Helper()
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
