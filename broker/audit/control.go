@@ -34,6 +34,7 @@ type line struct {
 	Audit          string `json:"audit"`
 	UnchainedBytes int64  `json:"unchained_bytes"`
 	Prev           string `json:"prev"`
+	Removed        string `json:"removed"`
 	TornBytes      int64  `json:"torn_bytes"`
 	TornSum        string `json:"torn_sha256"`
 	RefusedFrom    uint64 `json:"refused_from"`

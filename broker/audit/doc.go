@@ -17,7 +17,8 @@
 //
 //	begun       the first line of a chain; unchained_bytes of an earlier Holdfast may stand before it
 //	opened      the log was opened again
-//	file        the first line of a further file, with prev, the hash that it goes on from
+//	file        the first line of a further file, with prev, the hash that it goes on from, and
+//	            removed, the full files that are removed as configured as soon as it is written
 //	recovered   what a crash or a failed write left: torn_bytes before this line are no
 //	            records (torn_sha256 is of them), records refused_from to refused_to stand in the
 //	            log though their calls were refused; the first line of a file says it itself

@@ -39,6 +39,7 @@ type verifier struct {
 	offset int64
 
 	began   bool
+	oldest  oldest
 	seq     uint64
 	prev    digest
 	ring    [history]known
@@ -139,10 +140,12 @@ func (v *verifier) begin(l *link, own *line, text []byte) {
 	case own.Audit == lineFile:
 		var prev digest
 		if _, err := digestText.Strict().Decode(prev[:], []byte(own.Prev)); err == nil {
+			v.oldest.prev = prev
 			ok, v.buf = l.follows(prev, v.buf)
 		}
 		v.head(own, at, 0)
-		v.note("the first file given begins with number %d; of earlier ones nothing is known", l.seq)
+		v.oldest.further = true
+		v.hears(own)
 	default:
 		v.find(Removed, at, "the lines before it are missing: a file does not begin with such a line")
 		ok = true
@@ -206,6 +209,7 @@ func (v *verifier) follow(l *link, own *line, text []byte) {
 			return
 		}
 	}
+	v.hears(own)
 	signed := own.Audit == lineCheckpoint && v.checkpoint(l, own, text)
 	v.take(l, text)
 	if signed {
@@ -330,13 +334,14 @@ func (v *verifier) finish() {
 	if v.oddLines > 0 {
 		v.note("%s: the end is torn, as a crash leaves it; the next start of Holdfast says so in the record", v.oddAt)
 	}
+	v.missesOldest()
 	for seq, list := range v.kept {
 		for _, c := range list {
 			switch {
 			case seq > v.seq:
 				v.find(Truncated, r.Last, "the end is missing: the checkpoint of %s that was kept is of number %d, %d lines further", c.Time.Format(timeLayout), seq, seq-v.seq)
 			case seq < r.First.Seq:
-				v.note("the checkpoint of %s is of number %d, before the first file given: it was not compared", c.Time.Format(timeLayout), seq)
+				v.keptBefore(&c)
 			}
 		}
 	}

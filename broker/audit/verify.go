@@ -87,6 +87,9 @@ type VerifyOptions struct {
 	Key string
 	// Kept are checkpoints that were kept elsewhere, already parsed.
 	Kept []Checkpoint
+	// Part: the files are a part of the record, and that older ones are not given
+	// is no finding. What is kept of those is not compared.
+	Part bool
 	// Progress, if set, is told from time to time how many bytes were read.
 	Progress func(done int64)
 }

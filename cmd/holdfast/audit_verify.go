@@ -23,12 +23,17 @@ in the files are checked, and what is before the newest of them can not have bee
 made anew. With --checkpoint, a checkpoint that was kept elsewhere (audit.checkpoint_file,
 or audit_checkpoint of "holdfast status"), an end that was cut off is found as well.
 
+Old files that Holdfast removed, as audit.keep and audit.keep_for tell it to, are told
+of by a later line. If others are missing at the beginning, that is found; --part says
+that they were left out on purpose.
+
 Exit codes: 0 nothing is wrong; 1 something is; 2 a file or key is none.`
 
 // verifyFlags are the flags of audit verify.
 type verifyFlags struct {
 	key, keyFile string
 	checkpoints  []string
+	part         bool
 }
 
 func newAuditVerify(io streams) *cobra.Command {
@@ -49,6 +54,7 @@ func newAuditVerify(io streams) *cobra.Command {
 	cmd.Flags().StringVar(&f.key, "key", "", "key of the checkpoints, as \"holdfast audit key\" prints it")
 	cmd.Flags().StringVar(&f.keyFile, "key-file", "", "file that holds the key")
 	cmd.Flags().StringArrayVar(&f.checkpoints, "checkpoint", nil, "file with a checkpoint that was kept elsewhere; may be repeated")
+	cmd.Flags().BoolVar(&f.part, "part", false, "the files are a part of the record: older ones are missing on purpose")
 	cmd.MarkFlagsMutuallyExclusive("key", "key-file")
 	return cmd
 }
@@ -101,7 +107,7 @@ func summary(io streams, r *audit.Report, o audit.VerifyOptions) error {
 }
 
 func (f *verifyFlags) options() (audit.VerifyOptions, error) {
-	o := audit.VerifyOptions{Key: f.key}
+	o := audit.VerifyOptions{Key: f.key, Part: f.part}
 	if f.keyFile != "" {
 		text, err := os.ReadFile(f.keyFile)
 		if err != nil {
