@@ -18,9 +18,11 @@ func (s *Server) Recheck() { s.edge.recheck.Announce() }
 // server begins to stop, and when a look at it after a change refuses it.
 type standing struct {
 	grpc.ServerStream
-	call *call
-	ctx  context.Context
-	end  context.CancelCauseFunc
+	edge *edge
+	// call is what looks change, opened what the stream began with.
+	call, opened *call
+	ctx          context.Context
+	end          context.CancelCauseFunc
 
 	mu      sync.Mutex // guards demands
 	demands []func() error
@@ -43,7 +45,7 @@ func (e *edge) stand(ss grpc.ServerStream, c *call, serve func(grpc.ServerStream
 	ctx, end := context.WithCancelCause(bounded)
 	defer end(nil)
 	defer context.AfterFunc(e.ending, func() { end(nil) })()
-	s := &standing{ServerStream: ss, ctx: c, end: end, call: &call{Context: c.Context, caller: c.caller}}
+	s := &standing{ServerStream: ss, edge: e, opened: c, ctx: c, end: end, call: &call{Context: c.Context, caller: c.caller}}
 	c.Context = context.WithValue(ctx, standingKey{}, s)
 	watched := make(chan struct{})
 	go func() { // ends with ctx, and so with this function
@@ -111,13 +113,16 @@ func (s *standing) Context() context.Context { return s.ctx }
 
 // RecvMsg implements grpc.ServerStream. It returns when the stream ends, even if
 // the client sends nothing more; what the transport still waits for ends with
-// the handler.
+// the handler. Each message counts as a call, and the one too many ends the stream.
 func (s *standing) RecvMsg(m any) error {
 	received := make(chan error, 1)
 	go func() { received <- s.ServerStream.RecvMsg(m) }()
 	select {
 	case err := <-received:
-		return err
+		if err != nil {
+			return err
+		}
+		return s.edge.limiter.take(s.opened, m, s.edge.now())
 	case <-s.ctx.Done():
 		return context.Cause(s.ctx)
 	}

@@ -104,6 +104,28 @@ func TestAStreamWhoseClientIsSilentEndsWithItsIdentity(t *testing.T) {
 	}
 }
 
+func TestEachMessageOfAStreamCounts(t *testing.T) {
+	r := newRig(t, slowly)
+	stream, err := reflectionpb.NewServerReflectionClient(r.dial(mapped)).ServerReflectionInfo(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		if err := stream.Send(foreignRequest("grpc.reflection.v1").(*reflectionpb.ServerReflectionRequest)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 99 { // opening it was the first call of the burst of 100
+		if _, err := stream.Recv(); err != nil {
+			t.Fatalf("message %d: %v", i+1, err)
+		}
+	}
+	_, err = stream.Recv()
+	if info, _, _ := details(err); status.Code(err) != codes.ResourceExhausted || info.GetReason() != string(broker.ReasonCallerRateLimited) {
+		t.Errorf("beyond the burst: %v", err)
+	}
+}
+
 func TestADemandThatPanicsEndsItsStreamAlone(t *testing.T) {
 	e := &edge{}
 	p := &peer.Peer{AuthInfo: &connection{peer: always{}}}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
@@ -157,6 +158,10 @@ func TestChangedPolicyFilesComeIntoForceAndBadOnesDoNot(t *testing.T) {
 	put(t, dir, "reader.cedar", allow)
 	put(t, next, "next.cedar", `@id("next") permit (principal, action == Action::"draw", resource);`)
 	w := newWorld(t, "policy: {files: ["+dir+"], shadow: ["+next+"], groups: {all: [reader]}}\nlimits: {caller_rate: 1000000}\n#%s%s\n").start()
+	looks := make(chan struct{}, 10)
+	servers := w.node.recheck.Load()
+	watched := func() { (*servers)(); looks <- struct{}{} }
+	w.node.recheck.Store(&watched)
 	reader, admin := w.connect(w.named("reader")), w.connect(w.named(adminX509))
 	complaint := func() string {
 		s, err := holdfastv1.NewAdminServiceClient(admin).GetStatus(t.Context(), &holdfastv1.GetStatusRequest{})
@@ -189,6 +194,14 @@ func TestChangedPolicyFilesComeIntoForceAndBadOnesDoNot(t *testing.T) {
 
 	put(t, dir, "reader.cedar", strings.Replace(allow, "permit", "forbid", 1))
 	w.eventually("the right taken away", ask, is(codes.PermissionDenied))
+	select {
+	case <-looks:
+	case <-time.After(5 * time.Second):
+		t.Error("standing streams are not looked at again")
+	}
+	if len(looks) > 0 {
+		t.Error("files that cannot be used had streams looked at, too")
+	}
 	if text := complaint(); text != "" {
 		t.Errorf("a good file left the complaint %q", text)
 	}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -47,6 +48,8 @@ type Node struct {
 	metrics   *prometheus.Registry
 	listens   listeners
 	readiness *readiness
+	// recheck has the server's standing streams looked at again; nil until it is made.
+	recheck atomic.Pointer[func()]
 }
 
 // Start opens, joins and serves everything. After an error nothing is left
@@ -94,6 +97,8 @@ func (n *Node) serveRPC(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("making the gRPC server: %w", err)
 	}
+	recheck := server.Recheck
+	n.recheck.Store(&recheck)
 	n.stack.Serve("gRPC server", n.o.Config.Provider.HTTPTimeout+serverGrace, func() error { return server.Serve(n.listens.grpc) }, server.Stop)
 	watch, cancel := context.WithCancel(context.Background())
 	n.stack.Serve("readiness watch", smallGrace, func() error {

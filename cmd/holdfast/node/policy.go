@@ -22,7 +22,12 @@ import (
 func (n *Node) openPolicy() (*policy.Engine, error) {
 	c := n.o.Config
 	p := &policies{log: n.log, metrics: newPolicyMetrics(n.metrics), speak: rate.NewLimiter(1, 20), engine: policy.NewEngine(nil)}
-	p.files = append(p.files, &policyFiles{what: "policy", read: c.PolicyOptions, use: p.engine.Replace})
+	p.files = append(p.files, &policyFiles{what: "policy", read: c.PolicyOptions, use: func(s *policy.Set) {
+		p.engine.Replace(s)
+		if recheck := n.recheck.Load(); recheck != nil {
+			(*recheck)()
+		}
+	}})
 	if len(c.Policy.Shadow) > 0 {
 		p.files = append(p.files, &policyFiles{what: "shadow policy", read: c.ShadowOptions, use: func(s *policy.Set) { p.engine.Shadow(s, p.differ) }})
 	}
