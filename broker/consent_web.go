@@ -35,11 +35,11 @@ func (b *Broker) ConnectPage(ctx context.Context, text string) (*ConnectView, er
 		ProviderName: b.cfg.Provider.Profile().Title, Scopes: l.Scopes, Warning: a.warning(), HasSites: b.cfg.Provider.Profile().ResourcesURL != "",
 		ExpiresAt: time.Unix(l.Expires, 0), Status: storage.ConsentPending,
 	}
-	consent, err := b.store.Consent(ctx, l.ID)
+	consent, err := b.consentOf(ctx, &l)
 	if err == nil {
 		view.Status = b.statusNow(&consent)
 	} else if !errors.Is(err, storage.ErrNotFound) {
-		return nil, storeError("reading consent", l.ID, err)
+		return nil, err
 	}
 	g, err := b.store.Grant(ctx, l.Address.GrantID())
 	view.Reconsent = err == nil && g.State.Phase != family.Revoked
@@ -48,6 +48,27 @@ func (b *Broker) ConnectPage(ctx context.Context, text string) (*ConnectView, er
 	}
 	return view, nil
 }
+
+// consentOf reads the consent of a link. The error is storage.ErrNotFound, as it
+// is, if nobody has opened the link yet; what a purge deleted is used.
+func (b *Broker) consentOf(ctx context.Context, l *link) (storage.Consent, error) {
+	consent, err := b.store.Consent(ctx, l.ID)
+	if err == nil {
+		return consent, nil
+	}
+	if !errors.Is(err, storage.ErrNotFound) {
+		return consent, storeError("reading consent", l.ID, err)
+	}
+	switch spent, err := b.store.Spent(ctx, l.ID); {
+	case err != nil:
+		return consent, storeError("looking for consent", l.ID, err)
+	case spent:
+		return consent, usedLink()
+	}
+	return consent, storage.ErrNotFound
+}
+
+func usedLink() *Error { return invalid("link", "this link was used already: ask for a new one") }
 
 func productName(product string) string {
 	switch product {
@@ -88,19 +109,19 @@ func (b *Broker) BeginConsent(ctx context.Context, text string) (*ConsentStart, 
 
 // sendToProvider gives the consent a new state and a new cookie.
 func (b *Broker) sendToProvider(ctx context.Context, a *app, l link) (*ConsentStart, error) {
-	consent, err := b.store.Consent(ctx, l.ID)
+	consent, err := b.consentOf(ctx, &l)
 	if errors.Is(err, storage.ErrNotFound) { // a link out of an error: its record begins here
 		consent = storage.Consent{ID: l.ID, Address: l.Address, App: l.App, Status: storage.ConsentPending,
 			CreatedAt: time.UnixMilli(l.Made).UTC(), ExpiresAt: time.Unix(l.Expires, 0), StartedBy: l.By, ReturnURL: l.Return}
 	} else if err != nil {
-		return nil, storeError("reading consent", l.ID, err)
+		return nil, err
 	}
 	switch b.statusNow(&consent) {
 	case storage.ConsentPending, storage.ConsentAtProvider:
 	case storage.ConsentExpired:
 		return nil, invalid("link", "this consent has expired: ask for a new link")
 	default:
-		return nil, invalid("link", "this link was used already: ask for a new one")
+		return nil, usedLink()
 	}
 	cookie, state := secret.New(rand.Text()), l.ID+"."+rand.Text()
 	consent.Scopes, consent.Status = l.Scopes, storage.ConsentAtProvider

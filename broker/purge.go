@@ -131,7 +131,7 @@ func (b *Broker) underWay(g *storage.Grant) time.Duration {
 // purge deletes the grant as it was read, everywhere in this process. why is
 // "request" or "retention".
 func (b *Broker) purge(ctx context.Context, g *storage.Grant, consents []storage.Consent, why string) (events int, err error) {
-	done, err := b.store.PurgeGrant(ctx, g, consents)
+	done, err := b.store.PurgeGrant(ctx, g, consents, b.cfg.LinkTTL)
 	if err != nil {
 		if errors.Is(err, storage.ErrConflict) {
 			return 0, swapError(g.Address, err)

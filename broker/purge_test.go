@@ -3,6 +3,7 @@ package broker_test
 import (
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -252,4 +253,38 @@ func TestAPurgeWaitsForANewFamilyThatIsNotStored(t *testing.T) {
 		t.Fatalf("%d settlements are open", s.OpenSettlements)
 	}
 	w.mustPurge(jira)
+}
+
+// A link is good for one use, and what says that it was used goes with the grant.
+func TestAUsedLinkIsNoBetterAfterAPurge(t *testing.T) {
+	for name, made := range map[string]func(*world) string{
+		"of a consent that was started": func(w *world) string { return w.link(jira).URL },
+		"out of an error":               func(w *world) string { return w.narrow(jira) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, inMemory)
+			used := made(w)
+			if o := w.visit(used, "").finish(); o.Status != storage.ConsentDone {
+				t.Fatal(o.Status)
+			}
+			old := w.link(jira).URL // made before the purge, and opened by nobody
+			w.revoke()
+			w.mustPurge(jira)
+			for _, wait := range []time.Duration{0, 29 * time.Minute} { // links are good for 30 minutes
+				w.clock.Advance(wait)
+				for what, url := range map[string]string{"the used link": used, "the link of a consent that went with the grant": old} {
+					if _, err := w.BeginConsent(ctx, linkText(url)); err == nil || !strings.Contains(err.Error(), "used already") {
+						t.Errorf("%s, %v later: %v", what, wait, err)
+					}
+					if _, err := w.ConnectPage(ctx, linkText(url)); err == nil || !strings.Contains(err.Error(), "used already") {
+						t.Errorf("the page of %s, %v later: %v", what, wait, err)
+					}
+				}
+			}
+			w.absent(jira)
+			if o := w.visit(w.link(jira).URL, "").finish(); o.Status != storage.ConsentDone {
+				t.Errorf("a new link: %s", o.Status)
+			}
+		})
+	}
 }

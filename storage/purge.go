@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"time"
 )
 
 // A purge deletes a grant's record and journal, and the consents for it. What it
@@ -13,6 +15,10 @@ import (
 //
 //	floor        no version, generation or fence of a purged grant was above it
 //	uncollected  keys whose sealed bytes the backend's files may still hold
+//	spent        random ids of deleted consents, until their connect links end
+//
+// A consent's record is what makes its link good for one use, so that its id is
+// remembered for as long as somebody could use the link again.
 //
 // A grant has the same id again after it was purged and consented anew, so its
 // numbers begin above the floor: a late writer of the old one meets a conflict, a
@@ -26,9 +32,42 @@ const metaPurges = "purges"
 // backend's own housekeeping.
 const mostUncollected = 5000
 
+// mostSpent links are remembered. More in the life of a link is no work of
+// operators: a purge beyond it waits.
+const mostSpent = 5000
+
 type purges struct {
 	Floor       uint64 `json:"floor"`
 	Uncollected []Key  `json:"uncollected,omitempty"`
+	// Spent are Unix seconds by id of a consent.
+	Spent map[string]int64 `json:"spent,omitempty"`
+}
+
+// spend remembers the consents whose links, made with them, are good for linkTTL.
+func (p *purges) spend(consents []Consent, linkTTL time.Duration, now time.Time) error {
+	maps.DeleteFunc(p.Spent, func(_ string, end int64) bool { return end < now.Unix() })
+	for i := range consents {
+		// A minute more, since clocks differ.
+		if end := consents[i].CreatedAt.Add(linkTTL + time.Minute); !end.Before(now) {
+			if p.Spent == nil {
+				p.Spent = map[string]int64{}
+			}
+			p.Spent[consents[i].ID] = end.Unix()
+		}
+	}
+	if len(p.Spent) > mostSpent {
+		return fmt.Errorf("%w: the links of %d consents of purged grants are remembered until they end: purge the rest after %v",
+			ErrUnavailable, mostSpent, linkTTL)
+	}
+	return nil
+}
+
+// Spent reports whether a consent was deleted by a purge while its link was good.
+// The errors are Meta's, but for ErrNotFound.
+func (s *Store) Spent(ctx context.Context, consentID string) (bool, error) {
+	_, p, err := s.readPurges(ctx)
+	_, ok := p.Spent[consentID]
+	return ok, err
 }
 
 // Purged says what a purge deleted.
@@ -88,9 +127,11 @@ func (s *Store) ConsentsFor(ctx context.Context, a Address) ([]Consent, error) {
 }
 
 // PurgeGrant deletes the grant, its journal and the consents, all in one swap,
-// if all have the versions they were read at. The errors are Swap's. Backups, and
-// until CollectPurged the backend's files, keep what they hold of it, sealed.
-func (s *Store) PurgeGrant(ctx context.Context, g *Grant, consents []Consent) (Purged, error) {
+// if all have the versions they were read at. Connect links are good for linkTTL
+// after their consent was made; those of the consents stay used. The errors are
+// Swap's. Backups, and until CollectPurged the backend's files, keep what they
+// hold of it, sealed.
+func (s *Store) PurgeGrant(ctx context.Context, g *Grant, consents []Consent, linkTTL time.Duration) (Purged, error) {
 	entries, err := s.backend.Events(ctx, g.ID, JournalLength)
 	if err != nil {
 		return Purged{}, fmt.Errorf("reading the journal of grant %s: %w", g.Address, err)
@@ -100,7 +141,7 @@ func (s *Store) PurgeGrant(ctx context.Context, g *Grant, consents []Consent) (P
 		changes = append(changes, Change{Old: consents[i].Version, Item: Item{Key: Key{KindConsent, consents[i].ID}}, Delete: true})
 	}
 	for range 8 { // purges of other grants change the same value
-		err = s.purgeOnce(ctx, g, changes)
+		err = s.purgeOnce(ctx, g, changes, consents, linkTTL)
 		if err == nil {
 			return Purged{Events: len(entries), Consents: len(consents)}, nil
 		}
@@ -115,13 +156,16 @@ func (s *Store) PurgeGrant(ctx context.Context, g *Grant, consents []Consent) (P
 	return Purged{}, err
 }
 
-func (s *Store) purgeOnce(ctx context.Context, g *Grant, changes []Change) error {
+func (s *Store) purgeOnce(ctx context.Context, g *Grant, changes []Change, consents []Consent, linkTTL time.Duration) error {
 	defer s.sealing().Add(-1)
 	m, p, err := s.readPurges(ctx)
 	if err != nil {
 		return err
 	}
 	p.Floor = max(p.Floor, uint64(g.Version)+1, g.State.Generation+1, g.State.Fence+1)
+	if err := p.spend(consents, linkTTL, s.cfg.Now()); err != nil {
+		return fmt.Errorf("purging grant %s: %w", g.Address, err)
+	}
 	if _, ok := s.backend.(Collector); ok {
 		for _, c := range changes {
 			p.Uncollected = append(p.Uncollected, c.Item.Key)

@@ -37,10 +37,10 @@ func TestAPurgeTakesRecordJournalAndConsentsAtOnce(t *testing.T) {
 	}
 	stale := g
 	stale.Version++
-	if _, err := s.PurgeGrant(t.Context(), &stale, consents); !errors.Is(err, storage.ErrConflict) {
+	if _, err := s.PurgeGrant(t.Context(), &stale, consents, time.Hour); !errors.Is(err, storage.ErrConflict) {
 		t.Fatalf("purging another version: %v", err)
 	}
-	purged, err := s.PurgeGrant(t.Context(), &g, consents)
+	purged, err := s.PurgeGrant(t.Context(), &g, consents, time.Hour)
 	if err != nil || purged != (storage.Purged{Events: 2, Consents: 1}) {
 		t.Fatalf("purged %+v, %v", purged, err)
 	}
@@ -83,7 +83,7 @@ func TestAPurgedGrantThatIsConsentedAnewGoesOnAboveTheOldOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.PurgeGrant(t.Context(), &old, nil); err != nil {
+	if _, err := s.PurgeGrant(t.Context(), &old, nil, time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	fresh, err := s.NewGrant(t.Context(), old.Address)
@@ -178,7 +178,7 @@ func TestWhatIsToBeCollectedSurvivesARestart(t *testing.T) {
 	if err := s.Swap(t.Context(), storage.Update{Grant: &g}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.PurgeGrant(t.Context(), &g, nil); err != nil {
+	if _, err := s.PurgeGrant(t.Context(), &g, nil, time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	if all, err := s.CollectPurged(t.Context()); all || err != nil {
@@ -202,4 +202,49 @@ type collecting struct {
 func (c *collecting) Collect(_ context.Context, gone []storage.Key) (bool, error) {
 	*c.asked++
 	return *c.asked > 1 && len(gone) == 1, nil
+}
+
+// A purge remembers the ids of the consents that it deleted for as long as their
+// links are good, over a restart and other purges, and no longer.
+func TestDeletedConsentsAreRememberedWhileTheirLinksAreGood(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.Backend = memstore.New().Opener()
+	now := at
+	cfg.Now = func() time.Time { return now }
+	s, err := storage.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	purge := func(text, id string, made time.Time) {
+		t.Helper()
+		g, c := fullGrant(t, text), vectorConsent()
+		c.ID, c.Address, c.CreatedAt = id, g.Address, made
+		if err := s.Swap(t.Context(), storage.Update{Grant: &g, Consent: &c}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.PurgeGrant(t.Context(), &g, []storage.Consent{c}, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spent := func(want map[string]bool) {
+		t.Helper()
+		for id, ok := range want {
+			if got, err := s.Spent(t.Context(), id); err != nil || got != ok {
+				t.Errorf("%s at %v: spent %v, %v; want %v", id, now.Sub(at), got, err, ok)
+			}
+		}
+	}
+	purge("acme/a/jira", "cns_old", at.Add(-2*time.Hour))
+	purge("acme/b/jira", "cns_young", at)
+	spent(map[string]bool{"cns_old": false, "cns_young": true, "cns_other": false})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	now = at.Add(time.Hour)
+	s = openStore(t, cfg)
+	purge("acme/c/jira", "cns_new", now)
+	spent(map[string]bool{"cns_young": true, "cns_new": true})
+	now = at.Add(2 * time.Hour)
+	purge("acme/d/jira", "cns_last", now)
+	spent(map[string]bool{"cns_young": false, "cns_new": true, "cns_last": true})
 }
