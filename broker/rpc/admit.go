@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"google.golang.org/grpc/metadata"
@@ -17,24 +18,27 @@ const pendingRetry = 2 * time.Second
 // do; where none does, a caller that the configuration names is demanded.
 func (e *edge) admit(c *call, ours bool, now time.Time) error {
 	id, err := e.identify(c, now)
+	if id != nil {
+		requestID := c.caller.RequestID
+		c.caller = id.Caller
+		c.caller.RequestID = requestID
+	}
 	if err != nil {
 		return err
 	}
 	if !ours && !id.Mapped {
 		return &broker.Error{
 			Reason:  broker.ReasonCallerNotAllowed,
-			Message: "the client certificate belongs to no configured caller; ask an operator to list it under callers",
+			Message: fmt.Sprintf("no configured caller is %q; ask an operator to list it under callers", id.Name),
 		}
 	}
-	requestID := c.caller.RequestID
-	c.caller = id.Caller
-	c.caller.RequestID = requestID
 	return nil
 }
 
 // identify returns whom the call speaks for: the connection's certificate, or
 // the call's own token where there is none. A call with both is refused: which
 // of them decides would be a guess, and one must never add to what the other may.
+// With an error there is an identity only if who calls is known.
 func (e *edge) identify(c *call, now time.Time) (*identity.Identity, error) {
 	p, _ := peer.FromContext(c.Context)
 	if p == nil {
@@ -76,8 +80,7 @@ func (e *edge) identify(c *call, now time.Time) (*identity.Identity, error) {
 		conn.stranger.proven()
 	}
 	if conn.wire != nil && !conn.wire.show() {
-		return nil, &broker.Error{Reason: broker.ReasonCallerRateLimited, Metadata: map[string]string{"limit": "connections"},
-			Message: "as many connections stand as may: close those that are not needed, or ask an operator to raise limits.connections"}
+		return id, noPlace()
 	}
 	return id, nil
 }

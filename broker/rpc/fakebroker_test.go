@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,7 +25,10 @@ type fakeBroker struct {
 	token    string
 	results  []broker.TokenResult
 
+	unrecorded error // what RecordRefusal returns
+
 	mu      sync.Mutex
+	refused []string        // guarded by mu; what RecordRefusal was told
 	callers []broker.Caller // guarded by mu
 	args    []any           // guarded by mu; of the last call
 }
@@ -45,6 +49,19 @@ func (f *fakeBroker) enter(ctx context.Context, c broker.Caller, args ...any) er
 		return &broker.Error{Reason: broker.ReasonCallerNotAllowed, Message: "denied"}
 	}
 	return nil
+}
+
+func (f *fakeBroker) RecordRefusal(c broker.Caller, method string, reason broker.Reason, limit string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refused = append(f.refused, strings.Join([]string{c.Name, string(c.Kind), method, string(reason), limit}, " "))
+	return f.unrecorded
+}
+
+func (f *fakeBroker) refusals() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Compact(slices.Clone(f.refused))
 }
 
 func (f *fakeBroker) last() (calls int, c broker.Caller, args []any) {

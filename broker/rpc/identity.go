@@ -35,10 +35,12 @@ type handshaker struct {
 	config                           *tls.Config
 	trust                            *identity.Trust
 	flow                             *inflow
+	// turned hears of known clients for whose connections there is no place.
+	turned func(identifier) error
 }
 
-func newHandshaker(config *tls.Config, trust *identity.Trust, flow *inflow) *handshaker {
-	return &handshaker{credentials.NewTLS(config), config, trust, flow}
+func newHandshaker(config *tls.Config, trust *identity.Trust, flow *inflow, turned func(identifier) error) *handshaker {
+	return &handshaker{credentials.NewTLS(config), config, trust, flow, turned}
 }
 
 // ServerHandshake implements credentials.TransportCredentials. Each handshake
@@ -59,7 +61,7 @@ func (h *handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthIn
 	switch {
 	case c.peer != nil:
 		if !c.wire.show() {
-			return nil, nil, errors.Join(errNoPlace, c.wire.Close())
+			return nil, nil, errors.Join(errNoPlace, c.wire.Close(), h.turned(c.peer))
 		}
 	case h.trust.Tokens():
 		c.stranger = newStranger(c.wire)
@@ -70,5 +72,5 @@ func (h *handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthIn
 
 // Clone implements credentials.TransportCredentials.
 func (h *handshaker) Clone() credentials.TransportCredentials {
-	return &handshaker{h.TransportCredentials.Clone(), h.config, h.trust, h.flow}
+	return &handshaker{h.TransportCredentials.Clone(), h.config, h.trust, h.flow, h.turned}
 }

@@ -26,6 +26,8 @@ type edge struct {
 	ending  context.Context
 	limiter *limiter
 	trust   *identity.Trust
+	// refusals records those that end here.
+	refusals RefusalBroker
 	// recheck wakes standing streams when the policy or a grant has changed.
 	recheck *identity.Broadcast
 	// pending counts the streams that wait for an issuer's keys.
@@ -52,28 +54,34 @@ func (e *edge) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 	}()
 
 	c.caller.RequestID = requestID(ctx)
-	if err = e.admit(c, m.ours, start); err != nil {
-		return nil, err
-	}
-	if err = e.limiter.take(c, req, start); err != nil {
-		return nil, err
-	}
-	if m.ours && !plainlyValid(req) {
-		if err := decoded(req); err != nil { // it is empty, and so never plainly valid
-			return nil, err
-		}
-		bad, err := invalid(e.validator, req, c.caller.RequestID)
-		if err != nil {
-			return nil, err
-		}
-		if bad != nil {
-			return nil, bad
-		}
+	if err = e.enter(c, m, req, start); err != nil {
+		return nil, e.refused(c.caller, m.name, err)
 	}
 	if resp, err = handler(c, req); err == nil && c.wire != nil {
 		c.wire.answer(resp)
 	}
 	return resp, err
+}
+
+// enter lets a call in, or says why not.
+func (e *edge) enter(c *call, m *method, req any, now time.Time) error {
+	if err := e.admit(c, m.ours, now); err != nil {
+		return err
+	}
+	if err := e.limiter.take(c, req, now); err != nil {
+		return err
+	}
+	if !m.ours || plainlyValid(req) {
+		return nil
+	}
+	if err := decoded(req); err != nil { // it is empty, and so never plainly valid
+		return err
+	}
+	bad, err := invalid(e.validator, req, c.caller.RequestID)
+	if bad != nil {
+		return bad
+	}
+	return err
 }
 
 // finish turns a handler's error into the status that the client gets and the
@@ -119,6 +127,9 @@ func (e *edge) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo
 	defer func() {
 		if p := recover(); p != nil {
 			err = &panicked{p, debug.Stack()}
+		}
+		if _, own := errors.AsType[*broker.Error](err); own { // no handler of these makes any
+			err = e.refused(c.caller, m.name, err)
 		}
 		if err != nil {
 			_, err = e.finish(c, m, err)

@@ -57,6 +57,8 @@ type Config struct {
 	Record   RecordBroker
 	// Access explains decisions; usually the same.
 	Access AccessBroker
+	// Refusals records what is refused before any of them is asked; usually the same.
+	Refusals RefusalBroker
 
 	// TLS holds the server's certificates. A zero MinVersion means TLS 1.3. A zero
 	// ClientAuth means that a client without a certificate gets a readable
@@ -94,8 +96,8 @@ func NewServer(c Config) (*Server, error) {
 	if c.Tokens == nil || c.Consents == nil || c.Admin == nil || c.Apps == nil || c.Keys == nil || c.Endings == nil || c.Record == nil || c.TLS == nil || c.Trust == nil {
 		return nil, errors.New("rpc: Tokens, Consents, Admin, Apps, Keys, Endings, Record, TLS and Trust are required")
 	}
-	if c.Access == nil {
-		return nil, errors.New("rpc: Access is required")
+	if c.Access == nil || c.Refusals == nil {
+		return nil, errors.New("rpc: Access and Refusals are required")
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
@@ -121,7 +123,7 @@ func NewServer(c Config) (*Server, error) {
 	}
 	ending, end := context.WithCancel(context.Background())
 	e := &edge{log: c.Log, now: c.Now, validator: validator, ending: ending, limiter: newLimiter(c.Limits, c.Now(), c.Log, metrics.limited),
-		trust: c.Trust, recheck: identity.NewBroadcast()}
+		trust: c.Trust, refusals: c.Refusals, recheck: identity.NewBroadcast()}
 	s := &Server{edge: e, grpc: grpc.NewServer(options(c, e, flow)...), health: health.NewServer(), end: end, door: entrance}
 	holdfastv1.RegisterTokenServiceServer(s.grpc, &tokenService{broker: c.Tokens, edge: e})
 	holdfastv1.RegisterConsentServiceServer(s.grpc, &consentService{broker: c.Consents})
@@ -145,7 +147,7 @@ func options(c Config, e *edge, flow *inflow) []grpc.ServerOption {
 		tokens = append(tokens, grpc.InTapHandle(e.header))
 	}
 	return append(tokens,
-		grpc.Creds(newHandshaker(c.TLS, c.Trust, flow)),
+		grpc.Creds(newHandshaker(c.TLS, c.Trust, flow, func(p identifier) error { return e.turnedAway(p, c.Now()) })),
 		grpc.UnaryInterceptor(e.unary),
 		grpc.StreamInterceptor(e.stream),
 		grpc.ForceServerCodecV2(newCodec()),

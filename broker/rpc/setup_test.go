@@ -114,7 +114,7 @@ func newRigOf(t testing.TB, ca *authority, name identity.Naming, change ...func(
 		log: &lockedBuffer{}, reg: prometheus.NewRegistry(), clock: &clock{},
 	}
 	config := Config{
-		Tokens: r.broker, Consents: r.broker, Admin: r.broker, Apps: r.broker, Keys: r.broker, Endings: r.broker, Record: r.broker, Access: r.broker,
+		Tokens: r.broker, Consents: r.broker, Admin: r.broker, Apps: r.broker, Keys: r.broker, Endings: r.broker, Record: r.broker, Access: r.broker, Refusals: r.broker,
 		TLS: &tls.Config{
 			Certificates: []tls.Certificate{r.ca.issue("broker.test", time.Now().Add(time.Hour), false)},
 		},

@@ -89,7 +89,7 @@ func (n *Node) serveRPC(ctx context.Context) error {
 		return err
 	}
 	server, err := rpc.NewServer(rpc.Config{
-		Tokens: n.broker, Consents: n.broker, Admin: n.broker, Apps: n.broker, Keys: n.broker, Endings: n.broker, Record: n.broker, Access: n.broker,
+		Tokens: n.broker, Consents: n.broker, Admin: n.broker, Apps: n.broker, Keys: n.broker, Endings: n.broker, Record: n.broker, Access: n.broker, Refusals: n.broker,
 		TLS: tlsConfig, Trust: trust,
 		Limits:  n.o.Config.Limits.RPC(),
 		Metrics: n.metrics, Log: n.log,
