@@ -115,10 +115,10 @@ func (b *Broker) identify(caller Caller, method string, r *policy.Request) (call
 		c.rec.Grant = r.Address.String()
 	}
 	if caller.Name == "" {
-		return c, &Error{Reason: ReasonCallerUnauthenticated, Message: "no client certificate: connect with one that the configuration's callers section names"}
+		return c, &Error{Reason: ReasonCallerUnauthenticated, Message: "no identity: show a client certificate or a bearer token of a caller whom the configuration or a policy names"}
 	}
 	if !caller.NotAfter.IsZero() && now.After(caller.NotAfter) {
-		return c, &Error{Reason: ReasonCallerUnauthenticated, Message: "the client certificate has expired: connect again with a newer one"}
+		return c, &Error{Reason: ReasonCallerUnauthenticated, Message: "the caller's identity has expired: call again with a newer certificate or token"}
 	}
 	return c, nil
 }
