@@ -158,7 +158,9 @@ func TestWrongUsageIsNamed(t *testing.T) {
 		{"crash -grants 0", "-grants 0"},
 		{"crash extra", `unexpected argument "extra"`},
 		{"crash -rounds 2", "not defined"},
-		{"-rounds 2 crash", "crash before its flags"},
+		{"-rounds 2 crash", "crash or hostile before its flags"},
+		{"hostile -connections 0", "must be positive"},
+		{"hostile -attacks tea", `unknown attack "tea"`},
 	} {
 		err := run(t.Context(), strings.Fields(c.args), io.Discard, io.Discard)
 		if !errors.As(err, new(usageError)) || !strings.Contains(err.Error(), c.want) {
@@ -168,7 +170,7 @@ func TestWrongUsageIsNamed(t *testing.T) {
 	if err := run(t.Context(), []string{"-h"}, io.Discard, io.Discard); !errors.Is(err, flag.ErrHelp) {
 		t.Errorf("-h: %v", err)
 	}
-	if o, err := parseOptions([]string{"-rounds", "7", "hot"}, io.Discard); err != nil || o.suite != "hot" || o.rounds != 7 || len(o.cases) != 8 {
+	if o, err := parseOptions([]string{"-rounds", "7", "hot"}, io.Discard); err != nil || o.suite != "hot" || o.rounds != 7 || len(o.cases) != len(defaultCases()) {
 		t.Errorf("flags before the suite: %+v, %v", o, err)
 	}
 }

@@ -57,6 +57,15 @@ func parseHostile(args []string, stderr io.Writer) (hostileFlags, error) {
 	if o.halfOpen < 1 || o.duration <= 0 {
 		return o, usageError{errors.New("-connections and -duration must be positive")}
 	}
+	known := map[string]bool{"": true}
+	for _, a := range hostile.Attacks(o.halfOpen) {
+		known[a.Name] = true
+	}
+	for name := range strings.SplitSeq(o.only, ",") {
+		if !known[name] {
+			return o, usageError{fmt.Errorf("unknown attack %q; `go doc ./cmd/bench/hostile` has their names", name)}
+		}
+	}
 	return o, nil
 }
 
