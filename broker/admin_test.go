@@ -132,7 +132,7 @@ func TestNothingIsHandedOutThatCanNotBeAudited(t *testing.T) {
 }
 
 func TestNoCallAfterARevocationGetsTheToken(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, func(w *world) { w.cfg.Limits = broker.Limits{GrantRate: 1_000_000, GrantBurst: 1_000_000} })
 	w.consent(jira)
 	w.token(jira)
 	stop := make(chan struct{})

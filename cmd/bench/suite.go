@@ -30,7 +30,7 @@ type contest struct {
 	// durable is a product that syncs its audit record; nil: no case needs one.
 	durable   *child
 	durableAt loadTarget
-	log                 io.Writer
+	log       io.Writer
 }
 
 // measureSuite runs all cases of a suite, round by round.
