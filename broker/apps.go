@@ -38,7 +38,7 @@ type app struct {
 	pauses      int       // in a row, for the backoff
 	// misconfigured: a pause was recorded, and not yet its end.
 	misconfigured bool
-	// settled are the two grants that settled last, for lastTryAllowed.
+	// settled are the two grants whose settlement was learned last, for lastTryAllowed.
 	settled [2]lastSettled
 	tally   verdictTally
 	// survivors guards itself.
@@ -47,7 +47,10 @@ type app struct {
 
 type lastSettled struct {
 	grant string
-	at    time.Time
+	// began is when the attempt was announced. The provider was well at some time
+	// after it: how long ago, nobody can say who stood still, or had to wait for
+	// the store, before it was learned.
+	began time.Time
 }
 
 func newApps(list []App, log *slog.Logger) (map[string]*app, error) {
@@ -136,8 +139,8 @@ const otherClient = "other_client"
 
 // learn takes what an outcome says about the app: a misconfigured answer turns
 // to the other secret, and pauses the app once each was refused. Answers about a
-// secret that is not in use any more say nothing.
-func (a *app) learn(now time.Time, grant string, with atlassian.Credentials, o family.Outcome) {
+// secret that is not in use any more say nothing. began is when the attempt was announced.
+func (a *app) learn(now, began time.Time, grant string, with atlassian.Credentials, o family.Outcome) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
@@ -152,7 +155,7 @@ func (a *app) learn(now time.Time, grant string, with atlassian.Credentials, o f
 			if a.settled[0].grant != grant {
 				a.settled[1] = a.settled[0]
 			}
-			a.settled[0] = lastSettled{grant, now}
+			a.settled[0] = lastSettled{grant, began}
 		}
 	case a.paused != "" && !a.probing: // of an attempt begun before the pause
 	case o.Class == family.Misconfigured && o.Code != otherClient && a.secrets[a.inUse].Equal(with.Secret):
@@ -200,32 +203,46 @@ func (a *app) status(now time.Time) AppStatus {
 // It is asked once in 30 s per grant: the answer takes a listing.
 func (b *Broker) lastTryAllowed(ctx context.Context, sl *slot, now time.Time) bool {
 	g := &sl.entry.Load().grant
-	a, doubt := b.apps[g.App], family.Normalize(g.State, b.cfg.Timing, now).Doubt
-	if a == nil || doubt == nil || a.verdictsHeld(now) || !b.clock.vouched(b.cfg.Provider) || g.State.NotBefore.After(now) || !a.otherSettled(g.ID, now.Add(-2*time.Minute), doubt.FirstAnnounced) {
+	if g.State.NotBefore.After(now) || !b.providerWell(g, now) {
 		return false
 	}
 	last := sl.lastTryAsked.Load()
 	if now.UnixNano()-last < int64(30*time.Second) || !sl.lastTryAsked.CompareAndSwap(last, now.UnixNano()) {
 		return false
 	}
-	others, err := b.liveFamilies(ctx, storage.Filter{App: g.App, Account: g.Account})
-	if err != nil {
-		return false
-	}
-	for _, o := range others {
-		if o.ID != g.ID {
-			return false
-		}
-	}
-	return true
+	return b.aloneAtRisk(ctx, g)
 }
 
-// otherSettled reports whether another grant settled after both times.
+// stillAllowed takes the leave for a last try back if it does not hold any more:
+// between the decision and the announcement the attempt waits for its turn, and
+// the process may have stood still.
+func (b *Broker) stillAllowed(ctx context.Context, g *storage.Grant, need family.Need) family.Need {
+	if need.Force || !need.LastTryAllowed || family.Plan(g.State, b.cfg.Timing, b.now(), need).Kind != family.LastTry {
+		return need
+	}
+	need.LastTryAllowed = b.aloneAtRisk(ctx, g) && b.providerWell(g, b.now()) // in this order: the listing takes time
+	return need
+}
+
+// providerWell says whether the provider has been well just now, and since g came into doubt.
+func (b *Broker) providerWell(g *storage.Grant, now time.Time) bool {
+	a, doubt := b.apps[g.App], family.Normalize(g.State, b.cfg.Timing, now).Doubt
+	return a != nil && doubt != nil && !a.verdictsHeld(now) && b.clock.vouched(b.cfg.Provider) &&
+		a.otherSettled(g.ID, now.Add(-2*time.Minute), doubt.FirstAnnounced)
+}
+
+// aloneAtRisk reports whether no other live family shares g's account and client.
+func (b *Broker) aloneAtRisk(ctx context.Context, g *storage.Grant) bool {
+	others, err := b.liveFamilies(ctx, storage.Filter{App: g.App, Account: g.Account})
+	return err == nil && !slices.ContainsFunc(others, func(o storage.Grant) bool { return o.ID != g.ID })
+}
+
+// otherSettled reports whether another grant settled that was announced after both times.
 func (a *app) otherSettled(grant string, after, and time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.ContainsFunc(a.settled[:], func(s lastSettled) bool {
-		return s.grant != "" && s.grant != grant && s.at.After(after) && s.at.After(and)
+		return s.grant != "" && s.grant != grant && s.began.After(after) && s.began.After(and)
 	})
 }
 

@@ -72,6 +72,29 @@ func TestALastTryNeedsAnotherGrantToVouchForTheProvider(t *testing.T) {
 			}
 		}
 	}
+	// storedLate answers the other grant at once, and its settlement is stored minutes later.
+	storedLate := func(w *world) {
+		posts := w.sim.Ledger().TokenPosts
+		w.backend.onSwap(func([]storage.Change) error {
+			if w.sim.Ledger().TokenPosts > posts {
+				w.backend.onSwap(nil)
+				w.clock.Advance(3 * time.Minute)
+			}
+			return nil
+		})
+		rotate(other)(w)
+	}
+	// decided does something on the way from the decision, at its nth listing, to the announcement.
+	decided := func(nth int, f func(*world)) func(*world) {
+		return func(w *world) {
+			rotate(other)(w)
+			w.backend.onList(func() {
+				if nth--; nth == 0 {
+					f(w)
+				}
+			})
+		}
+	}
 	for _, row := range []struct {
 		name          string
 		before, after func(*world)
@@ -82,6 +105,9 @@ func TestALastTryNeedsAnotherGrantToVouchForTheProvider(t *testing.T) {
 		{"another grant, before the doubt", rotate(other), nil, false},
 		{"another grant, after the doubt", nil, rotate(other), true},
 		{"another grant, though too long ago", nil, func(w *world) { rotate(other)(w); w.clock.Advance(3 * time.Minute) }, false},
+		{"another grant, answered too long ago and stored just now", nil, storedLate, false},
+		{"the process stood still after the decision", nil, decided(1, func(w *world) { w.clock.Advance(3 * time.Minute) }), false},
+		{"a person consented after the decision, for the same account", nil, decided(2, func(w *world) { w.consent(mustAddress("acme/third/jira")) }), false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			w := newWorld(t, func(w *world) { w.cfg.Timing.Leeway, w.cfg.Timing.InDoubt = 0, family.InDoubtLastTry })
@@ -104,9 +130,9 @@ func TestALastTryNeedsAnotherGrantToVouchForTheProvider(t *testing.T) {
 			if row.after != nil {
 				row.after(w)
 			}
-			posts := w.sim.Ledger().TokenPosts
+			posts := w.refreshes()
 			_, err := w.AccessToken(ctx, svc, broker.TokenRequest{Address: jira})
-			if sent := w.sim.Ledger().TokenPosts > posts; sent != row.want || (err == nil) != row.want {
+			if sent := w.refreshes() > posts; sent != row.want || (err == nil) != row.want {
 				t.Fatalf("last try sent: %v, want %v (the caller got %v)", sent, row.want, err)
 			}
 		})

@@ -65,7 +65,7 @@ func (b *Broker) exchange(ctx context.Context, c storage.Consent, code secret.St
 		crashpoint.At(crashpoint.ExchangeAnnounced)
 		o := b.cfg.Provider.Exchange(context.WithoutCancel(ctx), credentials, atlassian.Code{Code: code, Verifier: c.Verifier, RedirectURI: b.callbackURL()}, nil)
 		crashpoint.At(crashpoint.ExchangeAnswered)
-		a.learn(b.now(), c.Address.GrantID(), credentials, o)
+		a.learn(b.now(), announced, c.Address.GrantID(), credentials, o)
 		if o.Class == family.Settled { // a failure was one person's; only refreshes are counted for it
 			b.learnLoad(a, &storage.Grant{ID: c.Address.GrantID(), App: c.App}, o)
 		}

@@ -133,7 +133,7 @@ func (b *Broker) attemptOnce(ctx context.Context, g storage.Grant, need family.N
 			b.giveBack(slot)
 		}
 	}()
-	g, sp, err := b.announce(ctx, g, need)
+	g, sp, err := b.announce(ctx, g, b.stillAllowed(ctx, &g, need))
 	defer b.own.Delete(sp.AttemptID)
 	if errors.Is(err, family.ErrNotNow) {
 		return 0, nil // time went on since the plan: the caller plans again
@@ -150,7 +150,7 @@ func (b *Broker) attemptOnce(ctx context.Context, g storage.Grant, need family.N
 	err = b.settle(ctx, g, sp, outcome, mine)
 	crashpoint.At(crashpoint.SettleDurable)
 	b.noteOutcome(&g, outcome)
-	a.learn(b.now(), g.ID, credentials, outcome)
+	a.learn(b.now(), sp.Announced, g.ID, credentials, outcome)
 	b.learnLoad(a, &g, outcome)
 	b.observe(&g, sp, outcome.Class, took, err == nil)
 	b.logOutcome(&g, sp, outcome)

@@ -208,6 +208,7 @@ func (b *Broker) obtain(ctx context.Context, sl *slot, need family.Need) (*entry
 			if err := b.refresh(ctx, sl, need); err != nil {
 				return nil, err
 			}
+			need.LastTryAllowed = false // what allowed it may be over
 		}
 	}
 	return nil, &Error{Reason: ReasonRefreshInProgress, RetryAfter: retrySoon, Message: "the grant kept changing; try again"}

@@ -21,6 +21,7 @@ const (
 	refresh  = "broker/refresh.go"
 	settle   = "broker/settle.go"
 	due      = "broker/due.go"
+	apps     = "broker/apps.go"
 	classify = "broker/atlassian/classify.go"
 	clock    = "broker/clock.go"
 	hot      = "broker/hot.go"
@@ -76,6 +77,12 @@ var proven = []provenMutant{
 	{mutant{6, "drops a token in doubt that gives way to its sibling", plan,
 		"Reserve{Refresh: s.Refresh, Doubt: *s.Doubt})", "Reserve{})[:0]"},
 		families, "TestATokenInDoubtComesBackWhenItsSiblingIsRefused"},
+	{mutant{6, "takes a settlement that was stored late for a provider that is well now", apps,
+		"lastSettled{grant, began}", "lastSettled{grant, now}"},
+		brokers, "TestALastTryNeedsAnotherGrantToVouchForTheProvider"},
+	{mutant{6, "makes a last try on a decision of long ago", refresh,
+		"b.stillAllowed(ctx, &g, need)", "need"},
+		brokers, "TestALastTryNeedsAnotherGrantToVouchForTheProvider"},
 	{mutant{7, "sends a token anew that a late answer returned", attempt,
 		"if o.Pair.Refresh.Equal(sp.Token) {", "if false {"},
 		families, "TestALateAnswerThatReturnsTheTokenInUseMakesItNoSuccessor"},
