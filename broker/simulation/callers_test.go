@@ -117,15 +117,26 @@ func (w *world) accepted(token secret.String) bool {
 	return slices.Contains(entry.LiveAccess, l.ID)
 }
 
-// force is an operator's wish to rotate now.
+// force is an operator's wish to rotate now, who looks at something else after
+// half a minute. The wish is at work in that process until the broker has answered,
+// however long the process stands still.
 func (w *world) force(l *life, g *grant) {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
 	w.mu.Lock()
-	g.forcedUntil = time.Now().Add(timing.Lease + 3*time.Minute)
+	g.forcing[l]++
 	w.note(l, g, "an operator forces a rotation")
 	w.mu.Unlock()
-	_, _ = l.broker.ForceRefresh(ctx, op, g.id, g.address)
+	answered := make(chan struct{})
+	w.work.Go(func() {
+		defer close(answered)
+		_, _ = l.broker.ForceRefresh(context.Background(), op, g.id, g.address)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		g.forcing[l]--
+	})
+	select {
+	case <-answered:
+	case <-time.After(30 * time.Second):
+	}
 }
 
 // race lets a person consent while a rotation of the old family is on its way.

@@ -24,8 +24,8 @@ type grant struct {
 	// settledAt is when its newest rotation became durable, answeredAt when some
 	// process had an answer that may have been a pair.
 	settledAt, answeredAt time.Time
-	// forcedUntil: an operator's wish to rotate may be at work until then.
-	forcedUntil time.Time
+	// forcing counts the operators' wishes to rotate that are at work, by process.
+	forcing map[*life]int
 	// refusedAt is when the provider last refused it without meaning it.
 	refusedAt time.Time
 	// racing: a consent comes while its rotation is on its way.
@@ -100,24 +100,27 @@ func (w *world) checkAnnouncement(l *life, s *step) {
 		w.fail(5, g, "a repeat was announced %s after the leeway", a.Announced.Sub(from.Add(timing.Leeway)))
 	}
 	if left := s.next.State.Access.ExpiresAt.Sub(a.Announced); a.Kind == family.First && same && left > timing.AccessGrace+timing.ClockMargin &&
-		!s.next.State.Access.Rejected && time.Now().After(g.forcedUntil) {
+		!s.next.State.Access.Rejected && g.forcing[l] == 0 {
 		w.fail(11, g, "a rotation began while the access token had %s left", left)
 	}
 	if a.Kind == family.LastTry {
-		w.checkLastTry(s)
+		w.checkLastTry(l, s)
 	}
 }
 
 // checkLastTry: somebody else's settlement vouches for the provider, and nobody
 // else can be hurt by the provider's kill.
-func (w *world) checkLastTry(s *step) {
-	g, now := s.grant, time.Now()
-	if now.Before(g.forcedUntil) {
+func (w *world) checkLastTry(l *life, s *step) {
+	g, a := s.grant, s.next.State.Attempt
+	if g.forcing[l] > 0 {
 		w.risked[g.app+g.account] = true
 		return
 	}
+	vouches := func(at time.Time) bool {
+		return a.Announced.Sub(at) < 2*time.Minute+timing.ClockMargin && at.After(a.FirstAnnounced.Add(-timing.ClockMargin))
+	}
 	// The exchange of a code vouches for the provider too, whatever becomes of the consent.
-	vouched := now.Sub(w.exchanged["client-"+g.app]) < 150*time.Second
+	vouched := vouches(w.exchanged["client-"+g.app])
 	for _, o := range w.grants {
 		if o == g || o.app != g.app {
 			continue
@@ -126,11 +129,7 @@ func (w *world) checkLastTry(s *step) {
 		if o.account == g.account && (phase == family.Active || phase == family.Suspected) {
 			w.fail(6, g, "a last try while %s lives under the same account and app", o.address)
 		}
-		// Some time may pass between the decision and its announcement.
-		for _, at := range []time.Time{o.settledAt, o.answeredAt} {
-			vouched = vouched || s.next.State.Attempt.Announced.Sub(at) < 150*time.Second+timing.ClockMargin &&
-				at.After(s.next.State.Attempt.FirstAnnounced.Add(-timing.ClockMargin))
-		}
+		vouched = vouched || vouches(o.settledAt) || vouches(o.answeredAt)
 	}
 	if !vouched {
 		w.fail(6, g, "a last try while nothing says that the provider is well")

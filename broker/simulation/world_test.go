@@ -188,7 +188,7 @@ func (w *world) makeGrants() {
 		a := storage.Address{Tenant: "acme", Subject: fmt.Sprintf("s%02d", i), Product: p, Name: storage.DefaultName}
 		g := &grant{
 			index: i, address: a, id: a.GrantID(), account: fmt.Sprintf("account-%02d", account), app: p,
-			families: map[uint64]string{}, onWire: map[*wire]*sending{},
+			families: map[uint64]string{}, onWire: map[*wire]*sending{}, forcing: map[*life]int{},
 		}
 		w.grants = append(w.grants, g)
 		w.byID[g.id] = g
