@@ -105,13 +105,13 @@ func (k *keys) run(ctx context.Context) {
 			failed, wait = 0, keysEvery
 			if changed {
 				k.log.Info("read the keys of an issuer", "issuer", k.issuer.URL, "keys", len(k.known.Load().keys))
-				k.changed()
 			}
 		}
 	}
 }
 
-// read reads the keys once and says whether they are others than before.
+// read reads the keys once and says whether they are others than before; then
+// tokens are verified again.
 func (k *keys) read(ctx context.Context) (changed bool, _ error) {
 	k.mu.Lock()
 	k.began, k.asked = k.now(), true
@@ -134,7 +134,10 @@ func (k *keys) read(ctx context.Context) (changed bool, _ error) {
 		return false, err
 	}
 	set := &keySet{keys: found, at: at, text: canonical(found)}
-	return k.known.Swap(set).text != set.text, nil
+	if changed = k.known.Swap(set).text != set.text; changed {
+		k.changed() // before anybody who waits for this read goes on: no token of a key that is gone passes behind one of a new key
+	}
+	return changed, nil
 }
 
 // age drops keys that could not be read again for too long: whether the issuer
