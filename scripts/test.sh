@@ -28,6 +28,8 @@ machine() { go test -race -timeout 5m -count=1 -parallel 16 ./e2e/machine/; }
 leaks() { go test -race -timeout 5m -count=1 ./e2e/leaks/; }
 # Kills the released binary 50 times, and traces its system calls.
 crash() { go test -race -timeout 10m -count=1 -parallel 8 ./cmd/bench/crash/; }
+# Without the race detector, whose own memory would be what it measures.
+hostile() { go test -timeout 5m -count=1 -run '^TestNoHonestCallFailsUnderAttack$' -v ./cmd/bench/; }
 # A module of its own, so that the product does not depend on that server's dependencies.
 fosite() { go -C e2e/fosite test -race -timeout 5m -count=1 -parallel 8 ./...; }
 
@@ -39,4 +41,5 @@ step "a second independent provider" fosite
 step "faults of the machine, real binary" machine
 step "nothing leaks, real binary" leaks
 step "kills and syncs, released binary" crash
+step "load by the hostile" hostile
 steps_done test

@@ -1,3 +1,8 @@
+//go:build !race
+
+// The race detector multiplies the memory of the server, which is measured here:
+// scripts/test.sh runs this in a step of its own.
+
 package main
 
 import (
