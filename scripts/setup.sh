@@ -40,6 +40,17 @@ install_missing() {
   fi
 }
 
+# postgres_server: Debian keeps its programs out of the PATH.
+postgres_server() {
+  local dir
+  for dir in "$(pg_config --bindir 2>/dev/null)" /usr/lib/postgresql/*/bin; do
+    [ -x "$dir/initdb" ] && return
+  done
+  command -v initdb >/dev/null 2>&1 && return
+  echo "setup: the server of PostgreSQL is missing (the store of several replicas is tested on it)"
+  missing+=(postgresql)
+}
+
 # node_is_new_enough: the counterpart of the end-to-end tests needs 20.
 node_is_new_enough() {
   command -v node >/dev/null || return 0 # already named
@@ -84,6 +95,7 @@ need chromium chromium "the browser of the end-to-end tests"
 need strace strace "shows that the synced write comes before the byte that depends on it"
 need unshare util-linux "mounts what the tests of the machine's faults break"
 need mkfs.ext4 e2fsprogs "makes the disk that turns read-only in those tests"
+postgres_server
 install_missing
 machine
 node_is_new_enough
