@@ -12,7 +12,7 @@ import (
 
 // enterAdmin passes the gate for an act on one grant, which is named by id or
 // address, and returns its id.
-func (b *Broker) enterAdmin(ctx context.Context, caller Caller, method string, action policy.Action, id string, a storage.Address) (call, string, error) {
+func (b *Broker) enterAdmin(ctx context.Context, caller Caller, method string, action policy.Action, id string, a storage.Address) (*call, string, error) {
 	c, _, err := b.passNamed(ctx, caller, method, id, &policy.Request{Action: action, Address: a})
 	if id == "" {
 		id = a.GrantID()
@@ -27,7 +27,7 @@ func (b *Broker) Grant(ctx context.Context, caller Caller, id string, a storage.
 	var info *GrantInfo
 	var events []family.Event
 	if err == nil {
-		info, events, err = b.grant(ctx, &c, caller, id)
+		info, events, err = b.grant(ctx, c, caller, id)
 	}
 	if err = c.done(err); err != nil {
 		return nil, nil, err
@@ -75,7 +75,7 @@ func (b *Broker) Reauth(ctx context.Context, caller Caller, id string, a storage
 		err = c.intend()
 	}
 	if err == nil {
-		l, err = b.reauth(ctx, &c, id, caller)
+		l, err = b.reauth(ctx, c, id, caller)
 	}
 	if err = c.done(err); err != nil {
 		return nil, err
@@ -108,7 +108,7 @@ func (b *Broker) ForceRefresh(ctx context.Context, caller Caller, id string, a s
 		err = c.intend()
 	}
 	if err == nil {
-		info, err = b.forceRefresh(ctx, &c, id)
+		info, err = b.forceRefresh(ctx, c, id)
 	}
 	if err = c.done(err); err != nil {
 		return nil, err

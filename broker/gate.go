@@ -23,14 +23,14 @@ type call struct {
 // enter decides whether the caller may do action on the grant at a (zero: the
 // action is about the broker). The returned call must be ended with done even if
 // the error is not nil.
-func (b *Broker) enter(caller Caller, method string, action policy.Action, a storage.Address) (call, error) {
+func (b *Broker) enter(caller Caller, method string, action policy.Action, a storage.Address) (*call, error) {
 	return b.pass(caller, method, &policy.Request{Action: action, Address: a})
 }
 
 // pass is enter for a request that says more; it fills in who asks, and when.
 // The policy is asked before anything is read, so that a refusal is the same
 // whether or not the grant exists.
-func (b *Broker) pass(caller Caller, method string, r *policy.Request) (call, error) {
+func (b *Broker) pass(caller Caller, method string, r *policy.Request) (*call, error) {
 	c, err := b.identify(caller, method, r)
 	if err != nil {
 		return c, err
@@ -46,7 +46,7 @@ func (b *Broker) pass(caller Caller, method string, r *policy.Request) (call, er
 // passNamed is pass for a grant that is named by id, or by r.Address if id is
 // empty. Whose grant an id is only its record says; so what the policy hides is
 // answered as what is not there. The slot is nil if the address was given.
-func (b *Broker) passNamed(ctx context.Context, caller Caller, method, id string, r *policy.Request) (call, *slot, error) {
+func (b *Broker) passNamed(ctx context.Context, caller Caller, method, id string, r *policy.Request) (*call, *slot, error) {
 	if id == "" {
 		c, err := b.pass(caller, method, r)
 		return c, nil, err
@@ -81,7 +81,7 @@ const grantByGrant = "grant by grant"
 // enterListing lets in who may perhaps do action on some grant; the rows are
 // then for sees to choose. Who asks for the grants to draw from and may do
 // other things only is let in as well, to an empty list.
-func (b *Broker) enterListing(caller Caller, method string, action policy.Action) (call, error) {
+func (b *Broker) enterListing(caller Caller, method string, action policy.Action) (*call, error) {
 	r := &policy.Request{Action: action}
 	c, err := b.identify(caller, method, r)
 	if err != nil {
@@ -105,10 +105,10 @@ func (b *Broker) sees(caller Caller, action policy.Action, a storage.Address) bo
 }
 
 // identify begins the record of a call and says who makes it, or that nobody does.
-func (b *Broker) identify(caller Caller, method string, r *policy.Request) (call, error) {
+func (b *Broker) identify(caller Caller, method string, r *policy.Request) (*call, error) {
 	now := b.now()
 	r.Caller, r.Kind, r.Groups, r.Now = caller.Name, string(caller.Kind), caller.Groups, now
-	c := call{b: b, rec: audit.Record{
+	c := &call{b: b, rec: audit.Record{
 		Time: now, RequestID: caller.RequestID, Caller: caller.Name, CallerKind: string(caller.Kind), Method: method, Action: string(r.Action),
 	}}
 	if r.Address != (storage.Address{}) {

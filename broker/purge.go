@@ -39,7 +39,7 @@ func (b *Broker) Purge(ctx context.Context, caller Caller, id string, a storage.
 		err = c.intend()
 	}
 	if err == nil {
-		result, err = b.purgeNamed(ctx, &c, id, dryRun)
+		result, err = b.purgeNamed(ctx, c, id, dryRun)
 	}
 	if err = c.done(err); err != nil {
 		return nil, err

@@ -102,7 +102,7 @@ func (b *Broker) retirePhase(ctx context.Context, phase family.Phase, keep time.
 
 // retireOne purges one grant, recorded like an operator's act.
 func (b *Broker) retireOne(ctx context.Context, id string, phase family.Phase, keep time.Duration) error {
-	c := call{b: b, rec: audit.Record{
+	c := &call{b: b, rec: audit.Record{
 		Time: b.now(), Caller: byItself, Method: "retention", Action: string(policy.Maintain), Rule: "retention", GrantID: id,
 		Detail: fmt.Sprintf("%s for %s", phase, keep),
 	}}

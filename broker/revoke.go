@@ -52,7 +52,7 @@ func (b *Broker) Revoke(ctx context.Context, caller Caller, id string, a storage
 		err = c.intend()
 	}
 	if err == nil {
-		result, err = b.revoke(ctx, &c, id, caller.Name)
+		result, err = b.revoke(ctx, c, id, caller.Name)
 	}
 	if err == nil {
 		result.Affected = b.visible(caller, result.Affected)
@@ -70,7 +70,7 @@ func (b *Broker) WouldRevoke(ctx context.Context, caller Caller, id string, a st
 	c.rec.Detail = "dry_run"
 	var result *RevokeResult
 	if err == nil {
-		result, err = b.wouldRevoke(ctx, &c, id)
+		result, err = b.wouldRevoke(ctx, c, id)
 	}
 	if err == nil {
 		result.Affected = b.visible(caller, result.Affected)

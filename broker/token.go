@@ -55,7 +55,7 @@ func (b *Broker) drawOne(ctx context.Context, caller Caller, method string, req 
 		err = b.throttle.take(sl, sl.entry.Load().grant.Address)
 	}
 	if err == nil {
-		answer, err = b.draw(ctx, &c, sl, req)
+		answer, err = b.draw(ctx, c, sl, req)
 	}
 	if err = c.done(err); err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func (b *Broker) drawOne(ctx context.Context, caller Caller, method string, req 
 
 // enterGrant passes the gate for drawing from a grant named by id or address
 // and returns the grant's slot.
-func (b *Broker) enterGrant(ctx context.Context, caller Caller, method, id string, r *policy.Request) (call, *slot, error) {
+func (b *Broker) enterGrant(ctx context.Context, caller Caller, method, id string, r *policy.Request) (*call, *slot, error) {
 	c, sl, err := b.passNamed(ctx, caller, method, id, r)
 	if err != nil || sl != nil {
 		return c, sl, err

@@ -58,7 +58,7 @@ const (
 // the policy hides from the caller are left out. It blocks as long as reading the
 // record takes, or until ctx ends. The token is neither logged nor recorded.
 func (b *Broker) WhoHad(ctx context.Context, caller Caller, q WhoHadQuery) (*WhoHadAnswer, error) {
-	var c call
+	var c *call
 	var err error
 	ofGrant := q.ID != "" || q.Address != (storage.Address{})
 	if ofGrant {
@@ -68,7 +68,7 @@ func (b *Broker) WhoHad(ctx context.Context, caller Caller, q WhoHadQuery) (*Who
 	}
 	var answer *WhoHadAnswer
 	if err == nil {
-		answer, err = b.whoHad(ctx, &c, caller, q, ofGrant)
+		answer, err = b.whoHad(ctx, c, caller, q, ofGrant)
 	}
 	if err = c.done(err); err != nil {
 		return nil, err
