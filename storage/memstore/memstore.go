@@ -11,6 +11,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/holdfast-io/holdfast/storage"
 )
@@ -39,6 +40,14 @@ type Store struct {
 	closed bool  // guarded by mu
 	broken bool  // guarded by mu: refuses everything until Crash or reopening
 	fault  func([]storage.Change) Fault
+	clock  func() time.Time // guarded by mu; nil: time.Now
+	// claims are until when, by grant id; guarded by mu.
+	claims map[string]time.Time
+	// followers by number, follower the last number, silent: they are told
+	// nothing; guarded by mu.
+	followers map[int]func(storage.Key)
+	follower  int
+	silent    bool
 }
 
 type state struct {
@@ -55,7 +64,7 @@ func (s state) clone() state {
 // New returns an empty store.
 func New() *Store {
 	empty := state{records: map[storage.Key]storage.Item{}, journal: map[string][]storage.Entry{}}
-	return &Store{live: empty, synced: empty}
+	return &Store{live: empty, synced: empty, claims: map[string]time.Time{}, followers: map[int]func(storage.Key){}}
 }
 
 // Opener returns the function that storage.Config wants as its Backend: it
@@ -81,6 +90,7 @@ func (s *Store) Crash() {
 	defer s.mu.Unlock()
 	s.live = s.synced
 	s.closed, s.broken = false, false
+	clear(s.claims)
 }
 
 // Durable returns a store of its own with what a crash at this moment would
@@ -88,7 +98,9 @@ func (s *Store) Crash() {
 func (s *Store) Durable() *Store {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &Store{live: s.synced, synced: s.synced}
+	d := New()
+	d.live, d.synced = s.synced, s.synced
+	return d
 }
 
 // usable is called with mu held.

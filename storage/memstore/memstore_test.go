@@ -13,6 +13,13 @@ func TestConformance(t *testing.T) {
 	storetest.Run(t, func(*testing.T) storage.Backend { return memstore.New() })
 }
 
+func TestSharedConformance(t *testing.T) {
+	storetest.RunShared(t, func(*testing.T) (one, other storage.Backend) {
+		s := memstore.New()
+		return s, s
+	})
+}
+
 func TestACrashKeepsWhatWasSynced(t *testing.T) {
 	for _, row := range []struct {
 		name            string

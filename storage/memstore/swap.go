@@ -37,6 +37,7 @@ func (s *Store) commit(next state, changes []storage.Change) error {
 		return fmt.Errorf("%w: refused by a fault", storage.ErrUnavailable)
 	}
 	s.live = next
+	s.swapped(changes)
 	if fault == None || fault == UnknownKept {
 		s.synced = next
 	}
