@@ -19,16 +19,28 @@ func (b *Broker) answer(ctx context.Context, sl *slot, e *entry, req *TokenReque
 	}
 	t := &b.cfg.Timing
 	now := b.now()
-	st := family.Normalize(e.grant.State, *t, now) // what Plan decided on
+	st := &e.grant.State
+	until := st.Access.ExpiresAt
+	if !st.Plain(t, now, family.Need{}) {
+		st, until = b.normalized(st, now) // what Plan decided on
+	}
 	// Anybody may cause a rotation at any moment, which leaves this token the
 	// access grace and no more.
-	guaranteed := minTime(st.ServableUntil(*t), now.Add(t.AccessGrace))
+	guaranteed := minTime(until, now.Add(t.AccessGrace))
 	return &TokenAnswer{
 		GrantID: e.grant.ID, Address: e.grant.Address, Token: st.Access.Token, Generation: st.Generation,
 		ExpiresAt: st.Access.ExpiresAt, GuaranteedUntil: guaranteed,
 		RefreshAfter: minTime(st.Access.ExpiresAt.Add(-t.RefreshAhead), guaranteed), ServerTime: now,
 		Scopes: st.Access.Scopes, Site: site, APIBaseURL: b.baseURL(e.grant.Address.Product, site),
 	}, nil
+}
+
+// normalized is apart from answer, whose stack every hot call pays for.
+//
+//go:noinline
+func (b *Broker) normalized(s *family.State, now time.Time) (n *family.State, until time.Time) {
+	state := family.Normalize(*s, b.cfg.Timing, now)
+	return &state, state.ServableUntil(b.cfg.Timing)
 }
 
 func minTime(a, b time.Time) time.Time {

@@ -172,7 +172,10 @@ func deed(r *policy.Request) string {
 
 // about completes the record with the grant that the call turned out to be about.
 func (c *call) about(g *storage.Grant) {
-	c.rec.Grant, c.rec.GrantID, c.rec.Generation = g.Address.String(), g.ID, g.State.Generation
+	if c.rec.Grant == "" {
+		c.rec.Grant = g.Address.String()
+	}
+	c.rec.GrantID, c.rec.Generation = g.ID, g.State.Generation
 }
 
 // done writes the audit record of a call that ended with err and returns what

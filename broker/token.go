@@ -106,10 +106,15 @@ func (b *Broker) draw(ctx context.Context, c *call, sl *slot, req *TokenRequest)
 		return nil, invalid("min_ttl", "min_ttl must be from 0 to %v: a rotation would cut short the token that others hold", most)
 	}
 	need := family.Need{MinTTL: req.MinTTL, IfNotGeneration: req.IfNotGeneration}
-	e, err := b.obtain(ctx, sl, need)
-	if err != nil {
-		c.about(&sl.entry.Load().grant)
-		return nil, err
+	e := sl.entry.Load()
+	if e.grant.State.Plain(&b.cfg.Timing, b.now(), need) {
+		b.cfg.Observe.HotHit()
+	} else {
+		var err error
+		if e, err = b.obtain(ctx, sl, need); err != nil {
+			c.about(&sl.entry.Load().grant)
+			return nil, err
+		}
 	}
 	c.about(&e.grant)
 	if gone := without(req.RequiredScopes, e.grant.State.Access.Scopes); len(gone) > 0 {

@@ -278,6 +278,7 @@ func (w *world) check(t *rapid.T, before State) {
 	s := w.state
 	w.checkKept(t, before)
 	w.checkLiving(t, before)
+	w.checkPlain(t)
 	if i := s.Inquiry; i != nil && (s.Phase != Suspected && s.Phase != Lapsed || s.Doubt != nil || s.Suspicion == nil) {
 		t.Fatalf("an inquiry in phase %v, with doubt %v and suspicion %v", s.Phase, s.Doubt, s.Suspicion)
 	}
