@@ -39,7 +39,10 @@ type header struct {
 	// Finding is set while the grants have not been quarantined yet for what the
 	// witness said at a start.
 	Finding string `json:"finding,omitempty"`
-	MAC     []byte `json:"mac"`
+	// Moved and Arriving are set on the two sides of a copy to another place; see moved.go.
+	Moved    *moved    `json:"moved,omitempty"`
+	Arriving *arriving `json:"arriving,omitempty"`
+	MAC      []byte    `json:"mac"`
 }
 
 func (h *header) mac(root []byte) ([]byte, error) {
@@ -55,9 +58,10 @@ func (h *header) mac(root []byte) ([]byte, error) {
 	b = appendBytes(b, h.WrappedRoot)
 	b = appendBytes(b, []byte(h.CreatedAt.UTC().Format(time.RFC3339Nano)))
 	b = appendBytes(b, []byte(h.RestoredAt.UTC().Format(time.RFC3339Nano)))
-	if h.Finding != "" { // absent from what a Holdfast without witnesses wrote
+	if h.Finding != "" || h.marked() { // absent from what a Holdfast without witnesses wrote
 		b = appendBytes(b, []byte(h.Finding))
 	}
+	b = h.appendMarks(b)
 	m := hmac.New(sha256.New, key)
 	m.Write(b)
 	return m.Sum(nil), nil

@@ -29,7 +29,11 @@ func Look(ctx context.Context, cfg Config) (Glance, error) {
 	if err != nil {
 		return Glance{}, err
 	}
-	root, err := h.unlock(ctx, filepath.Join(cfg.Dir, HeaderFile), &cfg)
+	name := filepath.Join(cfg.Dir, HeaderFile)
+	root, err := h.unlock(ctx, name, &cfg)
+	if err == nil {
+		err = h.mayOpen(name)
+	}
 	if err != nil {
 		return Glance{}, err
 	}

@@ -31,7 +31,7 @@ type Config struct {
 	// MustExist makes a missing store an error; by default a missing or empty
 	// Dir becomes a new store.
 	MustExist bool
-	// SpillSlots is how many slots of SlotSize bytes a new spill file gets: so
+	// SpillSlots is how many slots of SlotSize bytes the spill files have at least: so
 	// many tokens can be on their way at once. 0 means 64, which is 16 MiB.
 	SpillSlots int
 	// Spill is kept in place of a file in Dir, and closed with the store. For
@@ -138,7 +138,11 @@ func openHeader(ctx context.Context, cfg *Config) (header, []byte, error) {
 	if err != nil {
 		return h, nil, err
 	}
-	root, err := h.unlock(ctx, filepath.Join(cfg.Dir, HeaderFile), cfg)
+	name := filepath.Join(cfg.Dir, HeaderFile)
+	root, err := h.unlock(ctx, name, cfg)
+	if err == nil {
+		err = h.mayOpen(name)
+	}
 	return h, root, err
 }
 

@@ -88,7 +88,7 @@ func newRoot(io streams) *cobra.Command {
 	root.SetErr(io.err)
 	root.AddCommand(
 		newToken(io), newConsent(io), newGrants(io), newApps(io), newAudit(io), newStatus(io),
-		newServe(io), newDoctor(io), newDev(io), newSim(io), newBackup(io), newRestore(io), newKeys(io), newPolicy(io), newVersion(io),
+		newServe(io), newDoctor(io), newDev(io), newSim(io), newBackup(io), newRestore(io), newStore(io), newKeys(io), newPolicy(io), newVersion(io),
 	)
 	root.SetVersionTemplate(versionLine())
 	root.InitDefaultCompletionCmd()

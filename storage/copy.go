@@ -1,0 +1,284 @@
+package storage
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+)
+
+// CopyOptions of Copy.
+type CopyOptions struct {
+	// DryRun reads the source and looks at the target, and changes neither.
+	DryRun bool
+	// Progress is told how far a step has come; nil: nobody is. It must not block.
+	Progress func(step CopyStep, done, total int)
+
+	// durable is called before and after whatever a crash may come between, for
+	// tests; an error ends the copy as a crash would.
+	durable func(what string) error
+}
+
+// CopyStep is one of the long steps of a copy.
+type CopyStep string
+
+// The steps, in their order.
+const (
+	CopyReading   CopyStep = "reading the source"
+	CopyWriting   CopyStep = "copying"
+	CopyVerifying CopyStep = "verifying the target"
+)
+
+// CopySummary says what was copied, or of a dry run what there is to copy.
+type CopySummary struct {
+	StoreID  string
+	From, To string
+	// Records and Entries are those of the source; of them Present were in the
+	// target already, from a copy that was interrupted.
+	Records, Entries, Present int
+	// Checksum over all records and journals, which source and target agree on.
+	Checksum string
+	// Spilled are the settlements that wait in the source's spill files and go with it.
+	Spilled int
+	// Finding for which the grants start quarantined; empty: they go on as they were.
+	Finding string
+	// Resumed: the copy had begun before. Complete: it had ended before.
+	Resumed, Complete bool
+}
+
+// Copy moves the store of from to the place of to, under the same KEK: records and
+// journals as they are sealed, and what waits in the spill files. The source must
+// not be in use. Before the first record is written it is marked so that it never
+// opens again (see moved.go), and the target opens only once its records and
+// journals were compared with the source's. A copy that was interrupted, at
+// whatever moment, is ended by calling Copy again; UndoCopy gives the source back.
+//
+// The target must be empty, or hold what an interrupted copy of the same source
+// left. An error says what to do; until the source was marked it changed nothing.
+func Copy(ctx context.Context, from, to Config, o CopyOptions) (sum CopySummary, err error) {
+	c, err := newCopier(ctx, from, to, o)
+	if err != nil {
+		return sum, err
+	}
+	defer func() { err = errors.Join(err, c.close()) }()
+	sum, err = c.run(ctx)
+	if err != nil {
+		return sum, fmt.Errorf("copying the store: %w", err)
+	}
+	return sum, nil
+}
+
+// copier is one run of Copy or UndoCopy.
+type copier struct {
+	o        CopyOptions
+	from, to Config
+	sum      CopySummary
+	// source is open; target once it is there.
+	source, target *Store
+	// arrived is the target's header; nil: there is none.
+	arrived *header
+}
+
+// newCopier opens the source without counting a start, and reads the target's header.
+func newCopier(ctx context.Context, from, to Config, o CopyOptions) (*copier, error) {
+	if err := errors.Join(from.complete(), to.complete()); err != nil {
+		return nil, err
+	}
+	c := &copier{o: o, from: from, to: to, sum: CopySummary{From: from.place(), To: to.place()}}
+	if c.sum.From == c.sum.To {
+		return nil, fmt.Errorf("%s is named as the source and as the target of the copy: name another target; nothing was changed", c.sum.From)
+	}
+	h, root, err := unlocked(ctx, &from)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("there is no store in %s: correct the configuration of the source; nothing was changed", c.sum.From)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if c.source, err = openBackend(from, h, root); err != nil {
+		return nil, err
+	}
+	// Whoever had the backend until now may have changed the header.
+	if h, _, err = unlocked(ctx, &from); err == nil {
+		c.source.header.Store(&h)
+		if h.Arriving != nil {
+			err = h.mayOpen(c.sum.From)
+		}
+	}
+	if err == nil {
+		err = c.readTarget(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.source.backend.Close())
+	}
+	c.sum.StoreID = h.StoreID
+	return c, nil
+}
+
+func (c *copier) close() error {
+	err := c.source.backend.Close()
+	if c.target != nil {
+		err = errors.Join(err, c.target.backend.Close())
+	}
+	return err
+}
+
+// readTarget also shows that the target's KEK, environment and provider are the
+// source's, before anything is changed.
+func (c *copier) readTarget(ctx context.Context) error {
+	own := *c.source.header.Load()
+	if _, err := own.unlock(ctx, c.sum.From, &c.to); err != nil {
+		return fmt.Errorf("opening the source under the target's configuration: %w", err)
+	}
+	h, _, err := unlocked(ctx, &c.to)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("looking at the target: %w", err)
+	case h.StoreID != own.StoreID:
+		return fmt.Errorf("%s holds another store, %s: name an empty target; nothing was changed", c.sum.To, h.StoreID)
+	}
+	c.arrived = &h
+	return nil
+}
+
+func (c *copier) run(ctx context.Context) (CopySummary, error) {
+	mine, err := c.standing()
+	if err != nil || c.sum.Complete {
+		return c.sum, err
+	}
+	if c.sum.Spilled, err = c.countSpilled(); err != nil {
+		return c.sum, err
+	}
+	if err := c.survey(ctx); err != nil || c.o.DryRun {
+		return c.sum, err
+	}
+	for _, step := range []func(context.Context) error{c.fence, c.receive, c.moveSpill, c.write, c.verify, c.finish} {
+		if err := step(ctx); err != nil {
+			return c.sum, fmt.Errorf("%w%s", err, c.wayOut(mine))
+		}
+	}
+	return c.sum, nil
+}
+
+// wayOut of an error that came when the source may have been marked.
+func (c *copier) wayOut(fenced bool) string {
+	if !fenced && c.source.header.Load().Moved == nil {
+		return ""
+	}
+	return "; the source stays marked as moved: once the cause is gone run the same copy again, which goes on, or holdfast store copy --undo, which gives the source back"
+}
+
+// standing compares the marks of both sides: whether this copy had begun, and
+// whether it may begin or go on.
+func (c *copier) standing() (begun bool, err error) {
+	h := c.source.header.Load()
+	switch {
+	case h.Moved == nil && c.arrived == nil:
+		return false, nil
+	case h.Moved == nil && c.arrived.Arriving != nil:
+		return false, fmt.Errorf("%s holds the rest of a copy that was undone: empty it or name another target; nothing was changed", c.sum.To)
+	case h.Moved == nil:
+		return false, fmt.Errorf("%s holds a store already, and it is this one or a copy of it: name an empty target; nothing was changed", c.sum.To)
+	case c.arrived == nil && !h.Moved.Done && h.Moved.To == c.sum.To:
+		c.sum.Resumed = true // it ended before the target was made
+		return true, nil
+	case c.arrived == nil:
+		return true, fmt.Errorf("the store was moved to %s already, or is being moved there: end that copy or undo it; nothing was changed", h.Moved.To)
+	case c.arrived.Arriving == nil && h.Moved.Done:
+		c.sum.Complete = true
+		return true, nil
+	case c.arrived.Arriving == nil || c.arrived.Arriving.ID != h.Moved.ID:
+		return true, fmt.Errorf("what %s holds is not of the copy that has begun, which is to %s: end that one, or undo it and empty the target; nothing was changed", c.sum.To, h.Moved.To)
+	}
+	c.sum.Resumed = true
+	return true, nil
+}
+
+// fence marks the source durably, once its state was compared with its witness
+// and a start was counted: so an older copy of its files is found to be one,
+// although nobody starts the source any more.
+func (c *copier) fence(ctx context.Context) error {
+	s := c.source
+	if err := s.readRing(ctx); err != nil {
+		return err
+	}
+	p, err := s.readPast(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.find(ctx, p); err != nil {
+		return err
+	}
+	c.sum.Finding = s.header.Load().pending()
+	if s.header.Load().Moved != nil {
+		return nil
+	}
+	if err := c.step("start", func() error { return s.countStart(ctx, p) }); err != nil {
+		return err
+	}
+	mark := moved{ID: strings.ToLower(rand.Text()), To: c.sum.To, At: s.cfg.Now().UTC().Truncate(time.Millisecond)}
+	return c.step("fence", func() error {
+		return s.changeHeader(func(h *header) { h.Moved = &mark })
+	})
+}
+
+// step does something that is durable afterwards.
+func (c *copier) step(what string, do func() error) error {
+	if c.o.durable == nil {
+		return do()
+	}
+	if err := c.o.durable("before " + what); err != nil {
+		return err
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	return c.o.durable("after " + what)
+}
+
+func (c *copier) progress(step CopyStep, done, total int) {
+	if c.o.Progress != nil {
+		c.o.Progress(step, done, total)
+	}
+}
+
+// receive makes the target, or goes on with it, and opens its backend.
+func (c *copier) receive(ctx context.Context) error {
+	own := *c.source.header.Load()
+	if c.arrived == nil {
+		h := own
+		h.Moved, h.Arriving = nil, &arriving{ID: own.Moved.ID, From: c.sum.From}
+		if err := c.step("target", func() error { return makeHeader(&c.to, h, c.source.root) }); err != nil {
+			return fmt.Errorf("making the target: %w", err)
+		}
+		c.arrived = &h
+	}
+	var err error
+	c.target, err = openBackend(c.to, *c.arrived, c.source.root)
+	return err
+}
+
+// finish lets the target open.
+func (c *copier) finish(ctx context.Context) error {
+	err := c.step("done", func() error {
+		return c.source.changeHeader(func(h *header) { h.Moved.Done = true })
+	})
+	if err != nil {
+		return err
+	}
+	if c.to.WitnessFile != "" {
+		if err := c.step("witness", func() error { return c.target.vouch(ctx) }); err != nil {
+			return err
+		}
+	}
+	final := *c.source.header.Load()
+	final.Moved = nil
+	return c.step("arrival", func() error {
+		return c.target.changeHeader(func(h *header) { *h = final })
+	})
+}
