@@ -1,9 +1,9 @@
 package broker
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
 	"fmt"
+
+	"github.com/holdfast-io/holdfast/storage/seal"
 )
 
 // A page token is the id of the last row that was read, sealed: that row may be a
@@ -16,25 +16,16 @@ func pageOf(caller Caller, method string, f *GrantFilter) []byte {
 	return fmt.Appendf(nil, "holdfast page %q %q %q %q %q %d", method, caller.Kind, caller.Name, f.Tenant, f.Product, f.Phase)
 }
 
-func (b *Broker) pageSeal() (cipher.AEAD, error) {
-	block, err := aes.NewCipher(b.store.PageKey())
-	if err != nil {
-		return nil, err
-	}
-	return cipher.NewGCMWithRandomNonce(block)
-}
-
 // pageToken seals the id of the last row that was read; "" after the last page.
 func (b *Broker) pageToken(of []byte, id string) (string, error) {
 	if id == "" {
 		return "", nil
 	}
-	s, err := b.pageSeal()
+	sealed, err := seal.SealWith(b.store.PageKey(), []byte(id), of)
 	if err != nil {
 		return "", internal("sealing a page token", err)
 	}
-	//nolint:gosec // The nonce is nil since this AEAD makes a random one itself.
-	return b64.EncodeToString(s.Seal(nil, nil, []byte(id), of)), nil
+	return b64.EncodeToString(sealed), nil
 }
 
 // openPageToken returns the id that a token holds; "" for no token.
@@ -44,15 +35,11 @@ func (b *Broker) openPageToken(of []byte, text string) (string, error) {
 	}
 	bad := invalid("page_token", "page_token is not one that this broker gave for this listing: leave it out for the first page, "+
 		"then pass next_page_token on as it is, with the same filters")
-	s, err := b.pageSeal()
-	if err != nil {
-		return "", internal("opening a page token", err)
-	}
 	raw, err := b64.DecodeString(text)
 	if err != nil {
 		return "", bad
 	}
-	id, err := s.Open(nil, nil, raw, of)
+	id, err := seal.OpenWith(b.store.PageKey(), raw, of)
 	if err != nil {
 		return "", bad
 	}

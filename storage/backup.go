@@ -70,7 +70,7 @@ func (s *Store) backup(ctx context.Context, w io.Writer) (BackupSummary, error) 
 		return sum, err
 	}
 	for _, kind := range []Kind{KindRing, KindMeta, KindApp, KindConsent, KindGrant} {
-		if err := s.backupKind(ctx, out, kind, &sum); err != nil {
+		if err := eachItem(ctx, s.backend, kind, func(it Item) error { return s.backupItem(ctx, out, it, &sum) }); err != nil {
 			return sum, fmt.Errorf("writing a backup: %w", err)
 		}
 	}
@@ -82,25 +82,6 @@ func (s *Store) backup(ctx context.Context, w io.Writer) (BackupSummary, error) 
 		return sum, fmt.Errorf("writing a backup: %w", err)
 	}
 	return sum, nil
-}
-
-func (s *Store) backupKind(ctx context.Context, out *chunkWriter, kind Kind, sum *BackupSummary) error {
-	q := Query{Kind: kind, Limit: maxPage}
-	for {
-		items, err := s.backend.List(ctx, q)
-		if err != nil {
-			return err
-		}
-		for _, it := range items {
-			if err := s.backupItem(ctx, out, it, sum); err != nil {
-				return err
-			}
-		}
-		if len(items) < q.Limit {
-			return nil
-		}
-		q.After = items[len(items)-1].Key.ID
-	}
 }
 
 func (s *Store) backupItem(ctx context.Context, out *chunkWriter, it Item, sum *BackupSummary) error {

@@ -155,7 +155,7 @@ func (s *Store) ringChange(ring *seal.Ring, old Version) (Change, error) {
 
 func (s *Store) createRing(ctx context.Context) error {
 	// A ring that vanished must not be replaced: nothing would open any more.
-	for _, k := range []Kind{KindGrant, KindConsent, KindApp, KindMeta} {
+	for _, k := range sealedKinds {
 		items, err := s.backend.List(ctx, Query{Kind: k, Limit: 1})
 		if err != nil {
 			return fmt.Errorf("looking for records: %w", err)

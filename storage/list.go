@@ -102,25 +102,38 @@ func (s *Store) Refused() uint64 { return s.refused.Load() }
 // PurgeConsents deletes the consents that expired before t, whatever their
 // status, and returns how many it deleted. A consent that changes meanwhile stays.
 func (s *Store) PurgeConsents(ctx context.Context, t time.Time) (int, error) {
-	n, q := 0, Query{Kind: KindConsent, Limit: maxPage}
+	n := 0
+	err := eachItem(ctx, s.backend, KindConsent, func(it Item) error {
+		var p storagev1.ConsentPublic
+		if openPublic(it, &p) != nil || !fromTime(p.GetExpiresAt()).Before(t) {
+			return nil
+		}
+		if s.DeleteConsent(ctx, it.Key.ID, it.Version) == nil {
+			n++
+		}
+		return ctx.Err()
+	})
+	return n, err
+}
+
+var kindNames = map[Kind]string{KindGrant: "grants", KindConsent: "consents", KindApp: "apps", KindRing: "key rings", KindMeta: "values"}
+
+// eachItem calls f with every record of a kind, in order of id, until f fails. What
+// is stored or deleted meanwhile is met or not.
+func eachItem(ctx context.Context, b Backend, kind Kind, f func(Item) error) error {
+	q := Query{Kind: kind, Limit: maxPage}
 	for {
-		items, err := s.backend.List(ctx, q)
+		items, err := b.List(ctx, q)
 		if err != nil {
-			return n, fmt.Errorf("listing consents: %w", err)
+			return fmt.Errorf("listing %s: %w", kindNames[kind], err)
 		}
 		for _, it := range items {
-			var p storagev1.ConsentPublic
-			if openPublic(it, &p) != nil || !fromTime(p.GetExpiresAt()).Before(t) {
-				continue
-			}
-			if err := s.DeleteConsent(ctx, it.Key.ID, it.Version); err == nil {
-				n++
-			} else if ctx.Err() != nil {
-				return n, err
+			if err := f(it); err != nil {
+				return err
 			}
 		}
 		if len(items) < q.Limit {
-			return n, nil
+			return nil
 		}
 		q.After = items[len(items)-1].Key.ID
 	}

@@ -108,22 +108,13 @@ func (g *Grant) next() Version {
 // ConsentsFor returns the consents for the grant at a.
 func (s *Store) ConsentsFor(ctx context.Context, a Address) ([]Consent, error) {
 	var out []Consent
-	q := Query{Kind: KindConsent, Limit: maxPage}
-	for {
-		items, err := s.backend.List(ctx, q)
-		if err != nil {
-			return nil, fmt.Errorf("listing consents: %w", err)
+	err := eachItem(ctx, s.backend, KindConsent, func(it Item) error {
+		if c, err := s.openConsent(it); err == nil && c.Address == a {
+			out = append(out, c)
 		}
-		for _, it := range items {
-			if c, err := s.openConsent(it); err == nil && c.Address == a {
-				out = append(out, c)
-			}
-		}
-		if len(items) < q.Limit {
-			return out, nil
-		}
-		q.After = items[len(items)-1].Key.ID
-	}
+		return nil
+	})
+	return out, err
 }
 
 // PurgeGrant deletes the grant, its journal and the consents, all in one swap,

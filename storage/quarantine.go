@@ -65,26 +65,13 @@ func (s *Store) quarantine(ctx context.Context, g Grant, why string) (bool, erro
 // store that this one is a copy of may have it confirmed, and then both would
 // spend it. Who consented does so again.
 func (s *Store) dropPending(ctx context.Context) error {
-	q := Query{Kind: KindConsent, Limit: maxPage}
-	for {
-		items, err := s.backend.List(ctx, q)
-		if err != nil {
-			return err
+	return eachItem(ctx, s.backend, KindConsent, func(it Item) error {
+		c, err := s.openConsent(it)
+		if err != nil || c.Pending == nil {
+			return nil //nolint:nilerr // one that does not open can not be confirmed either
 		}
-		for _, it := range items {
-			c, err := s.openConsent(it)
-			if err != nil || c.Pending == nil {
-				continue // one that does not open can not be confirmed either
-			}
-			c.Pending, c.Status = nil, ConsentSuperseded
-			c.Detail = "the store was found to be a copy or out of date while this waited: consent again"
-			if err := s.Swap(ctx, Update{Consent: &c}); err != nil {
-				return err
-			}
-		}
-		if len(items) < q.Limit {
-			return nil
-		}
-		q.After = items[len(items)-1].Key.ID
-	}
+		c.Pending, c.Status = nil, ConsentSuperseded
+		c.Detail = "the store was found to be a copy or out of date while this waited: consent again"
+		return s.Swap(ctx, Update{Consent: &c})
+	})
 }

@@ -144,17 +144,8 @@ func (s *Store) endKeyRotation(ctx context.Context) error {
 func (s *Store) CountRecords(ctx context.Context) (uint64, error) {
 	var n uint64
 	for _, kind := range sealedKinds {
-		q := Query{Kind: kind, Limit: maxPage}
-		for {
-			items, err := s.backend.List(ctx, q)
-			if err != nil {
-				return n, fmt.Errorf("counting records: %w", err)
-			}
-			n += uint64(len(items))
-			if len(items) < q.Limit {
-				break
-			}
-			q.After = items[len(items)-1].Key.ID
+		if err := eachItem(ctx, s.backend, kind, func(Item) error { n++; return nil }); err != nil {
+			return n, fmt.Errorf("counting records: %w", err)
 		}
 	}
 	return n, nil
