@@ -68,7 +68,9 @@ func (b *Broker) beginRekey(ctx context.Context) error {
 	if err != nil {
 		return storeError("beginning a rotation of", "the data keys", err)
 	}
-	b.log.Info("a new data key seals from now on; all records are sealed anew", "started", r.StartedAt)
+	if !r.StartedAt.Equal(b.keyRotation().StartedAt) { // else it runs already
+		b.log.Info("a new data key seals from now on; all records are sealed anew", "started", r.StartedAt)
+	}
 	b.workOnRekey(r)
 	return nil
 }

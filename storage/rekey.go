@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/holdfast-io/holdfast/broker/crashpoint"
 	"github.com/holdfast-io/holdfast/storage/seal"
 )
 
@@ -99,6 +100,7 @@ func (s *Store) BeginKeyRotation(ctx context.Context) (KeyRotation, error) {
 	if err := s.swapRing(ctx, k, ring, m, r); err != nil {
 		return KeyRotation{}, fmt.Errorf("storing a new data key: %w", err)
 	}
+	crashpoint.At(crashpoint.RekeyBegun)
 	return r, nil
 }
 
@@ -123,6 +125,7 @@ func (s *Store) swapRing(ctx context.Context, k *keyRing, ring *seal.Ring, m Met
 // endKeyRotation removes all keys but the primary from the ring. The caller has
 // found that they seal nothing any more.
 func (s *Store) endKeyRotation(ctx context.Context) error {
+	crashpoint.At(crashpoint.RekeyClean)
 	k := s.keys.Load()
 	m, err := s.metaOrNew(ctx, metaRekey)
 	if err != nil {
@@ -137,6 +140,7 @@ func (s *Store) endKeyRotation(ctx context.Context) error {
 	if err := s.swapRing(ctx, k, ring, m, r); err != nil {
 		return fmt.Errorf("removing data keys that seal nothing any more: %w", err)
 	}
+	crashpoint.At(crashpoint.RekeyEnded)
 	return nil
 }
 

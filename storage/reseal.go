@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/holdfast-io/holdfast/broker/crashpoint"
 	"github.com/holdfast-io/holdfast/storage/seal"
 )
 
@@ -215,6 +216,7 @@ func (p *resealing) write(ctx context.Context) error {
 	defer p.store.sealing().Add(-1)
 	err := p.store.backend.Reseal(ctx, batch)
 	if err == nil {
+		crashpoint.At(crashpoint.RekeyResealed)
 		p.at.Sealed += uint64(records)
 		return nil
 	}

@@ -1,5 +1,5 @@
-// Package crashpoint names the steps of a rotation at which a process may die
-// or stand still and nothing may be lost. At marks them in the code of the
+// Package crashpoint names the steps of a rotation, and of what else writes to the
+// store, at which a process may die or stand still and nothing may be lost. At marks them in the code of the
 // product; a released program has nothing there. Built with the tag
 // "crashpoints" the program can be told to end itself at one of them:
 //
@@ -46,6 +46,16 @@ const (
 	// ExchangeAdopted: the new family is durable; the browser was not told.
 	ExchangeAdopted = "exchange.adopted"
 
+	// RekeyBegun: a new data key is durable and seals from now on; nobody was told.
+	RekeyBegun = "rekey.begun"
+	// RekeyResealed: some records were durably sealed anew; others are still under
+	// the key before.
+	RekeyResealed = "rekey.resealed"
+	// RekeyClean: nothing is under the key before any more, and it is still in the ring.
+	RekeyClean = "rekey.clean"
+	// RekeyEnded: it was durably removed; nobody was told.
+	RekeyEnded = "rekey.ended"
+
 	// StartAnnounced: the store's witness knows of this start, the store does not.
 	StartAnnounced = "start.announced"
 	// StartCounted: the store has counted this start, its witness did not confirm it.
@@ -72,6 +82,7 @@ func Points() []Point {
 		{AnnounceUnsaved, false}, {CommitUnsynced, true}, {CommitSynced, true}, {AnnounceDurable, false},
 		{SpendGuard, false}, {SpendWritten, true}, {SpendHeaders, true}, {SpendAnswered, true}, {SettleDurable, true},
 		{ExchangeAnnounced, false}, {ExchangeAnswered, true}, {ExchangeAdopted, true},
+		{RekeyBegun, true}, {RekeyResealed, true}, {RekeyClean, true}, {RekeyEnded, true},
 		{StartAnnounced, false}, {StartCounted, false}, {StoreOpened, false}, {TakeOverFound, true}, {TakeOverClosed, true},
 	}
 }

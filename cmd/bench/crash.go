@@ -99,7 +99,7 @@ func figuresOf(r *crash.Result) []figureLine {
 	line := func(metric string, n int) figureLine { return figureLine{"crash", r.Leg, metric, n, "count"} }
 	lines := []figureLine{
 		line("kills", r.Kills), line("lost", r.Lost), line("late_sends", r.LateSends), line("last_tries", r.LastTries),
-		line("saved_in_leeway", r.SavedInLeeway), line("regressions", r.Regressions),
+		line("saved_in_leeway", r.SavedInLeeway), line("regressions", r.Regressions), line("unread", r.Unread),
 		line("rotations", r.Rotations), line("answers", int(r.Answers)),
 	}
 	for _, point := range slices.Sorted(maps.Keys(r.ByPoint)) {

@@ -13,6 +13,9 @@
 //     random moments, some of them while it starts; one built with the tag
 //     crashpoints at each named point (package crashpoint), at a random pass of
 //     it. It is started again at once, and the callers go on.
+//   - In some lives the data keys are rotated, and at each point of that one dies.
+//     After the last kill the rotation must come to its end, another one too, and
+//     a process that was started after both must read every record and journal.
 //   - After the last kill every grant must yield a token that the provider
 //     accepts now, of a family that lives, and must be able to rotate once more.
 //

@@ -126,28 +126,18 @@ func (l *leg) die(ctx context.Context, d death, under *load) error {
 	case <-under.served: // of the life before
 	default:
 	}
+	if d.rekeying {
+		defer l.meanwhile(ctx, 100*time.Millisecond, l.rekey)()
+	}
+	if d.consenting {
+		defer l.meanwhile(ctx, 100*time.Millisecond, func(ctx context.Context) bool { return l.consent(ctx, l.grants[0]) != nil })()
+	}
 	if d.point == "" {
 		return l.dieKilled(ctx, d, under)
 	}
 	p, err := l.live(ctx, l.binaries.Tagged, fmt.Sprintf("HOLDFAST_CRASHPOINT=%s:%d", d.point, d.nth))
 	if err != nil {
 		return err
-	}
-	if d.consenting {
-		// It ends with the broker, if it does not come to its end before.
-		consent, cancel := context.WithCancel(ctx)
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			// The first call may still be sent to the life before: again then.
-			for l.consent(consent, l.grants[0]) != nil && pause(consent, 100*time.Millisecond) {
-				continue
-			}
-		}()
-		defer func() {
-			cancel()
-			<-done
-		}()
 	}
 	select {
 	case <-p.ended:
@@ -161,6 +151,23 @@ func (l *leg) die(ctx context.Context, d death, under *load) error {
 	}
 	l.kills[d.point]++
 	return nil
+}
+
+// meanwhile does something again after each pause, as long as that says so: its
+// first call may still be sent to the life before. What is returned ends it.
+func (l *leg) meanwhile(ctx context.Context, rest time.Duration, again func(context.Context) bool) (end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for again(ctx) && pause(ctx, rest) {
+			continue
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 func (l *leg) dieKilled(ctx context.Context, d death, under *load) error {

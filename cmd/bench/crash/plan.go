@@ -22,16 +22,22 @@ type death struct {
 	after    time.Duration
 	// consenting: somebody consents meanwhile.
 	consenting bool
+	// rekeying: an operator has the data keys rotated meanwhile, again and again.
+	rekeying bool
 }
 
 func (d death) String() string {
+	while := ""
+	if d.rekeying {
+		while = ", while data keys are rotated"
+	}
 	switch {
 	case d.point != "":
-		return fmt.Sprintf("at %s, pass %d", d.point, d.nth)
+		return fmt.Sprintf("at %s, pass %d%s", d.point, d.nth, while)
 	case d.starting:
-		return fmt.Sprintf("%v after its start", d.after)
+		return fmt.Sprintf("%v after its start%s", d.after, while)
 	}
-	return fmt.Sprintf("%v after its first answer", d.after)
+	return fmt.Sprintf("%v after its first answer%s", d.after, while)
 }
 
 // plan draws n deaths for the legs, each leg its share of them. What leads to
@@ -82,6 +88,9 @@ func toPoint(name string, anyPass bool, random *rand.Rand) []death {
 		most = 20
 	case crashpoint.ExchangeAnnounced, crashpoint.ExchangeAnswered, crashpoint.ExchangeAdopted:
 		d.consenting = true
+	case crashpoint.RekeyBegun, crashpoint.RekeyResealed, crashpoint.RekeyClean, crashpoint.RekeyEnded:
+		d.rekeying = true
+		most = 3
 	case crashpoint.StartAnnounced, crashpoint.StartCounted, crashpoint.StoreOpened: // once a start
 	case crashpoint.TakeOverFound, crashpoint.TakeOverClosed:
 		return []death{{point: crashpoint.SpendWritten, nth: 1}, d}
@@ -94,10 +103,14 @@ func toPoint(name string, anyPass bool, random *rand.Rand) []death {
 	return []death{d}
 }
 
-// atRandom is a death at any moment, in one of eight cases while it starts.
+// atRandom is a death at any moment, in one of eight cases while it starts, and in
+// one of four while data keys are rotated.
 func atRandom(random *rand.Rand) death {
-	if random.IntN(8) == 0 {
-		return death{starting: true, after: time.Duration(random.IntN(400)) * time.Millisecond}
+	d := death{rekeying: random.IntN(4) == 0}
+	if d.starting = random.IntN(8) == 0; d.starting {
+		d.after = time.Duration(random.IntN(400)) * time.Millisecond
+	} else {
+		d.after = time.Duration(random.IntN(1000)) * time.Millisecond
 	}
-	return death{after: time.Duration(random.IntN(1000)) * time.Millisecond}
+	return d
 }

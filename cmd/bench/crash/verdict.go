@@ -36,13 +36,19 @@ type Result struct {
 	// Regressions are answers that should not have been given: a lower
 	// generation than before, or another token of the same one.
 	Regressions int
+	// Unread are the grants whose records or journals can not be read once the data
+	// keys were rotated after all the kills, and 1 more if that rotation does not end.
+	Unread int
+	// TakenUp are the rotations of data keys that a kill had broken off and the next
+	// life went on with.
+	TakenUp int
 	// Findings are sentences about all that is wrong.
 	Findings []string
 }
 
 // Failed says that the promise was broken.
 func (r *Result) Failed() bool {
-	return r.Lost > 0 || r.Regressions > 0 || r.LateSends > r.LastTries
+	return r.Lost > 0 || r.Unread > 0 || r.Regressions > 0 || r.LateSends > r.LastTries
 }
 
 // judge lets the broker live once more, undisturbed, and looks at every grant.
@@ -61,8 +67,8 @@ func (l *leg) judge(ctx context.Context, r *Result) error {
 			r.Findings = append(r.Findings, fmt.Sprintf("%s is lost: %v", g, err))
 		}
 	}
-	if err := p.stop(); err != nil {
-		return fmt.Errorf("stopping the broker after the last kill: %w", err)
+	if err := l.judgeKeys(ctx, p, r); err != nil {
+		return err
 	}
 	ledger, err := l.sim.ledger(ctx)
 	if err != nil {
