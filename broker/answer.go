@@ -18,15 +18,15 @@ func (b *Broker) answer(ctx context.Context, sl *slot, e *entry, req *TokenReque
 		return nil, err
 	}
 	t := &b.cfg.Timing
-	now := b.now()
+	local, now := b.clock.both()
 	st := &e.grant.State
 	until := st.Access.ExpiresAt
 	if !st.Plain(t, now, family.Need{}) {
 		st, until = b.normalized(st, now) // what Plan decided on
 	}
 	// Anybody may cause a rotation at any moment, which leaves this token the
-	// access grace and no more.
-	guaranteed := minTime(until, now.Add(t.AccessGrace))
+	// access grace and no more; another replica since the entry was verified.
+	guaranteed := minTime(until, now.Add(t.AccessGrace-b.age(e, local)))
 	return &TokenAnswer{
 		GrantID: e.grant.ID, Address: e.grant.Address, Token: st.Access.Token, Generation: st.Generation,
 		ExpiresAt: st.Access.ExpiresAt, GuaranteedUntil: guaranteed,

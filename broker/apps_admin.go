@@ -16,7 +16,7 @@ import (
 // than knownFor ago is read again: a replica that can not, spends nothing.
 func (b *Broker) notPaused(ctx context.Context, a *app) error {
 	a.mu.Lock()
-	stale := b.now().Sub(a.tally.knownAt) > knownFor
+	stale := b.now().Sub(a.tally.knownAt) > b.knownFor()
 	a.mu.Unlock()
 	if stale {
 		if err := b.readApp(ctx, a); err != nil {

@@ -40,6 +40,8 @@ type Broker struct {
 	// throttle of draws.
 	throttle *throttle
 	listings *listings
+	// replica is nil where the store belongs to this process alone.
+	replica *replica
 
 	// work counts detached attempts; Close waits for it.
 	work   sync.WaitGroup
@@ -87,6 +89,12 @@ func New(cfg Config) (*Broker, error) {
 	}
 	b.now = b.clock.now
 	b.clock.corrected = b.forgetTimes
+	if b.replica, err = newReplica(b); err != nil {
+		return nil, err
+	}
+	if b.replica != nil {
+		b.clock.store.shared = b.replica.shared
+	}
 	if err := b.clock.load(cfg.Store); err != nil {
 		return nil, err
 	}
@@ -99,6 +107,9 @@ func New(cfg Config) (*Broker, error) {
 	}
 	b.work.Go(b.sweep)
 	b.work.Go(b.followUpEach)
+	if b.replica != nil {
+		b.replica.start()
+	}
 	if cfg.SweepEvery > 0 {
 		b.work.Go(func() { b.count(b.ctx) })
 		b.work.Go(func() { b.clock.keep(b.ctx, b.store, b.cfg.Provider) })
@@ -198,7 +209,7 @@ func (b *Broker) sweep() {
 		case <-b.ctx.Done():
 			return
 		case <-tick.C:
-			b.hot.sweep(b.now(), b.cfg.Timing)
+			b.hot.sweep(b.clock.local(), b.now(), b.cfg.Timing)
 			if now := b.now(); now.Sub(purged) >= time.Hour {
 				purged = now
 				if _, err := b.store.PurgeConsents(b.ctx, now.Add(-consentsKept)); err != nil {

@@ -43,6 +43,7 @@ type clock struct {
 	// corrected is called when the clock went back; nil: nobody is told. It is
 	// set before keep begins.
 	corrected func()
+	store     storeClock
 }
 
 type anchor struct {
@@ -56,8 +57,9 @@ func newClock(wall func() time.Time, margin time.Duration, log *slog.Logger) *cl
 	return c
 }
 
-// now never goes back, unless correct found that the mark was wrong.
-func (c *clock) now() time.Time {
+// local is this machine's time. It never goes back, unless correct found that the
+// mark of a store that belongs to this process was wrong.
+func (c *clock) local() time.Time {
 	now, a := c.wall().Round(0), c.base.Load()
 	least := a.wall.Add(time.Since(a.at))
 	if !now.After(least) {
@@ -71,10 +73,19 @@ func (c *clock) now() time.Time {
 	return now
 }
 
-// behind is by how much the wall clock is behind the store's mark, if that is
+// present is the time whose truth is in question: the wall clock's, which another
+// process left a mark for, or that of the store that replicas share.
+func (c *clock) present() time.Time {
+	if c.store.shared != nil {
+		return c.now()
+	}
+	return c.wall().Round(0)
+}
+
+// behind is by how much the clock is behind the store's mark, if that is
 // more than clocks may differ: then nothing is spent. 0: it is not.
 func (c *clock) behind() time.Duration {
-	if d := time.Unix(0, c.mark.Load()).Sub(c.wall()); d > c.margin {
+	if d := time.Unix(0, c.mark.Load()).Sub(c.present()); d > c.margin {
 		return d
 	}
 	return 0
@@ -90,14 +101,27 @@ func (c *clock) mayNotSpend() error {
 }
 
 func (c *clock) complaint(behind time.Duration) string {
-	return fmt.Sprintf("this machine's clock is %v behind a time that the store has seen, so nothing is spent: set the clock (NTP); "+
+	return fmt.Sprintf(c.whose()+" clock is %v behind a time that the store has seen, so nothing is spent: set the clock (NTP); "+
 		"if it is right, the broker finds out from the provider by itself", behind.Round(time.Second))
+}
+
+// whose clock it is that counts, for people.
+func (c *clock) whose() string {
+	if c.store.shared != nil {
+		return "the database's"
+	}
+	return "this machine's"
 }
 
 // load reads the mark. It must succeed before anything is spent.
 func (c *clock) load(store *storage.Store) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
+	if c.store.shared != nil {
+		if err := c.measure(ctx); err != nil {
+			return err
+		}
+	}
 	m, err := store.Meta(ctx, clockMark)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil
@@ -107,7 +131,7 @@ func (c *clock) load(store *storage.Store) error {
 	}
 	mark := markTime(m)
 	c.mark.Store(mark.UnixNano())
-	if mark.After(c.wall()) {
+	if c.store.shared == nil && mark.After(c.wall()) {
 		c.base.Store(&anchor{mark, time.Now()})
 	}
 	if d := c.behind(); d > 0 {
@@ -157,36 +181,46 @@ func (c *clock) keepOnce(ctx context.Context, store *storage.Store, p *atlassian
 	}
 }
 
-// agrees allows for the header's whole seconds.
-func (c *clock) agrees(seen atlassian.Clock) bool { return seen.Ahead.Abs() <= c.margin+time.Second }
+// agrees allows for the header's whole seconds. What was seen is how far the
+// wall clock was ahead of the provider's.
+func (c *clock) agrees(seen atlassian.Clock) bool {
+	ahead := seen.Ahead
+	if c.store.shared != nil {
+		ahead += c.now().Sub(c.wall())
+	}
+	return ahead.Abs() <= c.margin+time.Second
+}
 
 // vouched reports whether the provider has lately agreed with this clock. Without
 // it no verdict follows from a leeway that seems to be over.
 func (c *clock) vouched(p *atlassian.Provider) bool {
 	seen, ok := p.Clock()
-	return ok && c.agrees(seen) && c.wall().Sub(seen.At).Abs() <= vouchFor && c.now().Sub(c.wall()) <= c.margin
+	return ok && c.agrees(seen) && c.wall().Sub(seen.At).Abs() <= vouchFor && c.local().Sub(c.wall()) <= c.margin
 }
 
 // correct takes back a mark that the provider's time shows to be wrong: a clock
 // had run ahead when it was stored. What was announced meanwhile bears times of
 // the future, which the family's rules do not believe.
 func (c *clock) correct(ctx context.Context, store *storage.Store) {
-	wall := c.wall().Round(0)
-	if err := c.swapMark(ctx, store, func(time.Time) time.Time { return wall }); err != nil {
+	now := c.present()
+	if err := c.swapMark(ctx, store, func(time.Time) time.Time { return now }); err != nil {
 		c.log.Warn("correcting the clock's high-water mark failed; it is tried again", "error", err)
 		return
 	}
-	c.base.Store(&anchor{wall, time.Now()})
+	if c.store.shared == nil {
+		c.base.Store(&anchor{now, time.Now()})
+	}
 	if c.corrected != nil {
 		c.corrected()
 	}
-	c.log.Warn("the clock's high-water mark was ahead of the provider's time and has been corrected: this machine's clock, or another replica's, had been wrong", "now", wall)
+	c.log.Warn("the clock's high-water mark was ahead of the provider's time and has been corrected: this machine's clock, or another replica's, had been wrong", "now", now)
 }
 
-// advance makes the mark at least now. With several replicas the newest counts.
+// advance makes the mark at least now. With several replicas the newest counts,
+// and one of them writes it for all.
 func (c *clock) advance(ctx context.Context, store *storage.Store, now time.Time) error {
 	return c.swapMark(ctx, store, func(stored time.Time) time.Time {
-		if stored.After(now) {
+		if stored.After(now) || c.store.shared != nil && now.Sub(stored) < markEvery/2 {
 			return stored
 		}
 		return now
@@ -228,9 +262,9 @@ func (c *clock) tell(seen atlassian.Clock, ok bool) {
 	}
 	c.told = differs
 	if differs {
-		c.log.Warn("this machine's clock and the provider's differ by more than the clock margin: set the clock (NTP); until then no leeway is believed to be over",
+		c.log.Warn(c.whose()+" clock and the provider's differ by more than the clock margin: set the clock (NTP); until then no leeway is believed to be over",
 			"ahead", seen.Ahead, "margin", c.margin)
 		return
 	}
-	c.log.Info("this machine's clock and the provider's agree again")
+	c.log.Info(c.whose() + " clock and the provider's agree again")
 }

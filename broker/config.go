@@ -78,6 +78,13 @@ type Config struct {
 	// ConsentTTL from "continue" to the callback; 0 means 15 minutes.
 	ConsentTTL time.Duration
 
+	// ServeStaleFor is how long valid tokens are served from memory while a store
+	// that several replicas share does not answer: the longer, the more is
+	// available, and the later a revocation on another replica binds. It is never
+	// longer than the provider's access grace. 0 means 5 minutes, negative: not at
+	// all. A store that belongs to this process does not need it.
+	ServeStaleFor time.Duration
+
 	// SweepEvery is how often due grants are looked for; 0 means 2 s, negative: never.
 	SweepEvery time.Duration
 	// Now is the wall clock; nil means time.Now.

@@ -38,11 +38,15 @@ func sweepRest(every, took time.Duration) time.Duration {
 }
 
 // TakeOver closes the attempts that an earlier process left open, so that they
-// are resolved at once instead of when their leases end. The store must belong
-// to this process alone: then nobody else can be at work under those leases. It
+// are resolved at once instead of when their leases end. It does nothing on a
+// store that replicas share: only where it belongs to this process alone can
+// nobody else be at work under those leases. It
 // leaves alone the attempts of this process, whose sweep has begun. It is called
 // before the first call is served, and returns how many it closed.
 func (b *Broker) TakeOver(ctx context.Context) (int, error) {
+	if b.replica != nil {
+		return 0, nil // of other replicas, which may live; a dead one's are found when their leases end
+	}
 	closed := 0
 	// Every open attempt is due when its lease ends.
 	filter := storage.Filter{DueBefore: b.now().Add(b.cfg.Timing.Lease + time.Second), Limit: mostPage}
@@ -86,6 +90,8 @@ func (b *Broker) leftOpen(s *family.State) bool {
 // dueGrants of one app, of one round.
 type dueGrants struct {
 	app *app
+	// read is when reading them began, by the local clock.
+	read time.Time
 	// doubts can be cured by a repeat, which has no time to lose. recovery are the
 	// other open questions: suspicions, and doubts beyond repeats. idle are
 	// families that the provider would let die.
@@ -105,7 +111,7 @@ func (b *Broker) sweepDue(ctx context.Context) {
 // earlier round are still at work it begins nothing new.
 func (b *Broker) sweepRound(ctx context.Context, running *sync.WaitGroup) {
 	b.drain(ctx, false)
-	now := b.now()
+	read, now := b.clock.both()
 	found := make(map[string]*dueGrants)
 	var attention []string
 	filter := storage.Filter{DueBefore: now, Limit: mostPage}
@@ -120,7 +126,7 @@ func (b *Broker) sweepRound(ctx context.Context, running *sync.WaitGroup) {
 				attention = append(attention, page[i].ID)
 			}
 			if b.attemptIsDue(&page[i], now) {
-				b.sortDue(found, &page[i], now)
+				b.sortDue(found, &page[i], read, now)
 			}
 		}
 		if len(page) < filter.Limit {
@@ -140,7 +146,7 @@ func (b *Broker) sweepRound(ctx context.Context, running *sync.WaitGroup) {
 }
 
 // sortDue puts a due grant where it belongs, unless nothing can be done for it now.
-func (b *Broker) sortDue(found map[string]*dueGrants, g *storage.Grant, now time.Time) {
+func (b *Broker) sortDue(found map[string]*dueGrants, g *storage.Grant, read, now time.Time) {
 	a := b.apps[g.App]
 	if a == nil {
 		if _, told := b.strays.LoadOrStore(g.App, true); !told {
@@ -156,7 +162,7 @@ func (b *Broker) sortDue(found map[string]*dueGrants, g *storage.Grant, now time
 	}
 	d := found[g.App]
 	if d == nil {
-		d = &dueGrants{app: a}
+		d = &dueGrants{app: a, read: read}
 		found[g.App] = d
 	}
 	st := &g.State
@@ -203,7 +209,7 @@ func (b *Broker) sweepApp(ctx context.Context, d *dueGrants) {
 		}
 		running.Go(func() {
 			defer func() { <-room }()
-			sl, e := b.hot.publish(g, now)
+			sl, e := b.hot.publish(g, d.read)
 			b.refreshDue(ctx, d.app, sl, e, idle)
 		})
 	}

@@ -239,19 +239,21 @@ func (b *Broker) adoptOnce(ctx context.Context, g storage.Grant, c storage.Conse
 	g.App, g.Sites, g.ReauthAllowed, g.ProviderRevocation = c.App, p.Sites, false, ""
 	g.Due = b.due(&g)
 	c.Status, c.Detail, c.Verifier, c.Pending = storage.ConsentDone, "", secret.String{}, nil
+	began := b.clock.local()
 	if err := b.store.Swap(ctx, storage.Update{Grant: &g, Consent: &c, Events: events}); err != nil {
 		return nil, err
 	}
 	crashpoint.At(crashpoint.ExchangeAdopted)
-	b.hot.publish(g, b.now())
+	b.hot.publish(g, began)
 	b.consentEnded(&c, g.State.Generation)
 	return b.outcome(&c), nil
 }
 
 // reload brings what was committed unseen into the cache.
 func (b *Broker) reload(ctx context.Context, a storage.Address) {
+	began := b.clock.local()
 	if g, err := b.store.Grant(ctx, a.GrantID()); err == nil {
-		b.hot.publish(g, b.now())
+		b.hot.publish(g, began)
 	}
 }
 

@@ -46,6 +46,11 @@ type entry struct {
 	// changed is closed when a newer entry took this one's place.
 	changed chan struct{}
 	at      time.Time
+	// verified is when the newest look at the store began that found this entry
+	// to be the record as it was, by the local clock in Unix nanoseconds; negated,
+	// when the one began that found that it is not. Only replicas that share a
+	// store ask.
+	verified atomic.Int64
 	// purged: the grant is gone, and the entry only keeps an older one from
 	// coming back by a slow reader.
 	purged bool
@@ -71,10 +76,33 @@ func (c *cache) findID(id string) *slot {
 	return nil
 }
 
+// verify notes that a look at the store, begun at a local time, found the entry to be the record.
+func (e *entry) verify(began time.Time) { e.saw(began.UnixNano()) }
+
+// outdate notes that it found another one, so that the entry is not to be served.
+func (e *entry) outdate(began time.Time) { e.saw(-began.UnixNano()) }
+
+// saw keeps what the look said that began last.
+func (e *entry) saw(next int64) {
+	for {
+		old := e.verified.Load()
+		if max(old, -old) >= max(next, -next) || e.verified.CompareAndSwap(old, next) {
+			return
+		}
+	}
+}
+
+// isOutdated reports whether the newest look found another record.
+func (e *entry) isOutdated() bool { return e.verified.Load() < 0 }
+
 // publish makes g the slot's entry unless that is as new already, and returns
-// the slot and its present entry.
-func (c *cache) publish(g storage.Grant, now time.Time) (*slot, *entry) {
-	return c.put(&entry{grant: g, changed: make(chan struct{}), at: now})
+// the slot and its present entry. Reading or writing g began at a local time.
+func (c *cache) publish(g storage.Grant, began time.Time) (*slot, *entry) {
+	sl, e := c.put(&entry{grant: g, changed: make(chan struct{}), at: began})
+	if e.grant.Version == g.Version {
+		e.verify(began)
+	}
+	return sl, e
 }
 
 func (c *cache) put(next *entry) (*slot, *entry) {
@@ -101,22 +129,30 @@ func (c *cache) put(next *entry) (*slot, *entry) {
 
 // purge puts an entry in the place of a deleted grant that holds nothing of it.
 // A grant that is consented anew is of a newer version.
-func (c *cache) purge(g *storage.Grant, now time.Time) {
+func (c *cache) purge(g *storage.Grant, began time.Time) {
 	gone := storage.Grant{ID: g.ID, Address: g.Address, Version: g.Version + 1}
 	gone.State.Phase = family.Revoked // so that nothing is planned for it
-	c.put(&entry{grant: gone, changed: make(chan struct{}), at: now, purged: true})
+	if _, e := c.put(&entry{grant: gone, changed: make(chan struct{}), at: began, purged: true}); e.purged {
+		e.verify(began)
+	}
+}
+
+// drop forgets a slot: its record is read anew.
+func (c *cache) drop(s *slot) {
+	g := &s.entry.Load().grant
+	c.byAddress.CompareAndDelete(g.Address, s)
+	c.byID.CompareAndDelete(g.ID, s)
 }
 
 // sweep drops entries that have served nothing for a while.
-func (c *cache) sweep(now time.Time, t family.Timing) {
-	c.byAddress.Range(func(key, value any) bool {
+func (c *cache) sweep(local, now time.Time, t family.Timing) {
+	c.byAddress.Range(func(_, value any) bool {
 		s := value.(*slot)
 		e := s.entry.Load()
-		if e == nil || now.Sub(e.at) < quiet || now.Before(e.grant.State.ServableUntil(t)) || e.grant.State.Attempt != nil {
+		if e == nil || local.Sub(e.at) < quiet || now.Before(e.grant.State.ServableUntil(t)) || e.grant.State.Attempt != nil {
 			return true
 		}
-		c.byAddress.CompareAndDelete(key, value)
-		c.byID.CompareAndDelete(e.grant.ID, value)
+		c.drop(s)
 		return true
 	})
 }

@@ -42,7 +42,7 @@ func TestTheCacheDropsOnlyWhatCanServeNothing(t *testing.T) {
 	valid := add("valid", now.Add(time.Minute), now.Add(-time.Hour))
 	dead := add("dead", now.Add(-time.Minute), now.Add(-time.Hour))
 	recent := add("recent", now.Add(-time.Minute), now.Add(-time.Minute))
-	c.sweep(now, family.Timing{})
+	c.sweep(now, now, family.Timing{})
 	if c.find(valid) == nil || c.find(recent) == nil || c.findID("valid") == nil {
 		t.Fatal("an entry that is still needed was dropped")
 	}

@@ -131,6 +131,7 @@ func (b *Broker) underWay(g *storage.Grant) time.Duration {
 // purge deletes the grant as it was read, everywhere in this process. why is
 // "request" or "retention".
 func (b *Broker) purge(ctx context.Context, g *storage.Grant, consents []storage.Consent, why string) (events int, err error) {
+	began := b.clock.local()
 	done, err := b.store.PurgeGrant(ctx, g, consents, b.cfg.LinkTTL)
 	if err != nil {
 		if errors.Is(err, storage.ErrConflict) {
@@ -138,7 +139,7 @@ func (b *Broker) purge(ctx context.Context, g *storage.Grant, consents []storage
 		}
 		return 0, storeError("purging", g.Address.String(), err)
 	}
-	b.hot.purge(g, b.now())
+	b.hot.purge(g, began)
 	b.cfg.Observe.Purged(g.App, why)
 	b.log.Info("grant purged", "grant", g.Address.String(), "phase", g.State.Phase.String(), "why", why, "events", done.Events, "consents", done.Consents)
 	return done.Events, nil

@@ -71,11 +71,12 @@ func (b *Broker) attempt(ctx context.Context, id string, need family.Need) error
 		if err := b.settleBefore(ctx, id); err != nil {
 			return err
 		}
+		began := b.clock.local()
 		g, err := b.store.Grant(ctx, id)
 		if err != nil {
 			return storeError("reading a grant", id, err)
 		}
-		b.hot.publish(g, b.now())
+		b.hot.publish(g, began)
 		d := family.Plan(g.State, b.cfg.Timing, b.now(), need)
 		if d.Verb == family.Expire {
 			return b.expire(ctx, id, need)
@@ -133,7 +134,7 @@ func (b *Broker) attemptOnce(ctx context.Context, g storage.Grant, need family.N
 			b.giveBack(slot)
 		}
 	}()
-	g, sp, err := b.announce(ctx, g, b.stillAllowed(ctx, &g, need))
+	g, sp, sendBefore, err := b.announce(ctx, g, b.stillAllowed(ctx, &g, need))
 	defer b.own.Delete(sp.AttemptID)
 	if errors.Is(err, family.ErrNotNow) {
 		return 0, nil // time went on since the plan: the caller plans again
@@ -141,7 +142,7 @@ func (b *Broker) attemptOnce(ctx context.Context, g storage.Grant, need family.N
 	if err != nil {
 		return 0, err
 	}
-	outcome, took := b.spend(ctx, credentials, sp)
+	outcome, took := b.spend(ctx, credentials, sp, sendBefore)
 	outcome.VerdictHeld = b.weigh(ctx, a, &g, outcome)
 	// Nothing stands between a pair and its settlement: until then the only
 	// live token of the family is in this function's hands.
@@ -157,15 +158,17 @@ func (b *Broker) attemptOnce(ctx context.Context, g storage.Grant, need family.N
 	return outcome.Class, err
 }
 
-// spend sends the token, once, and waits for the answer.
-func (b *Broker) spend(ctx context.Context, credentials atlassian.Credentials, sp family.Spend) (family.Outcome, time.Duration) {
+// spend sends the token, once, and waits for the answer. sendBefore is by the
+// local clock, which runs while the machine sleeps, and which no measurement of
+// the store's can set back.
+func (b *Broker) spend(ctx context.Context, credentials atlassian.Credentials, sp family.Spend, sendBefore time.Time) (family.Outcome, time.Duration) {
 	crashpoint.At(crashpoint.AnnounceDurable)
 	started := time.Now()
 	// The provider's timeout alone bounds it: ctx may run out while the process
 	// stands still, and the answer lies in the socket.
 	outcome := b.cfg.Provider.Refresh(context.WithoutCancel(ctx), credentials, sp.Token, func() error {
 		crashpoint.At(crashpoint.SpendGuard)
-		if !b.now().Before(sp.SendBefore) {
+		if local, now := b.clock.both(); !local.Before(sendBefore) || !now.Before(sp.SendBefore) {
 			return errors.New("the lease is too short to send now")
 		}
 		return nil
@@ -177,28 +180,36 @@ func (b *Broker) spend(ctx context.Context, credentials atlassian.Credentials, s
 	return outcome, time.Since(started)
 }
 
-// announce makes the attempt durable. Nothing was sent if it fails.
-func (b *Broker) announce(ctx context.Context, g storage.Grant, need family.Need) (storage.Grant, family.Spend, error) {
-	st, sp, events, err := family.Begin(g.State, b.cfg.Timing, b.now(), rand.Text(), need)
+// announce makes the attempt durable. sendBefore is the spend's by the local
+// clock. Nothing was sent if it fails.
+func (b *Broker) announce(ctx context.Context, g storage.Grant, need family.Need) (_ storage.Grant, sp family.Spend, sendBefore time.Time, err error) {
+	local := b.clock.local() // not later than now, whatever stands still in between
+	now, err := b.clock.agreed(ctx, g.State.Attempt != nil || g.State.Doubt != nil)
 	if err != nil {
-		return g, sp, fmt.Errorf("beginning an attempt: %w", err)
+		return g, sp, sendBefore, err
 	}
+	st, sp, events, err := family.Begin(g.State, b.cfg.Timing, now, rand.Text(), need)
+	if err != nil {
+		return g, sp, sendBefore, fmt.Errorf("beginning an attempt: %w", err)
+	}
+	sendBefore = local.Add(sp.SendBefore.Sub(sp.Announced))
 	g.State = st
 	b.own.Store(sp.AttemptID, true) // before anybody can see it
 	crashpoint.At(crashpoint.AnnounceUnsaved)
 	next, err := b.swap(ctx, g, events)
 	if errors.Is(err, storage.ErrUnknown) {
 		// Find out by re-reading for our own attempt, never by spending.
+		began := b.clock.local()
 		fresh, rerr := b.store.Grant(ctx, g.ID)
 		if rerr == nil && fresh.State.Attempt != nil && fresh.State.Attempt.ID == sp.AttemptID {
-			b.hot.publish(fresh, b.now())
-			return fresh, sp, nil
+			b.hot.publish(fresh, began)
+			return fresh, sp, sendBefore, nil
 		}
 	}
 	if err != nil {
-		return g, sp, swapError(g.Address, err)
+		return g, sp, sendBefore, swapError(g.Address, err)
 	}
-	return next, sp, nil
+	return next, sp, sendBefore, nil
 }
 
 // expire stores the verdict on an in-doubt family that nothing can recover.
@@ -219,6 +230,7 @@ func (b *Broker) expire(ctx context.Context, id string, need family.Need) error 
 // unchanged grant mean that there is nothing to store. Errors call the grant named.
 func (b *Broker) change(ctx context.Context, id, named string, edit func(*storage.Grant) ([]family.Event, error)) (*entry, error) {
 	for range 16 {
+		began := b.clock.local()
 		g, err := b.store.Grant(ctx, id)
 		if err != nil {
 			return nil, storeError("reading a grant", named, err)
@@ -228,13 +240,13 @@ func (b *Broker) change(ctx context.Context, id, named string, edit func(*storag
 			return nil, err
 		}
 		if len(events) == 0 {
-			_, e := b.hot.publish(g, b.now())
+			_, e := b.hot.publish(g, began)
 			return e, nil
 		}
 		g, err = b.swap(ctx, g, events)
 		switch {
 		case err == nil:
-			_, e := b.hot.publish(g, b.now())
+			_, e := b.hot.publish(g, began)
 			return e, nil
 		case errors.Is(err, storage.ErrConflict), errors.Is(err, storage.ErrUnknown):
 			continue
@@ -247,6 +259,7 @@ func (b *Broker) change(ctx context.Context, id, named string, edit func(*storag
 // swap stores the grant and its events in one transaction and publishes it.
 func (b *Broker) swap(ctx context.Context, g storage.Grant, events []family.Event) (storage.Grant, error) {
 	g.State, g.Due = b.namedFormer(g.State), b.due(&g)
+	began := b.clock.local()
 	if err := b.store.Swap(ctx, storage.Update{Grant: &g, Events: events}); err != nil {
 		return g, err
 	}
@@ -254,7 +267,7 @@ func (b *Broker) swap(ctx context.Context, g storage.Grant, events []family.Even
 	if sl := b.hot.find(g.Address); sl != nil {
 		was = &sl.entry.Load().grant
 	}
-	b.hot.publish(g, b.now())
+	b.hot.publish(g, began)
 	b.notice(was, &g, events)
 	return g, nil
 }

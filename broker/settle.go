@@ -103,11 +103,12 @@ func (b *Broker) settleOnce(ctx context.Context, g storage.Grant, s *settlement)
 	if err == nil {
 		return nil, &next, nil
 	}
+	began := b.clock.local()
 	now, rerr := b.store.Grant(ctx, g.ID)
 	if rerr != nil {
 		return nil, nil, err
 	}
-	b.hot.publish(now, b.now())
+	b.hot.publish(now, began)
 	if recorded(&now.State, s.kept.Spend, s.outcome) {
 		return nil, &now, nil
 	}

@@ -82,11 +82,12 @@ func (b *Broker) load(ctx context.Context, id, named string) (*slot, error) {
 	found := b.flights.DoChan("load "+id, func() (any, error) {
 		ctx, cancel := detach(ctx, 10*time.Second)
 		defer cancel()
+		began := b.clock.local()
 		g, err := b.store.Grant(ctx, id)
 		if err != nil {
 			return nil, storeError("reading a grant", named, err)
 		}
-		sl, _ := b.hot.publish(g, b.now())
+		sl, _ := b.hot.publish(g, began)
 		return sl, nil
 	})
 	select {
@@ -107,7 +108,7 @@ func (b *Broker) draw(ctx context.Context, c *call, sl *slot, req *TokenRequest)
 	}
 	need := family.Need{MinTTL: req.MinTTL, IfNotGeneration: req.IfNotGeneration}
 	e := sl.entry.Load()
-	if e.grant.State.Plain(&b.cfg.Timing, b.now(), need) {
+	if local, now := b.clock.both(); b.fresh(e, local) && e.grant.State.Plain(&b.cfg.Timing, now, need) {
 		b.cfg.Observe.HotHit()
 	} else {
 		var err error
@@ -163,11 +164,18 @@ func (b *Broker) obtain(ctx context.Context, sl *slot, need family.Need) (*entry
 				sl = s
 			}
 		}
-		e := sl.entry.Load()
+		var e *entry
+		var stale bool
+		var err error
+		if sl, e, stale, err = b.current(ctx, sl); err != nil {
+			return nil, err
+		}
 		now := b.now()
 		d := family.Plan(e.grant.State, b.cfg.Timing, now, need)
+		if stale {
+			return b.serveStale(e, d)
+		}
 		if (d.Verb == family.Wait || d.Verb == family.Refresh) && leave == nil {
-			var err error
 			if leave, err = b.throttle.enqueue(sl, e.grant.Address); err != nil {
 				return nil, err
 			}
@@ -227,16 +235,20 @@ const lookEvery = time.Second
 // may have rotated it, or a person consented there, and nothing tells this one.
 // True: there is a newer entry.
 func (b *Broker) lookAgain(ctx context.Context, sl *slot) bool {
+	if b.replica != nil {
+		return false // which looks anyhow
+	}
 	e, now := sl.entry.Load(), b.now().UnixNano()
 	last := sl.looked.Load()
 	if now-last < int64(lookEvery) || !sl.looked.CompareAndSwap(last, now) {
 		return false
 	}
+	began := b.clock.local()
 	g, err := b.store.Grant(ctx, e.grant.ID)
 	if err != nil {
 		return false
 	}
-	_, fresh := b.hot.publish(g, b.now())
+	_, fresh := b.hot.publish(g, began)
 	return fresh.grant.Version > e.grant.Version
 }
 
@@ -246,6 +258,9 @@ func (b *Broker) wait(ctx context.Context, e *entry, lease time.Duration) error 
 	timer, look := time.NewTimer(lease), time.NewTicker(lookEvery)
 	defer timer.Stop()
 	defer look.Stop()
+	if sl := b.hot.find(e.grant.Address); sl != nil && b.replica != nil {
+		defer b.replica.await(sl)()
+	}
 	for {
 		select {
 		case <-e.changed:

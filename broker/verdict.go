@@ -133,7 +133,7 @@ func (b *Broker) weigh(ctx context.Context, a *app, g *storage.Grant, o family.O
 	if o.Class != family.NotSpent && !(refused && again) { // see family.Suspicion
 		a.tally.count(now, refused)
 	}
-	stale := now.Sub(a.tally.knownAt) > knownFor
+	stale := now.Sub(a.tally.knownAt) > b.knownFor()
 	a.mu.Unlock()
 	if !refused {
 		return false
