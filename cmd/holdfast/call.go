@@ -93,6 +93,17 @@ func (c *call) note(format string, args ...any) {
 	_, _ = fmt.Fprintf(c.io.err, format+"\n", args...) // a note that nobody can read is lost
 }
 
+// onGrant is the RunE of a verb about the one grant that its argument names.
+func (c *call) onGrant(f func(ctx context.Context, conn grpc.ClientConnInterface, grant *holdfastv1.GrantSelector) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		grant, err := selector(args[0])
+		if err != nil {
+			return err
+		}
+		return c.do(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error { return f(ctx, conn, grant) })
+	}
+}
+
 // selector reads a grant's id or address from the command line.
 func selector(text string) (*holdfastv1.GrantSelector, error) {
 	if strings.HasPrefix(text, "grt_") && !strings.Contains(text, "/") {

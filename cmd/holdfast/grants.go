@@ -157,19 +157,13 @@ func newGrantsShow(io streams) *cobra.Command {
 		Short:             "Show one grant with its newest events",
 		Args:              one(grantExample),
 		ValidArgsFunction: c.completeGrant,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			grant, err := selector(args[0])
+		RunE: c.onGrant(func(ctx context.Context, conn grpc.ClientConnInterface, grant *holdfastv1.GrantSelector) error {
+			answer, err := holdfastv1.NewAdminServiceClient(conn).GetGrant(ctx, &holdfastv1.GetGrantRequest{Grant: grant})
 			if err != nil {
 				return err
 			}
-			return c.do(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
-				answer, err := holdfastv1.NewAdminServiceClient(conn).GetGrant(ctx, &holdfastv1.GetGrantRequest{Grant: grant})
-				if err != nil {
-					return err
-				}
-				return c.show(answer, func() error { return c.showGrant(answer) })
-			})
-		},
+			return c.show(answer, func() error { return c.showGrant(answer) })
+		}),
 	}
 	return c.bind(cmd)
 }

@@ -48,19 +48,13 @@ func newGrantsReauth(io streams) *cobra.Command {
 		Short:             "Make a link for a new consent of an existing grant, revoked ones included",
 		Args:              one(grantExample),
 		ValidArgsFunction: c.completeGrant,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			grant, err := selector(args[0])
+		RunE: c.onGrant(func(ctx context.Context, conn grpc.ClientConnInterface, grant *holdfastv1.GrantSelector) error {
+			answer, err := holdfastv1.NewAdminServiceClient(conn).StartReauth(ctx, &holdfastv1.StartReauthRequest{Grant: grant})
 			if err != nil {
 				return err
 			}
-			return c.do(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
-				answer, err := holdfastv1.NewAdminServiceClient(conn).StartReauth(ctx, &holdfastv1.StartReauthRequest{Grant: grant})
-				if err != nil {
-					return err
-				}
-				return c.show(answer, func() error { return c.showLink(answer) })
-			})
-		},
+			return c.show(answer, func() error { return c.showLink(answer) })
+		}),
 	}
 	return c.bind(cmd)
 }
@@ -74,19 +68,13 @@ func newGrantsRefresh(io streams) *cobra.Command {
 At Atlassian the access tokens handed out before live for ten more minutes only.`,
 		Args:              one(grantExample),
 		ValidArgsFunction: c.completeGrant,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			grant, err := selector(args[0])
+		RunE: c.onGrant(func(ctx context.Context, conn grpc.ClientConnInterface, grant *holdfastv1.GrantSelector) error {
+			answer, err := holdfastv1.NewAdminServiceClient(conn).ForceRefresh(ctx, &holdfastv1.ForceRefreshRequest{Grant: grant})
 			if err != nil {
 				return err
 			}
-			return c.do(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
-				answer, err := holdfastv1.NewAdminServiceClient(conn).ForceRefresh(ctx, &holdfastv1.ForceRefreshRequest{Grant: grant})
-				if err != nil {
-					return err
-				}
-				return c.show(answer, func() error { return render.Facts(c.io.out, grantFacts(answer.GetGrant())) })
-			})
-		},
+			return c.show(answer, func() error { return render.Facts(c.io.out, grantFacts(answer.GetGrant())) })
+		}),
 	}
 	return c.bind(cmd)
 }

@@ -31,16 +31,10 @@ First it says what it would do; it does that with --yes, or after a "yes" at a
 terminal. With --dry-run it only says it, and changes nothing.`,
 		Args:              one(grantExample),
 		ValidArgsFunction: c.completeGrant,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			grant, err := selector(args[0])
-			if err != nil {
-				return err
-			}
+		RunE: c.onGrant(func(ctx context.Context, conn grpc.ClientConnInterface, grant *holdfastv1.GrantSelector) error {
 			request.Grant = grant
-			return c.do(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
-				return c.grantsRevoke(ctx, holdfastv1.NewAdminServiceClient(conn), request, dryRun, yes)
-			})
-		},
+			return c.grantsRevoke(ctx, holdfastv1.NewAdminServiceClient(conn), request, dryRun, yes)
+		}),
 	}
 	cmd.Flags().StringVar(&request.Reason, "reason", "", "why, for the audit record")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do it without asking")

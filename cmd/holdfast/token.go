@@ -32,19 +32,13 @@ the same for people, without the token.`,
   curl -H "Authorization: Bearer $(holdfast token get acme/automation/jira)" URL`,
 		Args:              one(grantExample),
 		ValidArgsFunction: c.completeGrant,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			grant, err := selector(args[0])
-			if err != nil {
-				return err
-			}
+		RunE: c.onGrant(func(ctx context.Context, conn grpc.ClientConnInterface, grant *holdfastv1.GrantSelector) error {
 			request.Grant = grant
 			if minTTL != 0 {
 				request.MinTtl = durationpb.New(minTTL)
 			}
-			return c.do(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
-				return c.tokenGet(ctx, conn, request)
-			})
-		},
+			return c.tokenGet(ctx, conn, request)
+		}),
 	}
 	f := cmd.Flags()
 	f.StringVar(&request.Site, "site", "", "cloud id or URL of the site to use it on")
@@ -90,22 +84,16 @@ func newTokenReport(io streams) *cobra.Command {
 provider itself; only its refusal permits a rotation.`,
 		Args:              one(grantExample),
 		ValidArgsFunction: c.completeGrant,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			grant, err := selector(args[0])
+		RunE: c.onGrant(func(ctx context.Context, conn grpc.ClientConnInterface, grant *holdfastv1.GrantSelector) error {
+			request.Grant = grant
+			answer, err := holdfastv1.NewTokenServiceClient(conn).ReportRejectedToken(ctx, request)
 			if err != nil {
 				return err
 			}
-			request.Grant = grant
-			return c.do(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
-				answer, err := holdfastv1.NewTokenServiceClient(conn).ReportRejectedToken(ctx, request)
-				if err != nil {
-					return err
-				}
-				return c.show(answer, func() error {
-					return render.Facts(c.io.out, []render.Fact{{Name: "verdict", Value: render.Enum(answer.GetVerdict(), "TOKEN_VERDICT_")}})
-				})
+			return c.show(answer, func() error {
+				return render.Facts(c.io.out, []render.Fact{{Name: "verdict", Value: render.Enum(answer.GetVerdict(), "TOKEN_VERDICT_")}})
 			})
-		},
+		}),
 	}
 	cmd.Flags().Uint64Var(&request.Generation, "generation", 0, "generation of the refused token")
 	cmd.Flags().Uint32Var(&request.HttpStatus, "status", 0, "HTTP status that the API answered with")
