@@ -78,6 +78,8 @@ type Setup struct {
 	Apps     []App
 	// Audit is the section of that name, in YAML on one line; "": a file in the deployment's directory.
 	Audit string
+	// Keys is the section of that name, in YAML on one line; "": a key in the file kek.
+	Keys string
 	// More are further sections of the configuration, in YAML at column 0.
 	More string
 	// StoreDir is the directory of the store; "": "store" in the deployment's own.
@@ -111,6 +113,9 @@ func Deploy(t testing.TB, s Setup) *Deployment {
 	if s.Audit == "" {
 		s.Audit = "{file: audit.log}"
 	}
+	if s.Keys == "" {
+		s.Keys = "{kek_file: kek}"
+	}
 	d := &Deployment{Setup: s, Dir: t.TempDir(), binary: Binary(t, s.Build)}
 	d.pki = newAuthority(t, d.Dir)
 	d.Run(t, "keys", "create", "--out", filepath.Join(d.Dir, "kek"))
@@ -131,7 +136,7 @@ func (d *Deployment) writeConfig(t testing.TB) {
 	fmt.Fprintf(&text, `environment: test
 public_url: https://%[2]s
 store: {dir: %[4]s}
-keys: {kek_file: kek}
+keys: %[6]s
 audit: %[5]s
 grpc: {listen: "%[1]s"}
 http: {listen: "%[2]s"}
@@ -141,7 +146,7 @@ callers:
   - {name: operator, admin: true}
   - {name: integration, grants: [acme/*/jira, acme/*/confluence]}
 provider:
-`, d.Where.GRPC, d.Where.HTTP, d.Where.Metrics, d.StoreDir, d.Audit)
+`, d.Where.GRPC, d.Where.HTTP, d.Where.Metrics, d.StoreDir, d.Audit, d.Keys)
 	for line := range strings.Lines(d.Provider) {
 		text.WriteString("  " + line)
 	}
