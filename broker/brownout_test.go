@@ -65,12 +65,7 @@ func newBubble(t *testing.T, grants int, load broker.Load) *bubble {
 		Transport:     &http.Transport{DialContext: pipe.DialContext},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	profile, err := atlassian.LoadProfile("atlassian")
-	must(err)
-	profile.PlainHTTP = true
-	profile.AuthorizeURL, profile.TokenURL, profile.ResourcesURL = simHost+"/authorize", simHost+"/oauth/token", simHost+"/oauth/token/accessible-resources"
-	profile.AccountURL, profile.RevokeURL = simHost+"/me", simHost+"/oauth/revoke"
-	provider, err := atlassian.New(profile, atlassian.Options{HTTPTimeout: 5 * time.Second, Dial: pipe.DialContext})
+	provider, err := simulated(pipe)
 	must(err)
 	kek := filepath.Join(t.TempDir(), "kek")
 	_, err = seal.CreateFile(kek)
@@ -110,6 +105,18 @@ func newBubble(t *testing.T, grants int, load broker.Load) *bubble {
 		_ = b.store.Close()
 	}
 	return b
+}
+
+// simulated is the simulator behind the pipe as a provider.
+func simulated(pipe *atlassiansim.Pipe) (*atlassian.Provider, error) {
+	profile, err := atlassian.LoadProfile("atlassian")
+	if err != nil {
+		return nil, err
+	}
+	profile.PlainHTTP = true
+	profile.AuthorizeURL, profile.TokenURL, profile.ResourcesURL = simHost+"/authorize", simHost+"/oauth/token", simHost+"/oauth/token/accessible-resources"
+	profile.AccountURL, profile.RevokeURL = simHost+"/me", simHost+"/oauth/revoke"
+	return atlassian.New(profile, atlassian.Options{HTTPTimeout: 5 * time.Second, Dial: pipe.DialContext})
 }
 
 // consent makes a family at the simulator and stores its grant, as a consent would.

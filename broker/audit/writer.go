@@ -81,13 +81,12 @@ func (w *writer) commit(g *group) {
 	w.rotate()
 	w.startDue.Store(false)
 	w.retryDue.Store(false)
-	before := w.chain.seq
 	from := chain{seq: w.chain.seq, prev: w.chain.prev}
 	w.compose(g)
-	note := w.compoundCheckpoint()
+	note := w.dueCheckpoint()
 	if len(w.out) == 0 {
 		if late, dropped := w.l.ends(g, nil); late {
-			w.tardy(before, dropped)
+			w.tardy(from.seq, dropped)
 		}
 		return
 	}
@@ -111,7 +110,7 @@ func (w *writer) commit(g *group) {
 	}
 	w.written(g, note)
 	if late {
-		w.tardy(before, dropped)
+		w.tardy(from.seq, dropped)
 	}
 }
 
@@ -159,8 +158,8 @@ func (w *writer) line(body []byte, isRecord bool) {
 	w.marks = append(w.marks, mark{end: len(w.out), seq: w.chain.seq, prev: w.chain.prev, isRec: isRecord})
 }
 
-// compoundCheckpoint adds a checkpoint of all before it, if one is due, and returns it.
-func (w *writer) compoundCheckpoint() string {
+// dueCheckpoint adds a checkpoint of all before it, if one is due, and returns it.
+func (w *writer) dueCheckpoint() string {
 	due := w.checkpointDue.Swap(false)
 	if due {
 		w.awaited = false

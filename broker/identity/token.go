@@ -67,8 +67,7 @@ func (t *Trust) Bearer(header string, now time.Time) (*Identity, error) {
 }
 
 // AwaitBearer is Bearer, but waits for the issuer's keys to be read if the
-// token's key is unknown, until ctx ends, for
-// 20 seconds at most.
+// token's key is unknown, until ctx ends, for 20 seconds at most.
 func (t *Trust) AwaitBearer(ctx context.Context, header string, now time.Time) (*Identity, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*keysTimeout)
 	defer cancel()

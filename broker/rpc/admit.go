@@ -40,11 +40,10 @@ func (e *edge) admit(c *call, ours bool, now time.Time) error {
 // of them decides would be a guess, and one must never add to what the other may.
 // With an error there is an identity only if who calls is known.
 func (e *edge) identify(c *call, now time.Time) (*identity.Identity, error) {
-	p, _ := peer.FromContext(c.Context)
-	if p == nil {
-		return nil, unauthenticated("the connection shows no identity; connect with a client certificate")
+	var conn *connection
+	if p, ok := peer.FromContext(c.Context); ok {
+		conn, _ = p.AuthInfo.(*connection)
 	}
-	conn, _ := p.AuthInfo.(*connection)
 	if conn == nil {
 		return nil, unauthenticated("the connection shows no identity; connect with a client certificate")
 	}
