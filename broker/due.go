@@ -172,7 +172,7 @@ func (b *Broker) sortDue(found map[string]*dueGrants, g *storage.Grant, read, no
 		if len(d.doubts) < dueKept {
 			d.doubts = append(d.doubts, *g)
 		}
-	case st.Attempt != nil || st.Doubt != nil || st.Phase == family.Suspected:
+	case st.Attempt != nil || st.Doubt != nil || len(st.Reserves) > 0 || st.Phase == family.Suspected:
 		if len(d.recovery) < dueKept {
 			d.recovery = append(d.recovery, *g)
 		}

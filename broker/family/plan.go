@@ -260,6 +260,8 @@ func (s State) AttemptDue(t Timing, seed string) time.Time {
 		return latest(s.NotBefore, s.Doubt.FirstAnnounced)
 	case s.Phase == Suspected && s.Suspicion != nil:
 		return latest(s.NotBefore, s.Suspicion.Last)
+	case len(s.Reserves) > 0: // which of the tokens lives is open, and callers may be gone
+		return latest(s.NotBefore, s.Access.ExpiresAt)
 	case t.IdleLimit > 0:
 		spread := t.IdleLimit / 9
 		return latest(s.NotBefore, s.LastExchange.Add(t.IdleLimit/2-spread/2+time.Duration(fraction(seed)*float64(spread))))

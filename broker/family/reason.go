@@ -11,7 +11,8 @@ const (
 	ReasonLastTry Reason = "last_try"
 	// ReasonRepeat: an attempt is in doubt and can still be repeated.
 	ReasonRepeat Reason = "repeat"
-	// ReasonConfirm: the provider refused the token, and is asked again.
+	// ReasonConfirm: the provider refused the token, and is asked again; or an
+	// alternate took the place of a token in doubt, and one of the two lives.
 	ReasonConfirm Reason = "confirm"
 	// ReasonRejected: the broker saw the provider refuse the access token.
 	ReasonRejected Reason = "rejected"
@@ -37,7 +38,7 @@ func (s State) reason(d Decision, n Need) Reason {
 		return ReasonLastTry
 	case d.Kind == Repeat:
 		return ReasonRepeat
-	case s.Phase == Suspected:
+	case s.Phase == Suspected, len(s.Reserves) > 0:
 		return ReasonConfirm
 	case s.Access.Rejected:
 		return ReasonRejected

@@ -65,6 +65,22 @@ func TestATokenInDoubtComesBackWhenItsSiblingIsRefused(t *testing.T) {
 	}
 }
 
+func TestWhichOfTwoTokensLivesIsAskedWithoutACaller(t *testing.T) {
+	s, sp := gaveWay(t)
+	s = settledWith(s, 8001, sp, Outcome{Class: NotSpent})
+	if due := s.AttemptDue(timing(), ""); s.Phase != Active || len(s.Reserves) != 1 || due != s.NotBefore || due.IsZero() {
+		t.Errorf("due at %v, want %v, when it may be sent again: %+v", due, s.NotBefore, s)
+	}
+	_, sp = begun(t, s, timing(), later(s), "again", Need{})
+	if sp.Reason != ReasonConfirm {
+		t.Errorf("begun for %q", sp.Reason)
+	}
+	s.Access.ExpiresAt = s.NotBefore.Add(time.Hour)
+	if due := s.AttemptDue(timing(), ""); due != s.Access.ExpiresAt {
+		t.Errorf("due at %v, want %v: a rotation would cut short the token that is served", due, s.Access.ExpiresAt)
+	}
+}
+
 func TestAReserveEndsWithItsGeneration(t *testing.T) {
 	s, sp := gaveWay(t)
 	if won := settledWith(s, 8001, sp, success("3")); won.Generation != 3 || won.Reserves != nil {
