@@ -17,7 +17,7 @@ func (b *Broker) fresh(e *entry, local time.Time) bool {
 		return true
 	}
 	age := local.UnixNano() - e.verified.Load() // more than a century if it is outdated
-	return age >= 0 && age <= int64(freshFor)
+	return age >= 0 && age < int64(freshFor)
 }
 
 // current returns the slot's entry as the record was within the last second.

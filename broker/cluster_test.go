@@ -1,0 +1,334 @@
+package broker_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/holdfast-io/holdfast/broker"
+	"github.com/holdfast-io/holdfast/broker/atlassian"
+	"github.com/holdfast-io/holdfast/broker/atlassian/atlassiansim"
+	"github.com/holdfast-io/holdfast/broker/audit"
+	"github.com/holdfast-io/holdfast/broker/family"
+	"github.com/holdfast-io/holdfast/broker/policy"
+	"github.com/holdfast-io/holdfast/secret"
+	"github.com/holdfast-io/holdfast/storage"
+	"github.com/holdfast-io/holdfast/storage/memstore"
+	"github.com/holdfast-io/holdfast/storage/seal"
+)
+
+// cluster is several brokers over one store in memory, in virtual time.
+type cluster struct {
+	t       *testing.T
+	mem     *memstore.Store
+	sim     *atlassiansim.Sim
+	pipe    *atlassiansim.Pipe
+	kek     seal.KEK
+	dir     string
+	cfg     broker.Config
+	replica []*member
+}
+
+// member is one of the replicas.
+type member struct {
+	*broker.Broker
+	c     *cluster
+	store *storage.Store
+	link  *link
+	// skew of its machine's clock.
+	skew  time.Duration
+	close func()
+}
+
+// link is a replica's way to the store.
+type link struct {
+	*memstore.Store
+	mu sync.Mutex
+	// fails is what the store says; hangs: it says nothing; swaps counts those
+	// that were asked for. Guarded by mu.
+	fails error
+	hangs bool
+	swaps int
+	// before a swap; nil: nothing.
+	before func([]storage.Change)
+	// slow is how long versions are on their way back.
+	slow time.Duration
+}
+
+// reach is asked before each call.
+func (l *link) reach(ctx context.Context) error {
+	l.mu.Lock()
+	hangs, err := l.hangs, l.fails
+	l.mu.Unlock()
+	if hangs {
+		<-ctx.Done()
+		return fmt.Errorf("%w: %w", storage.ErrUnavailable, ctx.Err())
+	}
+	return err
+}
+
+func (l *link) lose(err error, hangs bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fails, l.hangs = err, hangs
+}
+
+func (l *link) setSlow(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.slow = d
+}
+
+func (l *link) Get(ctx context.Context, k storage.Key) (storage.Item, error) {
+	if err := l.reach(ctx); err != nil {
+		return storage.Item{}, err
+	}
+	return l.Store.Get(ctx, k)
+}
+
+func (l *link) Events(ctx context.Context, id string, n int) ([]storage.Entry, error) {
+	if err := l.reach(ctx); err != nil {
+		return nil, err
+	}
+	return l.Store.Events(ctx, id, n)
+}
+
+func (l *link) List(ctx context.Context, q storage.Query) ([]storage.Item, error) {
+	if err := l.reach(ctx); err != nil {
+		return nil, err
+	}
+	return l.Store.List(ctx, q)
+}
+
+func (l *link) Swap(ctx context.Context, c []storage.Change, e []storage.Entry) error {
+	l.mu.Lock()
+	before := l.before
+	l.swaps++
+	l.mu.Unlock()
+	if before != nil {
+		before(c)
+	}
+	if err := l.reach(ctx); err != nil {
+		return err
+	}
+	return l.Store.Swap(ctx, c, e)
+}
+
+func (l *link) Versions(ctx context.Context, keys []storage.Key) ([]storage.Version, time.Time, error) {
+	if err := l.reach(ctx); err != nil {
+		return nil, time.Time{}, err
+	}
+	versions, now, err := l.Store.Versions(ctx, keys)
+	l.mu.Lock()
+	slow := l.slow
+	l.mu.Unlock()
+	time.Sleep(slow)
+	return versions, now, err
+}
+
+func (l *link) Now(ctx context.Context) (time.Time, error) {
+	if err := l.reach(ctx); err != nil {
+		return time.Time{}, err
+	}
+	return l.Store.Now(ctx)
+}
+
+func (l *link) Claim(ctx context.Context, due storage.Span, hold time.Duration, limit int) ([]storage.Item, error) {
+	if err := l.reach(ctx); err != nil {
+		return nil, err
+	}
+	return l.Store.Claim(ctx, due, hold, limit)
+}
+
+func (l *link) Health(ctx context.Context) error {
+	if err := l.reach(ctx); err != nil {
+		return err
+	}
+	return l.Store.Health(ctx)
+}
+
+// Close leaves the store to the others.
+func (l *link) Close() error { return nil }
+
+// inCluster plays a test with n replicas whose sweeps run, in virtual time.
+func inCluster(t *testing.T, n int, test func(c *cluster), settings ...func(*cluster)) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, settings...)
+		for range n {
+			c.start(0)
+		}
+		time.Sleep(time.Second) // what each does at once
+		test(c)
+	})
+}
+
+func newCluster(t *testing.T, settings ...func(*cluster)) *cluster {
+	c := &cluster{t: t, mem: memstore.New(), pipe: atlassiansim.NewPipe(), dir: t.TempDir()}
+	path := filepath.Join(c.dir, "kek")
+	if _, err := seal.CreateFile(path); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if c.kek, err = seal.ReadFile(path); err != nil {
+		t.Fatal(err)
+	}
+	c.cfg = broker.Config{
+		Version: "test", Environment: "test", PublicURL: public, Log: slog.New(slog.DiscardHandler), SweepEvery: 2 * time.Second,
+		Apps: []broker.App{{ID: "jira", ClientID: "client-jira", Products: []string{"jira"}, Scopes: map[string][]string{"jira": {"read:jira-work", "write:jira-work"}},
+			Secrets: func() ([]secret.String, error) { return []secret.String{secret.New("secret")}, nil }}},
+		Timing: family.Timing{
+			Leeway: 10 * time.Minute, AccessGrace: 10 * time.Minute, Lease: time.Minute, HTTPTimeout: 5 * time.Second, ClockMargin: 5 * time.Second,
+			RefreshAhead: 5 * time.Minute, ConfirmDelay: 30 * time.Second, IdleLimit: 90 * 24 * time.Hour, AbsoluteLimit: 365 * 24 * time.Hour,
+		},
+	}
+	for _, set := range settings {
+		set(c)
+	}
+	c.sim, err = atlassiansim.New(atlassiansim.Config{AutoConsent: true, Apps: []atlassiansim.App{{
+		ClientID: "client-jira", Secrets: []secret.String{secret.New("secret")}, CallbackURL: public.JoinPath("oauth/callback").String(),
+		Scopes: []string{"read:me", "read:jira-work", "write:jira-work"},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- atlassiansim.Serve(ctx, c.pipe, c.sim, c.cfg.Log) }()
+	t.Cleanup(func() {
+		stop()
+		<-served
+		c.sim.Close()
+	})
+	return c
+}
+
+// start adds a replica, whose machine's clock is off by skew.
+func (c *cluster) start(skew time.Duration) *member {
+	c.t.Helper()
+	m := &member{c: c, link: &link{Store: c.mem}, skew: skew}
+	must := func(err error) {
+		if err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	now := func() time.Time { return time.Now().Add(m.skew) }
+	var err error
+	m.store, err = storage.Open(ctx, storage.Config{
+		Dir: filepath.Join(c.dir, "store"), Environment: "test", Provider: "atlassian", KEK: c.kek, Now: now, Log: c.cfg.Log,
+		Backend: func(string, []byte) (storage.Backend, error) { return m.link, nil }, Spill: memstore.NewSpill(),
+	})
+	must(err)
+	profile, err := atlassian.LoadProfile("atlassian")
+	must(err)
+	profile.PlainHTTP = true
+	const base = "http://provider.invalid"
+	profile.AuthorizeURL, profile.TokenURL, profile.RevokeURL = base+"/authorize", base+"/oauth/token", base+"/oauth/revoke"
+	profile.ResourcesURL, profile.AccountURL = base+"/oauth/token/accessible-resources", base+"/me"
+	provider, err := atlassian.New(profile, atlassian.Options{HTTPTimeout: c.cfg.Timing.HTTPTimeout, Now: now, Dial: c.pipe.DialContext})
+	must(err)
+	records, err := audit.Open(audit.Config{File: os.DevNull})
+	must(err)
+	rules, err := policy.New([]policy.Rule{{Caller: "op", Admin: true}, {Caller: "svc", Grants: []string{"acme/*/*"}}})
+	must(err)
+	cfg := c.cfg
+	cfg.Store, cfg.Provider, cfg.Policy, cfg.Audit, cfg.Now = m.store, provider, rules, records, now
+	m.Broker, err = broker.New(cfg)
+	must(err)
+	m.close = sync.OnceFunc(func() {
+		if err := m.Close(context.Background()); err != nil {
+			c.t.Error(err)
+		}
+		provider.Close()
+		_ = records.Close()
+		_ = m.store.Close()
+	})
+	c.t.Cleanup(m.close)
+	c.replica = append(c.replica, m)
+	return m
+}
+
+// consent lets a person consent at this replica, with these scopes; none: the app's.
+func (m *member) consent(a storage.Address, scopes ...string) {
+	m.c.t.Helper()
+	link, err := m.StartConsent(ctx, op, broker.ConsentRequest{Address: a, Scopes: scopes})
+	if err != nil {
+		m.c.t.Fatal(err)
+	}
+	begun, err := m.BeginConsent(ctx, link.URL[strings.LastIndex(link.URL, "/")+1:])
+	if err != nil {
+		m.c.t.Fatal(err)
+	}
+	page := httptest.NewRecorder()
+	m.c.sim.ServeHTTP(page, httptest.NewRequest(http.MethodGet, begun.RedirectURL, nil))
+	to, err := url.Parse(page.Header().Get("Location"))
+	if err != nil {
+		m.c.t.Fatal(err)
+	}
+	o, err := m.FinishConsent(ctx, broker.Callback{
+		State: to.Query().Get("state"), Code: secret.New(to.Query().Get("code")), Cookie: func(string) secret.String { return begun.Cookie },
+	})
+	if err != nil || o.Status != storage.ConsentDone {
+		m.c.t.Fatalf("consent: %+v, %v", o, err)
+	}
+}
+
+// draw asks for a token, as a service that waits for ten seconds.
+func (m *member) draw(a storage.Address) (*broker.TokenAnswer, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return m.AccessToken(ctx, svc, broker.TokenRequest{Address: a})
+}
+
+// drawsEvery draws at each step until end says so, for d at most, and returns when
+// the last call began, from now on, that was still answered otherwise.
+func (m *member) drawsEvery(step, d time.Duration, a storage.Address, end func(*broker.TokenAnswer, error) bool) (last time.Duration) {
+	m.c.t.Helper()
+	for began := time.Now(); time.Since(began) <= d; time.Sleep(step) {
+		at := time.Since(began)
+		if answer, err := m.draw(a); end(answer, err) {
+			return last
+		}
+		last = at
+	}
+	m.c.t.Fatalf("after %v it still answers as before", d)
+	return 0
+}
+
+// isReason is an end of draws.
+func isReason(r broker.Reason) func(*broker.TokenAnswer, error) bool {
+	return func(_ *broker.TokenAnswer, err error) bool { return err != nil && broker.ReasonOf(err) == r }
+}
+
+// posts counts the refresh requests that the provider saw.
+func (c *cluster) posts() (n int) {
+	for _, f := range c.sim.Ledger().Families {
+		for _, e := range f.Exchanges {
+			if e.GrantType == "refresh_token" {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+func (c *cluster) grant(a storage.Address) storage.Grant {
+	c.t.Helper()
+	g, err := c.replica[0].store.Grant(ctx, a.GrantID())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return g
+}
+
+// noHints loses all notifications: what must work without them.
+func noHints(c *cluster) { c.mem.DropHints(true) }

@@ -1,0 +1,310 @@
+package broker_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/holdfast-io/holdfast/broker"
+	"github.com/holdfast-io/holdfast/broker/family"
+	"github.com/holdfast-io/holdfast/storage"
+	"github.com/holdfast-io/holdfast/storage/memstore"
+)
+
+// TestWhatOneReplicaChangesEndsTheOldAnswerOfTheOthersWithinASecond, also with all
+// notifications lost.
+func TestWhatOneReplicaChangesEndsTheOldAnswerOfTheOthersWithinASecond(t *testing.T) {
+	narrow := func(_ *broker.TokenAnswer, err error) bool { return err == nil }
+	for _, row := range []struct {
+		name  string
+		first func(m *member)
+		act   func(m *member) error
+		end   func(*broker.TokenAnswer, error) bool
+	}{
+		{"a revocation", nil, func(m *member) error {
+			_, err := m.Revoke(ctx, op, "", jira, "test")
+			return err
+		}, isReason(broker.ReasonGrantRevoked)},
+		{"a forced rotation", nil, func(m *member) error {
+			_, err := m.ForceRefresh(ctx, op, "", jira)
+			return err
+		}, func(a *broker.TokenAnswer, err error) bool { return err == nil && a.Generation == 2 }},
+		{"a consent after a revocation", func(m *member) {
+			if _, err := m.Revoke(ctx, op, "", jira, "test"); err != nil {
+				m.c.t.Fatal(err)
+			}
+			if _, err := m.Reauth(ctx, op, "", jira); err != nil {
+				m.c.t.Fatal(err)
+			}
+		}, func(m *member) error {
+			m.consent(jira)
+			return nil
+		}, narrow},
+		{"other scopes", func(m *member) { m.c.cfg.Apps[0].Scopes["jira"] = []string{"read:jira-work"} }, func(m *member) error {
+			m.consent(jira, "read:jira-work", "write:jira-work")
+			return nil
+		}, func(a *broker.TokenAnswer, err error) bool { return err == nil && a.Generation == 2 }},
+		{"a purge", func(m *member) {
+			if _, err := m.Revoke(ctx, op, "", jira, "test"); err != nil {
+				m.c.t.Fatal(err)
+			}
+		}, func(m *member) error {
+			_, err := m.Purge(ctx, op, "", jira, "test", false)
+			return err
+		}, isReason(broker.ReasonGrantNotFound)},
+	} {
+		for _, at := range []struct{ step, slow time.Duration }{
+			{time.Millisecond, 0}, {90 * time.Millisecond, 0}, {700 * time.Millisecond, 0}, {10 * time.Millisecond, 800 * time.Millisecond},
+		} {
+			step := at.step
+			t.Run(fmt.Sprintf("%s, drawn every %v, the store taking %v", row.name, step, at.slow), func(t *testing.T) {
+				inCluster(t, 2, func(c *cluster) {
+					one, other := c.replica[0], c.replica[1]
+					other.link.setSlow(at.slow)
+					one.consent(jira)
+					if row.first != nil {
+						row.first(one)
+					}
+					for range 3 * int(time.Second/step) { // until it is hot
+						_, _ = other.draw(jira)
+						time.Sleep(step)
+					}
+					if err := row.act(one); err != nil {
+						t.Fatal(err)
+					}
+					if after := other.drawsEvery(step, 3*time.Second, jira, row.end); after >= time.Second {
+						t.Errorf("the old answer ended after %v", after)
+					}
+				}, noHints)
+			})
+		}
+	}
+}
+
+func TestANotificationEndsTheOldAnswerAtOnce(t *testing.T) {
+	inCluster(t, 2, func(c *cluster) {
+		c.replica[0].consent(jira)
+		for range 2000 {
+			_, _ = c.replica[1].draw(jira)
+			time.Sleep(time.Millisecond)
+		}
+		if _, err := c.replica[0].Revoke(ctx, op, "", jira, "test"); err != nil {
+			t.Fatal(err)
+		}
+		if after := c.replica[1].drawsEvery(time.Millisecond, time.Second, jira, isReason(broker.ReasonGrantRevoked)); after > 10*time.Millisecond {
+			t.Errorf("the old answer ended after %v", after)
+		}
+	})
+}
+
+// TestWhileTheStoreDoesNotAnswerValidTokensAreServedForAWhile, but not those that
+// are known to have been changed.
+func TestWhileTheStoreDoesNotAnswerValidTokensAreServedForAWhile(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		stale time.Duration // configured
+		lose  func(l *link)
+		want  time.Duration
+	}{
+		{"it refuses", 0, func(l *link) { l.lose(storage.ErrUnavailable, false) }, 5 * time.Minute},
+		{"it hangs", time.Minute, func(l *link) { l.lose(nil, true) }, time.Minute},
+		{"never longer than the access grace", time.Hour, func(l *link) { l.lose(storage.ErrUnavailable, false) }, 10 * time.Minute},
+		{"not at all", -1, func(l *link) { l.lose(storage.ErrUnavailable, false) }, time.Second},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			inCluster(t, 2, func(c *cluster) {
+				one, other := c.replica[0], c.replica[1]
+				one.consent(jira)
+				for range 20 {
+					_, _ = other.draw(jira)
+					time.Sleep(100 * time.Millisecond)
+				}
+				row.lose(other.link)
+				began := time.Now()
+				var slowest time.Duration
+				after := other.drawsEvery(100*time.Millisecond, 20*time.Minute, jira, func(a *broker.TokenAnswer, err error) bool {
+					if err == nil && a.GuaranteedUntil.Sub(began) > 10*time.Minute {
+						t.Fatalf("guaranteed until %v after the store was lost", a.GuaranteedUntil.Sub(began))
+					}
+					slowest = max(slowest, time.Since(began))
+					return broker.ReasonOf(err) == broker.ReasonStoreUnavailable && err != nil
+				})
+				if after < row.want-2*time.Second || after > row.want+2500*time.Millisecond {
+					t.Errorf("served for %v, want about %v", after, row.want)
+				}
+				_, err := other.draw(jira)
+				if e, ok := errors.AsType[*broker.Error](err); !ok || e.RetryAfter == 0 {
+					t.Errorf("got %v, want a time to retry after", err)
+				}
+				if reasons := other.NotReady(ctx); len(reasons) == 0 {
+					t.Error("it is ready without its store")
+				}
+				other.link.lose(nil, false)
+				time.Sleep(2500 * time.Millisecond) // a question may still hang
+				if _, err := other.draw(jira); err != nil {
+					t.Errorf("after the store came back: %v", err)
+				}
+			}, noHints, func(c *cluster) { c.cfg.ServeStaleFor = row.stale })
+		})
+	}
+}
+
+func TestATokenThatIsKnownToBeRevokedIsNotServedWhenTheStoreGoes(t *testing.T) {
+	inCluster(t, 2, func(c *cluster) {
+		one, other := c.replica[0], c.replica[1]
+		one.consent(jira)
+		if _, err := other.draw(jira); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := one.Revoke(ctx, op, "", jira, "test"); err != nil {
+			t.Fatal(err)
+		}
+		other.drawsEvery(100*time.Millisecond, 2*time.Second, jira, isReason(broker.ReasonGrantRevoked))
+		other.link.lose(storage.ErrUnavailable, false)
+		time.Sleep(3 * time.Second)
+		if a, err := other.draw(jira); err == nil {
+			t.Errorf("served generation %d", a.Generation)
+		}
+	})
+}
+
+// TestOneGrantIsRotatedOnceByAllReplicas, and those who wait elsewhere learn of it.
+func TestOneGrantIsRotatedOnceByAllReplicas(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		hints bool
+		late  time.Duration
+	}{{"with notifications", true, 50 * time.Millisecond}, {"without", false, 500 * time.Millisecond}} {
+		t.Run(row.name, func(t *testing.T) {
+			inCluster(t, 3, func(c *cluster) {
+				c.mem.DropHints(!row.hints)
+				c.replica[0].consent(jira)
+				for _, m := range c.replica {
+					if _, err := m.draw(jira); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(2 * time.Hour)
+				settled := make(chan time.Time, 1)
+				for _, m := range c.replica {
+					m.link.before = func(changes []storage.Change) {
+						// The provider takes 3 s; only what is settled is stored after that.
+						if changes[0].Item.Key.Kind == storage.KindGrant && changes[0].Old == 2 {
+							time.Sleep(time.Second)
+							settled <- time.Now()
+						}
+					}
+				}
+				answered := make(chan time.Time, 150)
+				for i := range 150 {
+					go func() {
+						a, err := c.replica[i%3].draw(jira)
+						if err != nil || a.Generation != 2 {
+							t.Errorf("got %+v, %v", a, err)
+						}
+						answered <- time.Now()
+					}()
+				}
+				at := <-settled
+				for range 150 {
+					if late := (<-answered).Sub(at); late > row.late {
+						t.Errorf("a caller learned of it %v after the commit", late)
+					}
+				}
+				if n := c.posts(); n != 1 {
+					t.Errorf("%d requests", n)
+				}
+			})
+		})
+	}
+}
+
+func TestAnOperatorsPauseBindsAllReplicasWithinASecond(t *testing.T) {
+	inCluster(t, 2, func(c *cluster) {
+		one, other := c.replica[0], c.replica[1]
+		one.consent(jira)
+		if _, err := one.PauseApp(ctx, op, "jira", "test"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if _, err := other.ForceRefresh(ctx, op, "", jira); broker.ReasonOf(err) != broker.ReasonAppPaused {
+			t.Fatalf("got %v, want APP_PAUSED", err)
+		}
+		if _, _, err := one.ResumeApp(ctx, op, "jira", 0); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if _, err := other.ForceRefresh(ctx, op, "", jira); err != nil {
+			t.Fatal(err)
+		}
+	}, noHints)
+}
+
+// TestAStoreThatLostCommitsIsReadAgain: a version in memory does not mean any more
+// what it did.
+func TestAStoreThatLostCommitsIsReadAgain(t *testing.T) {
+	inCluster(t, 2, func(c *cluster) {
+		one, other := c.replica[0], c.replica[1]
+		one.consent(jira)
+		if _, err := other.draw(jira); err != nil {
+			t.Fatal(err)
+		}
+		c.mem.SetFault(func([]storage.Change) memstore.Fault { return memstore.Unsynced })
+		if _, err := one.ForceRefresh(ctx, op, "", jira); err != nil {
+			t.Fatal(err)
+		}
+		if a, err := other.draw(jira); err != nil || a.Generation != 2 {
+			time.Sleep(time.Second)
+			if a, err = other.draw(jira); err != nil || a.Generation != 2 {
+				t.Fatalf("%+v, %v", a, err)
+			}
+		}
+		c.mem.SetFault(nil)
+		c.mem.Crash() // as a standby that had not got them would be
+		time.Sleep(2 * time.Second)
+		for _, m := range c.replica {
+			if a, err := m.draw(jira); err == nil && a.Generation != 1 {
+				t.Errorf("generation %d is served, which the store does not know", a.Generation)
+			}
+		}
+	}, noHints)
+}
+
+// TestReplicasWhoseClocksAreMinutesOffAgreeByTheStores: nobody spends twice, and
+// nothing is sent late.
+func TestReplicasWhoseClocksAreMinutesOffAgreeByTheStores(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		for _, skew := range []time.Duration{0, 7 * time.Minute, -7 * time.Minute} {
+			c.start(skew)
+		}
+		time.Sleep(time.Second)
+		c.replica[1].consent(jira)
+		for round := range 6 {
+			time.Sleep(2 * time.Hour)
+			before := c.posts()
+			done := make(chan error, 9)
+			for i := range 9 {
+				go func() {
+					_, err := c.replica[i%3].draw(jira)
+					done <- err
+				}()
+			}
+			for range 9 {
+				if err := <-done; err != nil {
+					t.Errorf("round %d: %v", round, err)
+				}
+			}
+			if n := c.posts() - before; n != 1 {
+				t.Errorf("round %d: %d requests", round, n)
+			}
+			if g := c.grant(jira); time.Since(g.State.LastExchange).Abs() > 10*time.Second || g.State.Phase != family.Active {
+				t.Errorf("round %d: exchanged %v ago by the record", round, time.Since(g.State.LastExchange))
+			}
+			// A clock is set while the process runs.
+			c.replica[round%3].skew += time.Duration(round-3) * 20 * time.Minute
+		}
+	})
+}
