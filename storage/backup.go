@@ -9,8 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -61,9 +59,9 @@ func Backup(ctx context.Context, cfg Config, w io.Writer) (sum BackupSummary, er
 
 func (s *Store) backup(ctx context.Context, w io.Writer) (BackupSummary, error) {
 	sum := BackupSummary{StoreID: s.StoreID()}
-	head, err := os.ReadFile(filepath.Join(s.cfg.Dir, HeaderFile))
+	head, err := s.cfg.rawHeader(ctx)
 	if err != nil {
-		return sum, fmt.Errorf("reading the store's header: %w", err)
+		return sum, err
 	}
 	out, err := newChunkWriter(w, head, s.root)
 	if err != nil {

@@ -91,47 +91,67 @@ func newCopier(ctx context.Context, from, to Config, o CopyOptions) (*copier, er
 	if c.sum.From == c.sum.To {
 		return nil, fmt.Errorf("%s is named as the source and as the target of the copy: name another target; nothing was changed", c.sum.From)
 	}
-	h, root, err := unlocked(ctx, &from)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("there is no store in %s: correct the configuration of the source; nothing was changed", c.sum.From)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if c.source, err = openBackend(from, h, root); err != nil {
-		return nil, err
-	}
-	// Whoever had the backend until now may have changed the header.
-	if h, _, err = unlocked(ctx, &from); err == nil {
-		c.source.header.Store(&h)
-		if h.Arriving != nil {
-			err = h.mayOpen(c.sum.From)
-		}
-	}
+	err := c.openSource(ctx)
 	if err == nil {
 		err = c.readTarget(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(err, c.source.backend.Close())
+		return nil, errors.Join(err, c.close())
 	}
-	c.sum.StoreID = h.StoreID
 	return c, nil
 }
 
-func (c *copier) close() error {
-	err := c.source.backend.Close()
-	if c.target != nil {
-		err = errors.Join(err, c.target.backend.Close())
+func (c *copier) openSource(ctx context.Context) error {
+	if err := c.from.connect(ctx, c.o.DryRun); err != nil {
+		return err
 	}
-	return err
+	h, root, err := unlocked(ctx, &c.from)
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("there is no store in %s: correct the configuration of the source; nothing was changed", c.sum.From)
+	}
+	if err != nil {
+		return err
+	}
+	if c.source, err = openBackend(c.from, h, root); err != nil {
+		return err
+	}
+	// Whoever had the backend until now may have changed the header.
+	if h, _, err = unlocked(ctx, &c.from); err != nil {
+		return err
+	}
+	c.source.header.Store(&h)
+	c.sum.StoreID = h.StoreID
+	if h.Arriving != nil {
+		return h.mayOpen(c.from.headerName())
+	}
+	return nil
+}
+
+// close closes both sides, opened as stores or only looked at.
+func (c *copier) close() error {
+	var errs []error
+	for _, side := range []struct {
+		store *Store
+		cfg   *Config
+	}{{c.source, &c.from}, {c.target, &c.to}} {
+		if side.store != nil {
+			errs = append(errs, side.store.backend.Close())
+		} else {
+			errs = append(errs, side.cfg.release())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // readTarget also shows that the target's KEK, environment and provider are the
 // source's, before anything is changed.
 func (c *copier) readTarget(ctx context.Context) error {
 	own := *c.source.header.Load()
-	if _, err := own.unlock(ctx, c.sum.From, &c.to); err != nil {
+	if _, err := own.unlock(ctx, c.from.headerName(), &c.to); err != nil {
 		return fmt.Errorf("opening the source under the target's configuration: %w", err)
+	}
+	if err := c.to.connect(ctx, c.o.DryRun); err != nil {
+		return err
 	}
 	h, _, err := unlocked(ctx, &c.to)
 	switch {
@@ -253,7 +273,7 @@ func (c *copier) receive(ctx context.Context) error {
 	if c.arrived == nil {
 		h := own
 		h.Moved, h.Arriving = nil, &arriving{ID: own.Moved.ID, From: c.sum.From}
-		if err := c.step("target", func() error { return makeHeader(&c.to, h, c.source.root) }); err != nil {
+		if err := c.step("target", func() error { return makeHeader(ctx, &c.to, h, c.source.root) }); err != nil {
 			return fmt.Errorf("making the target: %w", err)
 		}
 		c.arrived = &h
@@ -266,7 +286,9 @@ func (c *copier) receive(ctx context.Context) error {
 // finish lets the target open.
 func (c *copier) finish(ctx context.Context) error {
 	err := c.step("done", func() error {
-		return c.source.changeHeader(func(h *header) { h.Moved.Done = true })
+		mark := *c.source.header.Load().Moved
+		mark.Done = true
+		return c.source.changeHeader(func(h *header) { h.Moved = &mark })
 	})
 	if err != nil {
 		return err

@@ -3,10 +3,7 @@ package storage
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"time"
-
-	"github.com/holdfast-io/holdfast/storage/durable"
 )
 
 // A finding says that a store may be a copy, or older than what was spent. It
@@ -77,7 +74,7 @@ func (s *Store) find(ctx context.Context, p past) error {
 	}
 	s.setFinding(text)
 	s.cfg.Log.Error("the store may be a copy or out of date: its grants are quarantined until an operator decides with holdfast grants adopt or scrub",
-		"finding", text, "store", s.cfg.Dir, "witness", s.cfg.WitnessFile)
+		"finding", text, "store", s.cfg.place(), "witness", s.cfg.WitnessFile)
 	return nil
 }
 
@@ -113,21 +110,6 @@ func compareStarts(w *witness, number uint64, start string, sequence uint64) str
 		return fmt.Sprintf("started elsewhere with another witness, or with none: the store is at start %d, and its witness saw start %d", number, w.Epoch)
 	}
 	return fmt.Sprintf("started elsewhere with another witness: the store's start %d is not the one that its witness saw", number)
-}
-
-// changeHeader replaces the header's file.
-func (s *Store) changeHeader(edit func(*header)) error {
-	h := *s.header.Load()
-	edit(&h)
-	b, err := h.encode(s.root)
-	if err != nil {
-		return err
-	}
-	if err := durable.WriteFile(filepath.Join(s.cfg.Dir, HeaderFile), b); err != nil {
-		return err
-	}
-	s.header.Store(&h)
-	return nil
 }
 
 // told records that all grants are quarantined for the finding.

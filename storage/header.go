@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/holdfast-io/holdfast/storage/durable"
 	"github.com/holdfast-io/holdfast/storage/seal"
 )
 
@@ -130,21 +129,30 @@ func (h *header) unlock(ctx context.Context, name string, cfg *Config) ([]byte, 
 	return root, nil
 }
 
-// readHeader returns os.ErrNotExist if the directory is missing or empty.
-func readHeader(dir string) (header, error) {
+// readHeader returns os.ErrNotExist if there is no store.
+func readHeader(ctx context.Context, cfg *Config) (header, error) {
+	b, err := cfg.rawHeader(ctx)
+	if err != nil {
+		return header{}, err
+	}
+	return parseHeader(cfg.headerName(), b)
+}
+
+// readHeaderFile returns os.ErrNotExist if the directory is missing or empty.
+func readHeaderFile(dir string) ([]byte, error) {
 	name := filepath.Join(dir, HeaderFile)
 	b, err := os.ReadFile(name)
 	if err == nil {
-		return parseHeader(name, b)
+		return b, nil
 	}
 	if !errors.Is(err, os.ErrNotExist) {
-		return header{}, fmt.Errorf("reading the store's header: %w", err)
+		return nil, fmt.Errorf("reading the store's header: %w", err)
 	}
 	if empty, eerr := emptyDir(dir); eerr != nil || !empty {
-		return header{}, errors.Join(fmt.Errorf("%s is missing but its directory is not empty: put the header back from a copy, "+
+		return nil, errors.Join(fmt.Errorf("%s is missing but its directory is not empty: put the header back from a copy, "+
 			"or give the store an empty directory; nothing was changed", name), eerr)
 	}
-	return header{}, err
+	return nil, err
 }
 
 func emptyDir(dir string) (bool, error) {
@@ -170,8 +178,5 @@ func createHeader(ctx context.Context, cfg *Config) (header, []byte, error) {
 	if err != nil {
 		return header{}, nil, err
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return header{}, nil, fmt.Errorf("making the store's directory: %w", err)
-	}
-	return h, root, durable.CreateFile(filepath.Join(cfg.Dir, HeaderFile), b)
+	return h, root, cfg.swapHeader(ctx, nil, b)
 }

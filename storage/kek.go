@@ -5,7 +5,6 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"github.com/holdfast-io/holdfast/storage/seal"
 )
@@ -22,7 +21,7 @@ func (s *Store) CheckKEK(ctx context.Context) error {
 	root, err := s.cfg.KEK.Unwrap(ctx, h.WrappedRoot)
 	if errors.Is(err, seal.ErrOpen) {
 		return fmt.Errorf("%w: KEK %s does not open what is in %s: put the header or the key back from a copy before this process ends",
-			ErrKEK, s.cfg.KEK.ID(), filepath.Join(s.cfg.Dir, HeaderFile))
+			ErrKEK, s.cfg.KEK.ID(), s.cfg.headerName())
 	}
 	if err != nil {
 		return fmt.Errorf("%w: asking KEK %s for the root key: %w", ErrKEK, s.cfg.KEK.ID(), err)

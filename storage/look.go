@@ -3,7 +3,6 @@ package storage
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"time"
 )
 
@@ -25,14 +24,17 @@ func Look(ctx context.Context, cfg Config) (Glance, error) {
 	if err := cfg.complete(); err != nil {
 		return Glance{}, err
 	}
-	h, err := readHeader(cfg.Dir)
+	if err := cfg.connect(ctx, true); err != nil {
+		return Glance{}, err
+	}
+	defer func() { _ = cfg.release() }()
+	h, err := readHeader(ctx, &cfg)
 	if err != nil {
 		return Glance{}, err
 	}
-	name := filepath.Join(cfg.Dir, HeaderFile)
-	root, err := h.unlock(ctx, name, &cfg)
+	root, err := h.unlock(ctx, cfg.headerName(), &cfg)
 	if err == nil {
-		err = h.mayOpen(name)
+		err = h.mayOpen(cfg.headerName())
 	}
 	if err != nil {
 		return Glance{}, err

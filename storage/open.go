@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -28,6 +27,11 @@ type Config struct {
 	KEK seal.KEK
 	// Backend opens the backend below dir; key (32 bytes) is for its own encryption.
 	Backend func(dir string, key []byte) (Backend, error)
+	// Database that several replicas share, in place of Backend: header and records
+	// lie there, and Dir is this replica's own, which may be empty. Nil: none.
+	Database *DatabasePlace
+	// db is the open Database.
+	db Database
 	// MustExist makes a missing store an error; by default a missing or empty
 	// Dir becomes a new store.
 	MustExist bool
@@ -40,6 +44,9 @@ type Config struct {
 	// WitnessFile outside of Dir tells a copy or an older state of the store from
 	// the store itself. Put it on another disk if you can. Empty: none is kept.
 	WitnessFile string
+	// Leeway of the provider: a replica that a shared database has not heard of for
+	// twice as long is not waited for after a fail-over. 0 means 10 minutes.
+	Leeway time.Duration
 	// Now is the wall clock; nil means time.Now.
 	Now func() time.Time
 	// Log; nil means slog.Default().
@@ -53,7 +60,7 @@ func (c *Config) complete() error {
 		name    string
 	}{
 		{c.Dir == "", "Dir"}, {c.Environment == "", "Environment"}, {c.Provider == "", "Provider"},
-		{c.Backend == nil, "Backend"},
+		{c.Backend == nil && c.Database == nil, "Backend"},
 	} {
 		if f.missing {
 			errs = append(errs, fmt.Errorf("store configuration: %s is missing", f.name))
@@ -99,9 +106,11 @@ type Store struct {
 	refused atomic.Uint64
 	finding atomic.Pointer[string]
 	keeper  keeper
+	// failover is nil where the backend is no database that fails over.
+	failover *failover
 }
 
-// Open opens the store in cfg.Dir. The header is checked before the backend is
+// Open opens the store in cfg.Dir, or in cfg.Database. The header is checked before the backend is
 // touched: a wrong KEK, environment, provider or format is an error that says
 // so and changes nothing on disk.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
@@ -110,15 +119,20 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	h, root, err := openHeader(ctx, &cfg)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, cfg.release())
 	}
 	s, err := openBackend(cfg, h, root)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, cfg.release())
 	}
 	err = s.start(ctx)
 	if err == nil {
 		err = s.openSpill(ctx)
+	}
+	if err == nil {
+		if err = s.openFailover(ctx); err != nil {
+			err = errors.Join(err, closeSpill(s.spill.files))
+		}
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.backend.Close())
@@ -128,20 +142,23 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 }
 
 func openHeader(ctx context.Context, cfg *Config) (header, []byte, error) {
-	h, err := readHeader(cfg.Dir)
+	h, err := readHeader(ctx, cfg)
 	if errors.Is(err, os.ErrNotExist) {
 		if cfg.MustExist {
-			return h, nil, fmt.Errorf("there is no store in %s: correct the directory or run holdfast restore", cfg.Dir)
+			return h, nil, fmt.Errorf("there is no store in %s: correct the directory or run holdfast restore", cfg.place())
 		}
-		return createHeader(ctx, cfg)
+		var root []byte
+		if h, root, err = createHeader(ctx, cfg); !errors.Is(err, ErrConflict) {
+			return h, root, err
+		}
+		h, err = readHeader(ctx, cfg) // another replica was first
 	}
 	if err != nil {
 		return h, nil, err
 	}
-	name := filepath.Join(cfg.Dir, HeaderFile)
-	root, err := h.unlock(ctx, name, cfg)
+	root, err := h.unlock(ctx, cfg.headerName(), cfg)
 	if err == nil {
-		err = h.mayOpen(name)
+		err = h.mayOpen(cfg.headerName())
 	}
 	return h, root, err
 }
@@ -164,6 +181,13 @@ func openBackend(cfg Config, h header, root []byte) (*Store, error) {
 	}
 	if s.pageKey, err = seal.Derive(root, seal.ForPages); err != nil {
 		return nil, err
+	}
+	if cfg.Database != nil {
+		if err := s.cfg.connect(context.Background(), false); err != nil {
+			return nil, err
+		}
+		s.backend = s.cfg.db
+		return s, nil
 	}
 	if s.backend, err = cfg.Backend(cfg.Dir, backendKey); err != nil {
 		return nil, fmt.Errorf("opening the store in %s: %w", cfg.Dir, err)
@@ -214,7 +238,7 @@ func (s *Store) PageKey() []byte { return s.pageKey }
 // Health proves that the store can be written now, and that no copy of it has
 // taken its witness; an error says why not.
 func (s *Store) Health(ctx context.Context) error {
-	if err := s.witnessed(); err != nil {
+	if err := errors.Join(s.witnessed(), s.failover.healthy(ctx)); err != nil {
 		return err
 	}
 	return s.backend.Health(ctx)
@@ -236,7 +260,7 @@ func (s *Store) MustReopen() error {
 func (s *Store) Close() error {
 	s.stopWitness()
 	// The backend's lock goes last: whoever gets it finds the spill file free.
-	return errors.Join(closeSpill(s.spill.files), s.backend.Close())
+	return errors.Join(s.failover.close(), closeSpill(s.spill.files), s.backend.Close())
 }
 
 func newStoreID() string { return "str_" + strings.ToLower(rand.Text()) }

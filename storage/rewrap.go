@@ -6,9 +6,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"path/filepath"
 
-	"github.com/holdfast-io/holdfast/storage/durable"
 	"github.com/holdfast-io/holdfast/storage/seal"
 )
 
@@ -19,7 +17,8 @@ type RewrapSummary struct {
 	From, To string
 }
 
-// Rewrap has the root key of the store in cfg.Dir, which must not be in use,
+// Rewrap has the root key of the store in cfg.Dir, which must not be in use, or in
+// cfg.Database, whose replicas go on and want the new KEK at their next start,
 // wrapped by to in place of cfg.KEK; the two may be the same, for one that has
 // rotated its key. No record is read or written: one small file is replaced, and
 // until the new one is durable the old one is in its place. Before that, to has
@@ -31,15 +30,21 @@ func Rewrap(ctx context.Context, cfg Config, to seal.KEK) (sum RewrapSummary, er
 	cfg.MustExist = true
 	h, root, err := openHeader(ctx, &cfg)
 	if err != nil {
-		return sum, err
+		return sum, errors.Join(err, cfg.release())
 	}
-	// The backend's lock keeps a broker, which writes the header too, away.
+	// The backend's lock keeps a broker, which writes the header too, away; the
+	// header in a database is compared when it is swapped.
 	s, err := openBackend(cfg, h, root)
 	if err != nil {
-		return sum, err
+		return sum, errors.Join(err, cfg.release())
 	}
 	defer func() { err = errors.Join(err, s.backend.Close()) }()
-	if now, err := readHeader(cfg.Dir); err != nil || !hmac.Equal(now.MAC, h.MAC) {
+	was, err := s.cfg.rawHeader(ctx)
+	var now header
+	if err == nil {
+		now, err = parseHeader(s.cfg.headerName(), was)
+	}
+	if err != nil || !hmac.Equal(now.MAC, h.MAC) {
 		return sum, errors.Join(fmt.Errorf("%w: the store's header was changed by somebody else at the same moment: try again; nothing was changed", ErrConflict), err)
 	}
 	sum = RewrapSummary{StoreID: h.StoreID, From: h.KEKID, To: to.ID()}
@@ -59,7 +64,7 @@ func Rewrap(ctx context.Context, cfg Config, to seal.KEK) (sum RewrapSummary, er
 	if err != nil {
 		return sum, err
 	}
-	if err := durable.WriteFile(filepath.Join(cfg.Dir, HeaderFile), b); err != nil {
+	if err := s.cfg.swapHeader(ctx, was, b); err != nil {
 		return sum, fmt.Errorf("replacing the store's header: %w; keep both keys until it opens with one of them", err)
 	}
 	return sum, nil

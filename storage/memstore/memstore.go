@@ -54,11 +54,12 @@ type state struct {
 	records map[storage.Key]storage.Item
 	journal map[string][]storage.Entry // oldest first
 	commits uint64
+	header  []byte // never changed in place; nil: none
 }
 
 func (s state) clone() state {
 	// Items and slices of entries are never changed in place.
-	return state{maps.Clone(s.records), maps.Clone(s.journal), s.commits}
+	return state{maps.Clone(s.records), maps.Clone(s.journal), s.commits, s.header}
 }
 
 // New returns an empty store.

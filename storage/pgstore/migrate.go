@@ -116,6 +116,18 @@ func (s *Store) prepareSchema(ctx context.Context) error {
 	return err
 }
 
+// lookAtSchema only finds out whether there is one that this program can read.
+func (s *Store) lookAtSchema(ctx context.Context) error {
+	pending, err := s.pending(ctx)
+	if err != nil || len(pending) == 0 {
+		return err
+	}
+	if pending[0].Version == 1 {
+		return fmt.Errorf("%w: the database has no schema of Holdfast", storage.ErrNotFound)
+	}
+	return fmt.Errorf("the database's schema lacks %s: start a broker, or run holdfast store migrate; nothing was changed", named(pending))
+}
+
 // pending are the migrations that the database lacks. An error says so if it is
 // of a newer program that this one must not follow.
 func (s *Store) pending(ctx context.Context) ([]Migration, error) {

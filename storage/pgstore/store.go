@@ -54,11 +54,22 @@ type Store struct {
 // it, with MigrateByHand) and returns the store. It blocks until a server
 // answers, or until ctx ends.
 func Open(ctx context.Context, o Options) (*Store, error) {
+	return start(ctx, o, (*Store).prepareSchema)
+}
+
+// Look connects like Open and changes nothing. If the database has no schema
+// that this program can read, the error says so; it is storage.ErrNotFound if it
+// has none at all.
+func Look(ctx context.Context, o Options) (*Store, error) {
+	return start(ctx, o, (*Store).lookAtSchema)
+}
+
+func start(ctx context.Context, o Options, prepare func(*Store, context.Context) error) (*Store, error) {
 	s, err := connect(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.prepareSchema(ctx); err != nil {
+	if err := prepare(s, ctx); err != nil {
 		s.disconnect()
 		return nil, err
 	}
@@ -163,9 +174,12 @@ func (s *Store) pulse(ctx context.Context) error {
 	return err
 }
 
-// Sequence implements storage.Sequencer: it commits first, so that the number is
-// durable and no smaller than that of any swap that returned before.
+// Sequence implements storage.Sequencer by the newest swap of this store. Before
+// there was one it commits a value of its own, so that the number is durable.
 func (s *Store) Sequence(ctx context.Context) (uint64, error) {
+	if n := s.commits.Load(); n > 0 {
+		return uint64(n), nil
+	}
 	if err := s.enter(); err != nil {
 		return 0, err
 	}
