@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -61,6 +62,8 @@ type link struct {
 	swaps int
 	// before a swap; nil: nothing.
 	before func([]storage.Change)
+	// records is what reading one says.
+	records error
 	// slow is how long versions are on their way back.
 	slow time.Duration
 }
@@ -89,8 +92,20 @@ func (l *link) setSlow(d time.Duration) {
 	l.slow = d
 }
 
+func (l *link) loseRecords(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.records = err
+}
+
 func (l *link) Get(ctx context.Context, k storage.Key) (storage.Item, error) {
-	if err := l.reach(ctx); err != nil {
+	err := l.reach(ctx)
+	l.mu.Lock()
+	if k.Kind == storage.KindGrant {
+		err = cmp.Or(err, l.records)
+	}
+	l.mu.Unlock()
+	if err != nil {
 		return storage.Item{}, err
 	}
 	return l.Store.Get(ctx, k)

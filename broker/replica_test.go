@@ -151,23 +151,59 @@ func TestWhileTheStoreDoesNotAnswerValidTokensAreServedForAWhile(t *testing.T) {
 	}
 }
 
-func TestATokenThatIsKnownToBeRevokedIsNotServedWhenTheStoreGoes(t *testing.T) {
+func TestATokenThatIsKnownToBeChangedIsNotServedWhenTheStoreGoes(t *testing.T) {
 	inCluster(t, 2, func(c *cluster) {
 		one, other := c.replica[0], c.replica[1]
 		one.consent(jira)
-		if _, err := other.draw(jira); err != nil {
-			t.Fatal(err)
+		for range 20 {
+			_, _ = other.draw(jira)
+			time.Sleep(100 * time.Millisecond)
 		}
+		other.link.loseRecords(storage.ErrUnavailable) // so that it learns only that there is a newer one
 		if _, err := one.Revoke(ctx, op, "", jira, "test"); err != nil {
 			t.Fatal(err)
 		}
-		other.drawsEvery(100*time.Millisecond, 2*time.Second, jira, isReason(broker.ReasonGrantRevoked))
+		if after := other.drawsEvery(100*time.Millisecond, 2*time.Second, jira, isReason(broker.ReasonStoreUnavailable)); after >= time.Second {
+			t.Errorf("the old answer ended after %v", after)
+		}
 		other.link.lose(storage.ErrUnavailable, false)
 		time.Sleep(3 * time.Second)
 		if a, err := other.draw(jira); err == nil {
 			t.Errorf("served generation %d", a.Generation)
 		}
 	})
+}
+
+// TestAnAnswerOfTheStoreIsAsOldAsItsQuestion: what is changed while the answer is
+// on its way, it does not say.
+func TestAnAnswerOfTheStoreIsAsOldAsItsQuestion(t *testing.T) {
+	for phase := range 16 {
+		inCluster(t, 2, func(c *cluster) {
+			one, other := c.replica[0], c.replica[1]
+			one.consent(jira)
+			other.link.setSlow(800 * time.Millisecond)
+			for range 400 {
+				_, _ = other.draw(jira)
+				time.Sleep(10 * time.Millisecond)
+			}
+			drawn := make(chan struct{})
+			go func() {
+				defer close(drawn)
+				for range 16 {
+					_, _ = other.draw(jira)
+					time.Sleep(50 * time.Millisecond)
+				}
+			}()
+			time.Sleep(time.Duration(phase) * 50 * time.Millisecond)
+			if _, err := one.Revoke(ctx, op, "", jira, "test"); err != nil {
+				t.Fatal(err)
+			}
+			if after := other.drawsEvery(10*time.Millisecond, 3*time.Second, jira, isReason(broker.ReasonGrantRevoked)); after >= time.Second {
+				t.Errorf("phase %d: the old answer ended after %v", phase, after)
+			}
+			<-drawn
+		}, noHints)
+	}
 }
 
 // TestOneGrantIsRotatedOnceByAllReplicas, and those who wait elsewhere learn of it.
@@ -265,8 +301,8 @@ func TestAStoreThatLostCommitsIsReadAgain(t *testing.T) {
 		c.mem.Crash() // as a standby that had not got them would be
 		time.Sleep(2 * time.Second)
 		for _, m := range c.replica {
-			if a, err := m.draw(jira); err == nil && a.Generation != 1 {
-				t.Errorf("generation %d is served, which the store does not know", a.Generation)
+			if a, err := m.draw(jira); err != nil || a.Generation != 1 {
+				t.Errorf("got %+v, %v, want what the store knows: generation 1", a, err)
 			}
 		}
 	}, noHints)
