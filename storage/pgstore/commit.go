@@ -37,8 +37,6 @@ type member struct {
 	stage   atomic.Int32
 	// done takes the one answer and never blocks the committer.
 	done chan error
-	// verdict before the commit; nil: it is to be written. Only the committer touches it.
-	verdict error
 }
 
 // Swap implements storage.Backend. If ctx ends before the swap's transaction
@@ -212,7 +210,7 @@ func (s *Store) commitOnce(ctx context.Context, group []*member, lock string) (r
 	p, err := begin(ctx, conn, group, lock)
 	if err != nil {
 		rollback(conn)
-		return none, err
+		return none, unwritten(conn.Conn(), err)
 	}
 	r := p.judge(group)
 	if len(r.live) == 0 {

@@ -2,8 +2,6 @@ package pgstore
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
@@ -64,13 +62,10 @@ func (s *Store) certain(ctx context.Context, k storage.Key) error {
 	err := s.transact(ctx, "finding out what became of a commit", func(ctx context.Context, tx pgx.Tx) error {
 		return awaitWriter(ctx, tx, k)
 	})
-	if errors.Is(err, storage.ErrUnknown) {
-		return fmt.Errorf("%w: %v", storage.ErrUnavailable, err) // of this commit nobody asks the outcome
-	}
 	if err == nil {
 		s.doubts.end(k, number)
 	}
-	return err
+	return onlyUnavailable(err)
 }
 
 // awaitWriter waits for the transaction that may be writing the record.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/holdfast-io/holdfast/storage"
@@ -30,14 +31,37 @@ func state(err error) string {
 	return ""
 }
 
-// again reports whether a transaction that failed so may succeed when it is
-// tried again: somebody else came in between.
+// errDisconnected: the connection had ended before anything was written over it.
+var errDisconnected = errors.New("the connection has ended")
+
+// unwritten marks an error that ended the connection before anything was written.
+func unwritten(c *pgx.Conn, err error) error {
+	if err != nil && c.IsClosed() {
+		return fmt.Errorf("%w: %w", errDisconnected, err)
+	}
+	return err
+}
+
+// again reports whether what failed so may succeed when it is tried again:
+// somebody else came in between, or the connection was one from before a restart.
 func again(err error) bool {
+	if errors.Is(err, errDisconnected) {
+		return true
+	}
 	switch state(err) {
 	case serialization, deadlock, uniqueViolation:
 		return true
 	}
 	return false
+}
+
+// onlyUnavailable turns an unknown outcome, of a commit that nobody asks the outcome of, into
+// ErrUnavailable.
+func onlyUnavailable(err error) error {
+	if errors.Is(err, storage.ErrUnknown) {
+		return fmt.Errorf("%w: %s", storage.ErrUnavailable, err)
+	}
+	return err
 }
 
 // unavailable translates an error of a call that changed nothing. Values that

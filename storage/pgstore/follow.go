@@ -27,7 +27,7 @@ const (
 )
 
 // newID tells apart who sent a notification. It protects nothing.
-func newID() string { return strconv.FormatUint(rand.Uint64(), 36) }
+func newID() string { return strconv.FormatUint(rand.Uint64(), 36) } //nolint:gosec // see above
 
 // hinted is a notification: who changed what. Ids only.
 type hinted struct {

@@ -29,7 +29,7 @@ func (s *Store) reading(ctx context.Context, doing string, f func(context.Contex
 		if err = s.readOnce(ctx, f); err == nil || errors.Is(err, storage.ErrNotFound) {
 			return err
 		}
-		if ctx.Err() != nil || !disconnected(err) && !again(err) {
+		if ctx.Err() != nil || !again(err) {
 			break
 		}
 	}
@@ -46,15 +46,8 @@ func (s *Store) readOnce(ctx context.Context, f func(context.Context, *pgxpool.C
 	if errors.Is(err, pgx.ErrNoRows) {
 		return storage.ErrNotFound
 	}
-	if err != nil && conn.Conn().IsClosed() {
-		return fmt.Errorf("%w: %w", errDisconnected, err)
-	}
-	return err
+	return unwritten(conn.Conn(), err)
 }
-
-var errDisconnected = errors.New("the connection has ended")
-
-func disconnected(err error) bool { return errors.Is(err, errDisconnected) }
 
 // record is a row of columns.
 type record struct {

@@ -2,7 +2,6 @@ package pgstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -168,10 +167,7 @@ func (s *Store) pulse(ctx context.Context) error {
 		_, err := tx.Exec(ctx, "UPDATE holdfast_store SET pulse = pulse + 1")
 		return err
 	})
-	if errors.Is(err, storage.ErrUnknown) { // nobody asks for the outcome
-		return fmt.Errorf("%w: %v", storage.ErrUnavailable, err)
-	}
-	return err
+	return onlyUnavailable(err)
 }
 
 // Sequence implements storage.Sequencer by the newest swap of this store. Before

@@ -70,7 +70,7 @@ func (s *Store) transactOnce(ctx context.Context, f func(context.Context, pgx.Tx
 	defer conn.Release()
 	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
 	if err != nil {
-		return err
+		return unwritten(conn.Conn(), err)
 	}
 	err = f(ctx, tx)
 	if err == nil {

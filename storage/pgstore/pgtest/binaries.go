@@ -12,9 +12,9 @@ import (
 	"testing"
 )
 
-// binaries returns the directory of the server's programs: pg_config's if the
+// Binaries returns the directory of the server's programs: pg_config's if the
 // server is there, else the newest of Debian's.
-func binaries(t testing.TB) string {
+func Binaries(t testing.TB) string {
 	t.Helper()
 	var dirs []string
 	if out, err := exec.CommandContext(t.Context(), "pg_config", "--bindir").Output(); err == nil {
@@ -40,8 +40,8 @@ func release(dir string) int {
 	return n
 }
 
-// credential is whom the server runs as: nil for whoever runs the tests.
-func credential(t testing.TB) *syscall.Credential {
+// Credential is whom the server runs as, since it refuses to run as root: nil for whoever runs the tests.
+func Credential(t testing.TB) *syscall.Credential {
 	t.Helper()
 	if os.Getuid() != 0 {
 		return nil

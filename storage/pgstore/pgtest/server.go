@@ -64,7 +64,7 @@ func Start(t testing.TB, opts ...Option) *Server {
 // prepare makes the server's directory and its keeper, and no data yet.
 func prepare(t testing.TB, opts []Option) *Server {
 	t.Helper()
-	s := &Server{bin: binaries(t), cred: credential(t), port: freePort(t)}
+	s := &Server{bin: Binaries(t), cred: Credential(t), port: freePort(t)}
 	for _, o := range opts {
 		o(s)
 	}
