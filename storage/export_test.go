@@ -6,3 +6,10 @@ func WithDurable(o CopyOptions, f func(what string) error) CopyOptions {
 	o.durable = f
 	return o
 }
+
+// Die ends what a store does by itself, as the death of its process does; Close
+// may follow, once nobody looks any more.
+func (s *Store) Die() {
+	s.failover.end.Do(func() { close(s.failover.stop) })
+	<-s.failover.done
+}

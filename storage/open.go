@@ -183,6 +183,9 @@ func openBackend(cfg Config, h header, root []byte) (*Store, error) {
 		return nil, err
 	}
 	if cfg.Database != nil {
+		if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+			return nil, fmt.Errorf("making this replica's directory: %w", err)
+		}
 		if err := s.cfg.connect(context.Background(), false); err != nil {
 			return nil, err
 		}

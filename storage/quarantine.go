@@ -18,6 +18,7 @@ func (s *Store) QuarantineAll(ctx context.Context) (int, error) {
 	if why == "" {
 		return 0, nil
 	}
+	ctx = pass(ctx) // what is found after a fail-over is found while the replica holds
 	if err := s.dropPending(ctx); err != nil {
 		return 0, fmt.Errorf("quarantining: %w", err)
 	}

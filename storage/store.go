@@ -43,6 +43,7 @@ func (s *Store) grantOnce(ctx context.Context, id string) (Grant, error) {
 		return Grant{}, err
 	}
 	if len(entries) == 0 {
+		s.failover.read(&g)
 		return g, nil
 	}
 	e, err := s.openEntry(id, entries[0])
@@ -55,6 +56,7 @@ func (s *Store) grantOnce(ctx context.Context, id string) (Grant, error) {
 			"somebody put back old data: have it consented again, or run holdfast restore with the newest backup; nothing was changed",
 			ErrCorrupt, g.Address, id, ErrRolledBack, g.Version, g.State.Fence, e.GetGrantVersion(), e.GetGrantFence())
 	}
+	s.failover.read(&g)
 	return g, nil
 }
 
@@ -76,14 +78,19 @@ type Update struct {
 func (s *Store) Swap(ctx context.Context, u Update) error {
 	defer s.sealing().Add(-1)
 	what, changes, entries, err := s.sealUpdate(u)
-	if err != nil {
-		return fmt.Errorf("storing %s: %w", what, err)
+	if err == nil {
+		err = s.failover.mayStore(ctx)
 	}
-	if err := s.backend.Swap(ctx, changes, entries); err != nil {
+	if err == nil {
+		err = s.backend.Swap(ctx, changes, entries)
+	}
+	if err != nil {
+		s.failover.note(u.Grant, err)
 		return fmt.Errorf("storing %s: %w", what, err)
 	}
 	if u.Grant != nil {
 		u.Grant.Version = u.Grant.next()
+		s.failover.note(u.Grant, nil)
 	}
 	if u.Consent != nil {
 		u.Consent.Version++

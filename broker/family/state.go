@@ -267,6 +267,7 @@ const (
 	EventAdopted           EventType = "ADOPTED"
 	EventScrubbed          EventType = "SCRUBBED"
 	EventAskedAgain        EventType = "ASKED_AGAIN"
+	EventRestored          EventType = "RESTORED"
 )
 
 // Event is one journal entry of a grant. It never holds a secret.
