@@ -207,6 +207,9 @@ func (s *Store) commitOnce(ctx context.Context, group []*member, lock string) (r
 		return none, err
 	}
 	defer conn.Release()
+	if err := s.mayUse(ctx, conn); err != nil {
+		return none, err
+	}
 	p, err := begin(ctx, conn, group, lock)
 	if err != nil {
 		rollback(conn)

@@ -70,8 +70,10 @@ func (s *Store) poolConfig(conns int) (*pgxpool.Config, error) {
 	}
 	set := fmt.Sprintf(session, s.opts.CallTimeout.Milliseconds(), deadPeer.Milliseconds())
 	c.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, set, pgx.QueryExecModeSimpleProtocol)
-		return err
+		if _, err := conn.Exec(ctx, set, pgx.QueryExecModeSimpleProtocol); err != nil {
+			return err
+		}
+		return noteOrigin(ctx, conn)
 	}
 	return c, nil
 }

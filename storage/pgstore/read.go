@@ -42,6 +42,9 @@ func (s *Store) readOnce(ctx context.Context, f func(context.Context, *pgxpool.C
 		return err
 	}
 	defer conn.Release()
+	if err := s.mayUse(ctx, conn); err != nil {
+		return err
+	}
 	err = f(ctx, conn)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return storage.ErrNotFound

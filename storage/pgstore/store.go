@@ -40,6 +40,8 @@ type Store struct {
 	mu     sync.RWMutex
 	closed bool // guarded by mu
 
+	// trusted is the history that the store is used in; nil: any.
+	trusted atomic.Pointer[trust]
 	doubts doubts
 	// commits is the number of the newest commit of this store that is known to be durable.
 	commits atomic.Int64

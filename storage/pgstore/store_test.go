@@ -37,12 +37,19 @@ func open(t *testing.T, dsn string) *pgstore.Store {
 }
 
 func TestConformance(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) storage.Backend { return open(t, pgtest.Shared(t).Database(t)) })
+	dsn := pgtest.Shared(t).Database(t)
+	storetest.Run(t, func(t *testing.T) storage.Backend {
+		s := open(t, dsn)
+		exec(t, session(t, dsn), "TRUNCATE holdfast_record, holdfast_journal")
+		return s
+	})
 }
 
 func TestSharedConformance(t *testing.T) {
+	dsn := pgtest.Shared(t).Database(t)
 	storetest.RunShared(t, func(t *testing.T) (one, other storage.Backend) {
-		dsn := pgtest.Shared(t).Database(t)
-		return open(t, dsn), open(t, dsn)
+		one, other = open(t, dsn), open(t, dsn)
+		exec(t, session(t, dsn), "TRUNCATE holdfast_record, holdfast_journal")
+		return one, other
 	})
 }

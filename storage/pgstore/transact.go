@@ -68,6 +68,9 @@ func (s *Store) transactOnce(ctx context.Context, f func(context.Context, pgx.Tx
 		return err
 	}
 	defer conn.Release()
+	if err := s.mayUse(ctx, conn); err != nil {
+		return err
+	}
 	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
 	if err != nil {
 		return unwritten(conn.Conn(), err)
