@@ -231,6 +231,10 @@ type Change struct {
 	Old    Version
 	Item   Item
 	Delete bool
+	// Check only compares the version and writes nothing. It is compared at some
+	// moment of the call; what the swap writes comes before any Reseal that begins
+	// once the record has another version.
+	Check bool
 	// Floor of a record that is made (Old is 0): it is stored under version Floor+1,
 	// so that it is not mistaken for one that was deleted.
 	Floor Version

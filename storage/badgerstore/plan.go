@@ -81,6 +81,9 @@ func planChange(txn *badger.Txn, c storage.Change, load bool) ([]write, error) {
 	if old.Version != c.Old {
 		return nil, fmt.Errorf("%w: record %s is at version %d, not %d", storage.ErrConflict, c.Item.Key.ID, old.Version, c.Old)
 	}
+	if c.Check {
+		return nil, nil
+	}
 	indexed := c.Item.Key.Kind == storage.KindGrant
 	var writes []write
 	if indexed && !old.Due.IsZero() {

@@ -93,6 +93,9 @@ func (s *Store) DropHints(drop bool) {
 // called with mu held.
 func (s *Store) swapped(changes []storage.Change) {
 	for _, c := range changes {
+		if c.Check {
+			continue
+		}
 		if c.Item.Key.Kind == storage.KindGrant {
 			delete(s.claims, c.Item.Key.ID)
 		}

@@ -53,6 +53,9 @@ func (s state) change(c storage.Change) error {
 	if have := s.records[k].Version; have != c.Old {
 		return fmt.Errorf("%w: record %s is at version %d, not %d", storage.ErrConflict, k.ID, have, c.Old)
 	}
+	if c.Check {
+		return nil
+	}
 	if c.Delete {
 		delete(s.records, k)
 		if k.Kind == storage.KindGrant {

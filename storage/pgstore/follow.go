@@ -41,7 +41,9 @@ func (s *Store) hint(live []*member) {
 	var keys []storage.Key
 	for _, m := range live {
 		for _, c := range m.changes {
-			keys = append(keys, c.Item.Key)
+			if !c.Check {
+				keys = append(keys, c.Item.Key)
+			}
 		}
 	}
 	select {

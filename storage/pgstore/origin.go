@@ -111,10 +111,6 @@ type Durability struct {
 
 // Durability asks the server. It changes nothing.
 func (s *Store) Durability(ctx context.Context) (d Durability, err error) {
-	if err := s.enter(); err != nil {
-		return d, err
-	}
-	defer s.leave()
 	err = s.reading(ctx, "asking for the settings of durability", func(ctx context.Context, c *pgxpool.Conn) error {
 		return c.QueryRow(ctx, `SELECT current_setting('synchronous_commit'), current_setting('synchronous_standby_names'),
 			current_setting('fsync')::bool, current_setting('full_page_writes')::bool, (SELECT count(*) FROM pg_stat_replication)`).

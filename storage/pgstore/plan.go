@@ -40,24 +40,38 @@ type present struct {
 	locked   map[storage.Key]bool
 }
 
+// keyList are keys as columns, each once.
+type keyList struct {
+	kinds []int16
+	ids   []string
+	known map[storage.Key]bool
+}
+
+func (l *keyList) add(k storage.Key) {
+	if l.known == nil {
+		l.known = map[storage.Key]bool{}
+	}
+	if !l.known[k] {
+		l.known[k] = true
+		l.kinds, l.ids = append(l.kinds, int16(k.Kind)), append(l.ids, k.ID)
+	}
+}
+
 // begin begins a group's transaction, in one round trip.
 func begin(ctx context.Context, conn *pgxpool.Conn, group []*member, lock string) (present, error) {
-	var kinds []int16
-	var ids []string
 	p := present{map[storage.Key]storage.Version{}, map[storage.Key]bool{}}
+	var written, named keyList
 	for _, m := range group {
 		for _, c := range m.changes {
-			if k := c.Item.Key; !p.locked[k] {
-				p.locked[k] = true // named already; cleared below
-				kinds, ids = append(kinds, int16(k.Kind)), append(ids, k.ID)
+			if named.add(c.Item.Key); !c.Check {
+				written.add(c.Item.Key)
 			}
 		}
 	}
-	clear(p.locked)
 	var b pgx.Batch
 	b.Queue(beginWrite)
 	b.Queue(lockWriters)
-	b.Queue(lock, kinds, ids).Query(func(rows pgx.Rows) error {
+	b.Queue(lock, written.kinds, written.ids).Query(func(rows pgx.Rows) error {
 		var k storage.Key
 		_, err := pgx.ForEachRow(rows, []any{&k.Kind, &k.ID}, func() error {
 			p.locked[k] = true
@@ -65,7 +79,7 @@ func begin(ctx context.Context, conn *pgxpool.Conn, group []*member, lock string
 		})
 		return err
 	})
-	b.Queue(seeVersions, kinds, ids).Query(func(rows pgx.Rows) error {
+	b.Queue(seeVersions, named.kinds, named.ids).Query(func(rows pgx.Rows) error {
 		var k storage.Key
 		var v int64
 		_, err := pgx.ForEachRow(rows, []any{&k.Kind, &k.ID, &v}, func() error {
@@ -118,10 +132,13 @@ func (p *present) fate(m *member, touched map[storage.Key]bool) (fate, error) {
 	f := fateLive
 	for _, c := range m.changes {
 		k := c.Item.Key
+		if touched[k] { // what is only checked
+			return fateLater, nil
+		}
 		if have := p.versions[k]; have != c.Old {
 			return fateConflict, fmt.Errorf("%w: record %s is at version %d, not %d", storage.ErrConflict, k.ID, have, c.Old)
 		}
-		if c.Old > 0 && !p.locked[k] {
+		if c.Old > 0 && !c.Check && !p.locked[k] {
 			f = fateBusy
 		}
 	}
@@ -132,7 +149,9 @@ func (p *present) fate(m *member, touched map[storage.Key]bool) (fate, error) {
 func (m *member) touches() []storage.Key {
 	var keys []storage.Key
 	for _, c := range m.changes {
-		keys = append(keys, c.Item.Key)
+		if !c.Check {
+			keys = append(keys, c.Item.Key)
+		}
 	}
 	for _, e := range m.entries {
 		keys = append(keys, storage.Key{Kind: storage.KindGrant, ID: e.GrantID})

@@ -42,7 +42,7 @@ type Store struct {
 
 	// trusted is the history that the store is used in; nil: any.
 	trusted atomic.Pointer[trust]
-	doubts doubts
+	doubts  doubts
 	// commits is the number of the newest commit of this store that is known to be durable.
 	commits atomic.Int64
 	// proven is when a commit last succeeded, in Unix nanoseconds.

@@ -66,6 +66,7 @@ func (w *writes) add(changes []storage.Change, entries []storage.Entry, load boo
 			it.Version = c.Next()
 		}
 		switch {
+		case c.Check:
 		case c.Delete:
 			w.deleted.add(&it)
 			if it.Key.Kind == storage.KindGrant {

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 	"time"
 
@@ -118,6 +119,38 @@ func testFloor(t *testing.T, b storage.Backend) {
 	mustSwap(t, b, []storage.Change{next})
 	wantVersion(t, b, "g", 7)
 	wantJournal(t, b, "g", 64, "anew")
+}
+
+func testCheck(t *testing.T, b storage.Backend) {
+	put(t, b, "ring", 0)
+	put(t, b, "ring", 1)
+	check := func(id string, old storage.Version) storage.Change {
+		return storage.Change{Old: old, Item: storage.Item{Key: grantKey(id)}, Check: true}
+	}
+	mustSwap(t, b, []storage.Change{change("g", 0), check("ring", 2), check("none", 0)}, entries("g", "1")...)
+	wantVersion(t, b, "g", 1)
+	wantVersion(t, b, "ring", 2)
+	wantVersion(t, b, "none", 0)
+	for name, c := range map[string]storage.Change{"an older one": check("ring", 1), "a newer one": check("ring", 3), "none": check("ring", 0), "one that is not there": check("none", 1)} {
+		err := b.Swap(t.Context(), []storage.Change{change("g", 1), c}, entries("g", "never"))
+		wantErr(t, "checking for "+name, err, storage.ErrConflict)
+	}
+	wantVersion(t, b, "g", 1)
+	wantJournal(t, b, "g", 64, "1")
+	// Many at once check what one of them changes.
+	errs := all(16, func(i int) error {
+		if i == 7 {
+			return b.Swap(t.Context(), []storage.Change{change("ring", 2)}, nil)
+		}
+		return b.Swap(t.Context(), []storage.Change{change(fmt.Sprint("at once", i), 0), check("ring", 2)}, nil)
+	})
+	for i, err := range errs {
+		if i != 7 && err != nil {
+			wantErr(t, "a swap beside the change of what it checks", err, storage.ErrConflict)
+			wantVersion(t, b, fmt.Sprint("at once", i), 0)
+		}
+	}
+	wantVersion(t, b, "ring", 3)
 }
 
 // Records of other kinds are deleted in the same swap, and the commits go on

@@ -26,6 +26,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Backend) {
 		{"several records and entries are swapped together or not at all", testAtomic},
 		{"a deleted record is gone with its index and journal", testDelete},
 		{"a record that is made anew begins above its floor", testFloor},
+		{"a record that is only checked is compared and not written", testCheck},
 		{"a purge deletes all of it or nothing", testPurge},
 		{"a record of hundreds of kilobytes fits", testBig},
 		{"what the caller does to its bytes later changes nothing", testAliasing},
