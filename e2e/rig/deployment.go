@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -84,6 +85,10 @@ type Setup struct {
 	More string
 	// StoreDir is the directory of the store; "": "store" in the deployment's own.
 	StoreDir string
+	// Store is the section of that name, in YAML on one line; "": an embedded one in StoreDir.
+	Store string
+	// Public is the host and port at which browsers reach the broker; "": Where.HTTP.
+	Public string
 	// Within is a command that starts its arguments as a command, in another
 	// namespace for instance; empty: the binary is started as it is.
 	Within []string
@@ -110,6 +115,12 @@ func Deploy(t testing.TB, s Setup) *Deployment {
 	if s.StoreDir == "" {
 		s.StoreDir = "store"
 	}
+	if s.Store == "" {
+		s.Store = "{dir: " + s.StoreDir + "}"
+	}
+	if s.Public == "" {
+		s.Public = s.Where.HTTP
+	}
 	if s.Audit == "" {
 		s.Audit = "{file: audit.log}"
 	}
@@ -120,13 +131,37 @@ func Deploy(t testing.TB, s Setup) *Deployment {
 	d.pki = newAuthority(t, d.Dir)
 	d.Run(t, "keys", "create", "--out", filepath.Join(d.Dir, "kek"))
 	d.writeConfig(t)
+	d.connect(t)
+	return d
+}
 
+// connect opens the connections of the clients.
+func (d *Deployment) connect(t testing.TB) {
+	t.Helper()
 	integration := d.dial(t, "integration")
 	d.operator = d.dial(t, "operator")
 	d.Tokens = holdfastv1.NewTokenServiceClient(integration)
 	d.Consents = holdfastv1.NewConsentServiceClient(d.operator)
 	d.Admin = holdfastv1.NewAdminServiceClient(d.operator)
-	return d
+}
+
+// Replica writes the deployment of one more replica: directory and addresses are
+// its own, everything else is as d has it. Names of files in the sections of d are
+// taken in the new directory, into which d's key and certificates are copied.
+func (d *Deployment) Replica(t testing.TB, where Addresses) *Deployment {
+	t.Helper()
+	r := *d
+	r.Where, r.Dir = where, t.TempDir()
+	for _, name := range []string{"ca.crt", "server.crt", "server.key", "kek"} {
+		content, err := os.ReadFile(filepath.Join(d.Dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(r.Dir, name), content)
+	}
+	r.writeConfig(t)
+	r.connect(t)
+	return &r
 }
 
 // writeConfig writes what an operator would write.
@@ -134,8 +169,8 @@ func (d *Deployment) writeConfig(t testing.TB) {
 	t.Helper()
 	var text strings.Builder
 	fmt.Fprintf(&text, `environment: test
-public_url: https://%[2]s
-store: {dir: %[4]s}
+public_url: https://%[7]s
+store: %[4]s
 keys: %[6]s
 audit: %[5]s
 grpc: {listen: "%[1]s"}
@@ -146,7 +181,7 @@ callers:
   - {name: operator, admin: true}
   - {name: integration, grants: [acme/*/jira, acme/*/confluence]}
 provider:
-`, d.Where.GRPC, d.Where.HTTP, d.Where.Metrics, d.StoreDir, d.Audit, d.Keys)
+`, d.Where.GRPC, d.Where.HTTP, d.Where.Metrics, d.Store, d.Audit, d.Keys, d.Public)
 	for line := range strings.Lines(d.Provider) {
 		text.WriteString("  " + line)
 	}
