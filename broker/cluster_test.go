@@ -338,9 +338,15 @@ func (c *cluster) posts() (n int) {
 
 func (c *cluster) grant(a storage.Address) storage.Grant {
 	c.t.Helper()
-	g, err := c.replica[0].store.Grant(ctx, a.GrantID())
+	return c.replica[0].grant(a)
+}
+
+// grant is the record as the replica reads it now.
+func (m *member) grant(a storage.Address) storage.Grant {
+	m.c.t.Helper()
+	g, err := m.store.Grant(ctx, a.GrantID())
 	if err != nil {
-		c.t.Fatal(err)
+		m.c.t.Fatal(err)
 	}
 	return g
 }

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -111,6 +110,10 @@ func (b *Broker) sweepDue(ctx context.Context) {
 // earlier round are still at work it begins nothing new.
 func (b *Broker) sweepRound(ctx context.Context, running *sync.WaitGroup) {
 	b.drain(ctx, false)
+	if b.replica != nil {
+		b.replica.sweep(ctx, running)
+		return
+	}
 	read, now := b.clock.both()
 	found := make(map[string]*dueGrants)
 	var attention []string
@@ -157,8 +160,8 @@ func (b *Broker) sortDue(found map[string]*dueGrants, g *storage.Grant, read, no
 	if now.UnixNano() < a.load.restUntil.Load() {
 		return
 	}
-	if sl := b.hot.findID(g.ID); sl != nil && now.UnixNano() < sl.restUntil.Load() {
-		return
+	if sl := b.hot.findID(g.ID); b.replica == nil && sl != nil && now.UnixNano() < sl.restUntil.Load() {
+		return // a claim has the same effect
 	}
 	d := found[g.App]
 	if d == nil {
@@ -184,11 +187,7 @@ func (b *Broker) sortDue(found map[string]*dueGrants, g *storage.Grant, read, no
 // sweepApp refreshes the due grants of an app: those in doubt first whose leeway
 // ends first, then the other questions, then idle ones while there is room.
 func (b *Broker) sweepApp(ctx context.Context, d *dueGrants) {
-	until := func(g *storage.Grant) int64 {
-		t, _ := g.State.RepeatUntil(b.cfg.Timing)
-		return t.UnixNano()
-	}
-	slices.SortStableFunc(d.doubts, func(x, y storage.Grant) int { return cmp.Compare(until(&x), until(&y)) })
+	b.byLeeway(d.doubts)
 	room := make(chan struct{}, max(1, d.app.load.limits.Concurrency/2))
 	var running sync.WaitGroup
 	defer running.Wait()

@@ -50,6 +50,7 @@ type replica struct {
 	// nanoseconds; 0: it answers.
 	lostSince atomic.Int64
 	wake      chan struct{} // of capacity 1: there are hints
+	lanes     map[string]*lane
 
 	mu      sync.Mutex // guards all below; never held while waiting
 	hot     map[*slot]struct{}
@@ -85,7 +86,7 @@ func newReplica(b *Broker) (*replica, error) {
 		stale = 0
 	}
 	return &replica{
-		b: b, shared: shared, wake: make(chan struct{}, 1),
+		b: b, shared: shared, wake: make(chan struct{}, 1), lanes: lanes(b.apps),
 		// Another replica, which the store does answer, may rotate at any moment.
 		staleFor: min(stale, b.cfg.Timing.AccessGrace),
 		hot:      map[*slot]struct{}{}, waiting: map[*slot]int{}, hinted: map[*slot]struct{}{},
