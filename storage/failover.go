@@ -86,6 +86,8 @@ type failover struct {
 	end  sync.Once
 	stop chan struct{}
 	done chan struct{}
+	// closed: the log is.
+	closed atomic.Bool
 }
 
 // LostCommits counts grants of which a fail-over lost commits, as far as this replica found them.
@@ -240,6 +242,9 @@ func (f *failover) close() error {
 	}
 	f.end.Do(func() { close(f.stop) })
 	<-f.done
+	if f.closed.Swap(true) {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), failoverRest)
 	defer cancel()
 	if err := f.retire(ctx); err != nil {

@@ -240,15 +240,6 @@ func TestAReplicaComparesItsLogAtItsStart(t *testing.T) {
 	r.want(a, whole, family.Active)
 	r.write(a, whole)
 	r.close(a)
-	// A database that was put back without a new history.
-	standby = r.db.Durable()
-	a = r.open("a")
-	r.write(a, whole)
-	r.close(a)
-	r.db.Promote(standby)
-	a = r.open("a")
-	r.want(a, whole, family.Quarantined)
-	r.close(a)
 }
 
 func TestAFenceLogOfAnotherStoreIsRefused(t *testing.T) {

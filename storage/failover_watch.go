@@ -125,6 +125,11 @@ func (f *failover) resolveOnce(ctx context.Context, began time.Time) (bool, erro
 
 // follow goes on with the database as it is now: compares, and says so.
 func (f *failover) follow(ctx context.Context, now Origin) error {
+	if was := f.trusted(); was.System == now.System && now.Timeline < was.Timeline {
+		return fmt.Errorf("%w: the database answers in timeline %d, and this replica has followed it to timeline %d: stop the old primary, which still takes writes; "+
+			"if the database was put back to an older state on purpose, stop all replicas, move their files %s away, and decide about every grant with holdfast grants adopt or scrub",
+			ErrUnavailable, now.Timeline, was.Timeline, FenceLogFile)
+	}
 	f.db.Trust(now, f.shift)
 	found, err := f.compare(ctx, now)
 	if err != nil {

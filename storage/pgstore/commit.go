@@ -202,14 +202,11 @@ type round struct {
 // ErrUnknown, or says that nothing was written; then all are in live or later.
 func (s *Store) commitOnce(ctx context.Context, group []*member, lock string) (round, error) {
 	none := round{live: group}
-	conn, err := s.write.Acquire(ctx)
+	conn, err := s.acquire(ctx, s.write)
 	if err != nil {
 		return none, err
 	}
 	defer conn.Release()
-	if err := s.mayUse(ctx, conn); err != nil {
-		return none, err
-	}
 	p, err := begin(ctx, conn, group, lock)
 	if err != nil {
 		rollback(conn)

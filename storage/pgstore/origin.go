@@ -75,20 +75,30 @@ func (s *Store) Origin(ctx context.Context) (o storage.Origin, err error) {
 // Trust implements storage.FailsOver. Reads from another history fail as well.
 func (s *Store) Trust(o storage.Origin, shifted func()) { s.trusted.Store(&trust{o, shifted}) }
 
-// mayUse is an error for a connection to another history than the trusted one,
-// which it closes.
-func (s *Store) mayUse(ctx context.Context, c *pgxpool.Conn) error {
-	t := s.trusted.Load()
-	if t == nil {
-		return nil
+// acquire takes a connection of a pool that is to the trusted history. Those that
+// are left of an earlier one are closed; one to a later one is an error, and looked into.
+func (s *Store) acquire(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Conn, error) {
+	for {
+		c, err := pool.Acquire(ctx)
+		t := s.trusted.Load()
+		if err != nil || t == nil {
+			return c, err
+		}
+		o, _ := c.Conn().PgConn().CustomData()[originKey].(storage.Origin)
+		if o == t.origin {
+			return c, nil
+		}
+		_ = c.Conn().Close(ctx)
+		c.Release() // the pool makes a new one
+		if o.System == t.origin.System && o.Timeline < t.origin.Timeline && ctx.Err() == nil {
+			if err := pause(ctx, 1); err != nil { // a server that was left behind may still answer
+				return nil, err
+			}
+			continue
+		}
+		t.shifted()
+		return nil, fmt.Errorf("%w: PostgreSQL goes on in timeline %d, and timeline %d is the one that was compared with what was committed", storage.ErrUnavailable, o.Timeline, t.origin.Timeline)
 	}
-	o, _ := c.Conn().PgConn().CustomData()[originKey].(storage.Origin)
-	if o == t.origin {
-		return nil
-	}
-	_ = c.Conn().Close(ctx) // the pool makes a new one
-	t.shifted()
-	return fmt.Errorf("%w: PostgreSQL goes on in timeline %d, and timeline %d is the one that was compared with what was committed", storage.ErrUnavailable, o.Timeline, t.origin.Timeline)
 }
 
 // Replicated implements storage.FailsOver.

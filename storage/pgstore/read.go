@@ -37,14 +37,11 @@ func (s *Store) reading(ctx context.Context, doing string, f func(context.Contex
 }
 
 func (s *Store) readOnce(ctx context.Context, f func(context.Context, *pgxpool.Conn) error) error {
-	conn, err := s.read.Acquire(ctx)
+	conn, err := s.acquire(ctx, s.read)
 	if err != nil {
 		return err
 	}
 	defer conn.Release()
-	if err := s.mayUse(ctx, conn); err != nil {
-		return err
-	}
 	err = f(ctx, conn)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return storage.ErrNotFound

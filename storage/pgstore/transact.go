@@ -63,14 +63,11 @@ func pause(ctx context.Context, try int) error {
 }
 
 func (s *Store) transactOnce(ctx context.Context, f func(context.Context, pgx.Tx) error) error {
-	conn, err := s.write.Acquire(ctx)
+	conn, err := s.acquire(ctx, s.write)
 	if err != nil {
 		return err
 	}
 	defer conn.Release()
-	if err := s.mayUse(ctx, conn); err != nil {
-		return err
-	}
 	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
 	if err != nil {
 		return unwritten(conn.Conn(), err)

@@ -26,7 +26,7 @@ func Standby(t testing.TB, primary *Server, sync bool, opts ...Option) *Server {
 		primary.Exec(t, "postgres", "SELECT pg_reload_conf()")
 	}
 	want := map[bool]string{true: "sync", false: "async"}[sync]
-	primary.await(t, fmt.Sprintf("SELECT EXISTS (SELECT FROM pg_stat_replication WHERE application_name = '%s' AND state = 'streaming' AND sync_state = '%s')", name, want))
+	primary.Await(t, fmt.Sprintf("SELECT EXISTS (SELECT FROM pg_stat_replication WHERE application_name = '%s' AND state = 'streaming' AND sync_state = '%s')", name, want))
 	return s
 }
 
@@ -34,11 +34,11 @@ func Standby(t testing.TB, primary *Server, sync bool, opts ...Option) *Server {
 func (s *Server) Promote(t testing.TB) {
 	t.Helper()
 	s.Exec(t, "postgres", "SELECT pg_promote(true, 60)")
-	s.await(t, "SELECT NOT pg_is_in_recovery()")
+	s.Await(t, "SELECT NOT pg_is_in_recovery()")
 }
 
-// await polls a question until the answer is yes.
-func (s *Server) await(t testing.TB, question string) {
+// Await polls a question, such as one about pg_stat_replication, until the answer is yes.
+func (s *Server) Await(t testing.TB, question string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), startWithin)
 	defer cancel()
