@@ -25,7 +25,7 @@ e2e() { go test -race -timeout 5m -count=1 ./e2e/; }
 # Most of it waits for leases and leeways to end, so more runs at a time than there are processors.
 machine() { go test -race -timeout 5m -count=1 -parallel 16 ./e2e/machine/; }
 # Looks for secrets in everything that the real binary says and writes.
-leaks() { go test -race -timeout 5m -count=1 ./e2e/leaks/; }
+leaks() { go test -race -timeout 15m -count=1 ./e2e/leaks/; }
 # Kills the released binary 50 times, and traces its system calls.
 crash() { go test -race -timeout 10m -count=1 -parallel 8 ./cmd/bench/crash/; }
 # Without the race detector, whose own memory would be what it measures.

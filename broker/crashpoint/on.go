@@ -13,7 +13,7 @@ import (
 // act is what is to be done at one point.
 type act struct {
 	plan   plan
-	signal syscall.Signal
+	signal syscall.Signal // 0: a panic
 	passes atomic.Uint64
 }
 
@@ -25,7 +25,7 @@ func armed() (list []*act) {
 	for _, v := range []struct {
 		variable string
 		signal   syscall.Signal
-	}{{"HOLDFAST_CRASHPOINT", syscall.SIGKILL}, {"HOLDFAST_STOPPOINT", syscall.SIGSTOP}} {
+	}{{"HOLDFAST_CRASHPOINT", syscall.SIGKILL}, {"HOLDFAST_STOPPOINT", syscall.SIGSTOP}, {"HOLDFAST_PANICPOINT", 0}} {
 		text := os.Getenv(v.variable)
 		if text == "" {
 			continue
@@ -40,11 +40,14 @@ func armed() (list []*act) {
 	return list
 }
 
-// At marks a point: it ends or stops the process there if the environment says so.
+// At marks a point: it ends or stops the process or panics there if the environment says so.
 func At(name string) {
 	for _, a := range acts {
 		if a.plan.name != name || a.passes.Add(1) != a.plan.nth {
 			continue
+		}
+		if a.signal == 0 {
+			panic(os.Getenv("HOLDFAST_PANIC"))
 		}
 		raise(a.signal, name)
 		if a.signal == syscall.SIGKILL {

@@ -5,9 +5,11 @@
 //
 //	HOLDFAST_CRASHPOINT=name[:nth]   SIGKILL itself at the nth pass (default: the first)
 //	HOLDFAST_STOPPOINT=name[:nth]    SIGSTOP itself there, once; somebody else continues it
+//	HOLDFAST_PANICPOINT=name[:nth]   panic there, with the value of HOLDFAST_PANIC
 //
-// It kills and never panics: a panic runs what was deferred, which no power
-// failure and no out-of-memory killer does. A name that is not in Points ends
+// A crash is a kill and no panic: a panic runs what was deferred, which no power
+// failure and no out-of-memory killer does. A panic is what a bug would do, and
+// says what the code had in its hands. A name that is not in Points ends
 // the program at its start.
 //
 // The package imports the standard library alone, and what must stay pure

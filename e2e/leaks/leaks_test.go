@@ -84,7 +84,7 @@ func (w *world) complete(reasons []string) {
 		}
 	}
 	slices.Sort(reasons)
-	w.t.Logf("%d bytes were scanned; refusals: %v", w.checked, slices.Compact(reasons))
+	w.t.Logf("%d bytes were scanned; refusals: %v", w.checked.Load(), slices.Compact(reasons))
 	for _, want := range []string{
 		"APP_PAUSED", "CALLER_NOT_ALLOWED", "GRANT_NOT_FOUND", "GRANT_REVOKED", "INVALID_REQUEST",
 		"PROVIDER_RATE_LIMITED", "PROVIDER_UNAVAILABLE", "SCOPE_NOT_GRANTED", "SITE_NOT_GRANTED",

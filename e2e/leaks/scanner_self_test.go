@@ -52,9 +52,12 @@ func TestTheScannerFindsASecretInEveryEncoding(t *testing.T) {
 		_, _ = w.Write([]byte("profile " + secret))
 		_ = w.Close()
 		forms["gzip"] = zip.String()
+		for name, zeros := range map[string]int{"a page": 4096, "two pages": 8192, "nearly a page": 4095 - piece} {
+			forms["after "+name+" of nothing"] = strings.Repeat("\x00", zeros) + secret
+		}
 		for name, form := range forms {
 			prefix := "some text before "
-			if name == "gzip" {
+			if name == "gzip" || strings.HasSuffix(name, "nothing") {
 				prefix = ""
 			}
 			if len(s.find([]byte(prefix+form))) == 0 {

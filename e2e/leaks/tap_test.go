@@ -27,6 +27,11 @@ const (
 	privateKey   = "private key"
 	misplaced    = "secret in the wrong place"
 	planted      = "planted by a caller"
+	bearerToken  = "bearer token of a caller"
+	vaultToken   = "token of Vault"
+	rootKey      = "root key of the store"
+	foreignText  = "text of a key provider"
+	panicValue   = "value of a panic"
 )
 
 // tap stands between everybody and the provider, and makes every secret that
@@ -35,6 +40,8 @@ type tap struct {
 	URL string
 	// hostile is how the token endpoint answers in the provider's place.
 	hostile atomic.Pointer[echo]
+	// sites, unless nil, is what accessible-resources answers in the provider's place.
+	sites atomic.Pointer[string]
 }
 
 // echo is an answer that repeats what it was sent.
@@ -82,6 +89,11 @@ func newTap(t *testing.T, s *scanner, provider string) *tap {
 				e.answer(w, body)
 				return
 			}
+		}
+		if sites := tapped.sites.Load(); sites != nil && strings.HasSuffix(r.URL.Path, "/accessible-resources") {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, *sites) // whom it does not reach need not hear it
+			return
 		}
 		proxy.ServeHTTP(w, r)
 	}))

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/holdfast-io/holdfast/broker/atlassian/atlassiansim"
@@ -32,12 +33,19 @@ type world struct {
 	jira, wiki rig.App
 	server     *rig.Server
 	collector  *collector
-	checked    int
+	checked    atomic.Int64
 }
 
 // newWorld deploys a broker that logs in that format. Settings of the provider's
 // section and overrides of its profile end each line.
 func newWorld(t *testing.T, format, settings, overrides string) *world {
+	t.Helper()
+	return newWorldWith(t, format, settings, overrides, nil)
+}
+
+// newWorldWith is newWorld with what edit, unless nil, makes of its deployment, whose
+// secrets edit makes known to the scanner.
+func newWorldWith(t *testing.T, format, settings, overrides string, edit func(*scanner, *rig.Setup)) *world {
 	t.Helper()
 	w := &world{t: t, scan: new(scanner)}
 	app := func(product, scope string) rig.App {
@@ -52,8 +60,12 @@ func newWorld(t *testing.T, format, settings, overrides string) *world {
 	w.tap = newTap(t, w.scan, w.sim.URL)
 	provider := strings.ReplaceAll(w.sim.Provider("http_timeout: 4s\nlease: 10s\nclock_margin: 1s\n"+settings, overrides), w.sim.URL, w.tap.URL)
 	w.collector = newCollector(t)
-	w.Deployment = rig.Deploy(t, rig.Setup{Where: where, Audit: w.collector.section(), Apps: []rig.App{w.jira, w.wiki}, Provider: provider, Build: rig.Build{Plain: true},
-		More: "log: {level: debug, format: " + format + "}\n"})
+	setup := rig.Setup{Where: where, Audit: w.collector.section(), Apps: []rig.App{w.jira, w.wiki}, Provider: provider, Build: rig.Build{Plain: true},
+		More: "log: {level: debug, format: " + format + "}\n"}
+	if edit != nil {
+		edit(w.scan, &setup)
+	}
+	w.Deployment = rig.Deploy(t, setup)
 	w.plantFiles()
 	return w
 }
@@ -100,21 +112,23 @@ func (w *world) canary(kind string) string {
 // look scans what came out at a place; the kinds but may be there.
 func (w *world) look(place string, data []byte, but ...string) {
 	w.t.Helper()
-	w.checked += len(data)
+	w.checked.Add(int64(len(data)))
 	for _, f := range w.scan.find(data, but...) {
 		w.t.Errorf("%s holds a %s, %s, at %s", place, f.kind, f.encoding, f.near)
 	}
 }
 
 // secretFiles are those whose place is the deployment's directory, and no fault of the broker's.
-var secretFiles = []string{"kek", "server.key", "jira.secret", "confluence.secret", "operator.key", "integration.key"}
+var secretFiles = []string{"kek", "vault.token", "server.key", "jira.secret", "confluence.secret", "operator.key", "integration.key"}
 
 // lookAtFiles scans all that lies in the deployment's directory: store, witness,
 // spill file, audit file, backups.
-func (w *world) lookAtFiles() {
+func (w *world) lookAtFiles() { w.t.Helper(); w.lookAtFilesIn(w.Dir) }
+
+func (w *world) lookAtFilesIn(dir string) {
 	w.t.Helper()
 	files := 0
-	err := filepath.WalkDir(w.Dir, func(path string, entry os.DirEntry, err error) error {
+	err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() || slices.Contains(secretFiles, entry.Name()) {
 			return err
 		}
@@ -123,7 +137,7 @@ func (w *world) lookAtFiles() {
 			return err
 		}
 		files++
-		w.look("the file "+strings.TrimPrefix(path, w.Dir), text)
+		w.look("the file "+strings.TrimPrefix(path, dir), text)
 		if strings.HasPrefix(entry.Name(), "core") {
 			w.t.Errorf("there is a core dump: %s", path)
 		}

@@ -20,13 +20,13 @@ import (
 )
 
 // audited deploys with that section for the record, and takes both grants through their consents.
-func audited(t *testing.T, section string, v *volume) (*world, *rig.Server) {
+func audited(t *testing.T, section string, v *rig.Volume) (*world, *rig.Server) {
 	t.Helper()
 	where := rig.FreeAddresses(t)
 	sim := rig.StartSim(t, where, jira, wiki)
 	setup := rig.Setup{Where: where, Apps: []rig.App{jira, wiki}, Provider: sim.Provider(documented.settings, documented.overrides), Audit: section, Build: rig.Build{Plain: true}}
 	if v != nil {
-		setup.Within = v.within()
+		setup.Within = v.Within()
 	}
 	w := &world{rig.Deploy(t, setup), sim}
 	s := w.Serve(t)
@@ -128,9 +128,9 @@ func TestAKillDuringAStormOfHandOutsLosesNoRecord(t *testing.T) {
 
 func TestADiskThatIsFullForTheAuditRecordAlone(t *testing.T) {
 	t.Parallel()
-	v := newMemory(t, 8)
-	w, s := audited(t, fmt.Sprintf("{file: %q}", filepath.Join(v.dir, "audit.log")), v)
-	v.fill(t)
+	v := rig.NewMemory(t, 8)
+	w, s := audited(t, fmt.Sprintf("{file: %q}", filepath.Join(v.Dir, "audit.log")), v)
+	v.Fill(t)
 	// The last page of the file has room for some more.
 	rig.Until(t, "a call is refused", func() bool {
 		_, err := w.Token(t.Context(), jira, quiet)
@@ -156,14 +156,14 @@ func TestADiskThatIsFullForTheAuditRecordAlone(t *testing.T) {
 		t.Errorf("%d tokens were spent", now-posts)
 	}
 
-	v.free(t)
+	v.Free(t)
 	rig.Until(t, "it recovers without a call", func() bool {
 		ready, _ := s.Ready(t)
 		return ready
 	})
 	w.checkWell(t)
 	s.Stop(t)
-	w.Run(t, "audit", "verify", filepath.Join(v.dir, "audit.log"))
+	w.Run(t, "audit", "verify", filepath.Join(v.Dir, "audit.log"))
 }
 
 // Standard output is a copy beside a file: nobody who does not read it, and

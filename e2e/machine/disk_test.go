@@ -72,15 +72,15 @@ func (w *world) checkRefusesToStart(t *testing.T, advice ...string) {
 // was full is the family.
 func TestADiskThatFillsDuringARefresh(t *testing.T) {
 	t.Parallel()
-	v := newMemory(t, 200)
+	v := rig.NewMemory(t, 200)
 	w := newWorld(t, strict, v, rig.Build{Plain: true})
 	s := w.Serve(t)
 	w.consent(t)
 	before := w.generation(t, busy)
-	ended := w.failDuringRefresh(t, func() { v.fill(t) })
+	ended := w.failDuringRefresh(t, func() { v.Fill(t) })
 	w.checkNothingIsSpent(t, s, "make room")
 
-	v.free(t)
+	v.Free(t)
 	rig.Until(t, "the store recovers by itself", func() bool {
 		ready, _ := s.Ready(t)
 		return ready
@@ -97,9 +97,9 @@ func TestADiskThatFillsDuringARefresh(t *testing.T) {
 	w.checkWell(t)
 
 	s.Stop(t)
-	v.fill(t)
+	v.Fill(t)
 	w.checkRefusesToStart(t, "make room")
-	v.free(t)
+	v.Free(t)
 	w.Serve(t)
 	w.checkWell(t)
 }
@@ -107,17 +107,17 @@ func TestADiskThatFillsDuringARefresh(t *testing.T) {
 // The worst of it: the process dies as well while the disk is full.
 func TestAKillWhileTheDiskIsFull(t *testing.T) {
 	t.Parallel()
-	v := newMemory(t, 200)
+	v := rig.NewMemory(t, 200)
 	w := newWorld(t, strict, v, rig.Build{Plain: true})
 	s := w.Serve(t)
 	w.consent(t)
 	before := w.generation(t, busy)
-	w.failDuringRefresh(t, func() { v.fill(t) })
+	w.failDuringRefresh(t, func() { v.Fill(t) })
 	w.checkNothingIsSpent(t, s, "make room")
 	s.Kill(t)
 
 	w.checkRefusesToStart(t, "make room")
-	v.free(t)
+	v.Free(t)
 	w.Serve(t)
 	rig.Until(t, "the successor is stored", func() bool { return w.generation(t, busy) == before+1 })
 	if n := len(w.exchanges(t, busy)); n != 1 {
@@ -132,17 +132,17 @@ func TestAKillWhileTheDiskIsFull(t *testing.T) {
 // leeway is long enough for that.
 func TestAStoreThatTurnsReadOnlyDuringARefresh(t *testing.T) {
 	t.Parallel()
-	v := newDisk(t, 256)
+	v := rig.NewDisk(t, 256)
 	w := newWorld(t, documented, v, rig.Build{Plain: true})
 	s := w.Serve(t)
 	w.consent(t)
 	before := w.generation(t, busy)
-	w.failDuringRefresh(t, func() { v.fail(t) })
+	w.failDuringRefresh(t, func() { v.Fail(t) })
 	w.checkNothingIsSpent(t, s)
 	s.Kill(t)
 
-	w.checkRefusesToStart(t, v.dir, "mount it writable")
-	v.repair(t)
+	w.checkRefusesToStart(t, v.Dir, "mount it writable")
+	v.Repair(t)
 	w.Serve(t)
 	rig.Until(t, "the refresh is done", func() bool { return w.generation(t, busy) > before })
 	w.checkWell(t)

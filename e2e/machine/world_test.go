@@ -49,13 +49,13 @@ type world struct {
 }
 
 // newWorld deploys; v is where the store lies, nil for the deployment's own directory.
-func newWorld(t *testing.T, at timing, v *volume, build rig.Build) *world {
+func newWorld(t *testing.T, at timing, v *rig.Volume, build rig.Build) *world {
 	t.Helper()
 	where := rig.FreeAddresses(t)
 	sim := rig.StartSim(t, where, jira, wiki)
 	setup := rig.Setup{Where: where, Apps: []rig.App{jira, wiki}, Provider: sim.Provider(at.settings, at.overrides), Build: build}
 	if v != nil {
-		setup.StoreDir, setup.Within = filepath.Join(v.dir, "store"), v.within()
+		setup.StoreDir, setup.Within = filepath.Join(v.Dir, "store"), v.Within()
 	}
 	sim.Behave(t, map[string]any{"leeway_seconds": at.leeway})
 	return &world{rig.Deploy(t, setup), sim}

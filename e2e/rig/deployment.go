@@ -81,6 +81,8 @@ type Setup struct {
 	Audit string
 	// Keys is the section of that name, in YAML on one line; "": a key in the file kek.
 	Keys string
+	// Callers are further rows of that section, in YAML, each a line with two blanks in front.
+	Callers string
 	// More are further sections of the configuration, in YAML at column 0.
 	More string
 	// StoreDir is the directory of the store; "": "store" in the deployment's own.
@@ -180,8 +182,8 @@ tls: {cert_file: server.crt, key_file: server.key, client_ca_file: ca.crt}
 callers:
   - {name: operator, admin: true}
   - {name: integration, grants: [acme/*/jira, acme/*/confluence]}
-provider:
-`, d.Where.GRPC, d.Where.HTTP, d.Where.Metrics, d.Store, d.Audit, d.Keys, d.Public)
+%[8]sprovider:
+`, d.Where.GRPC, d.Where.HTTP, d.Where.Metrics, d.Store, d.Audit, d.Keys, d.Public, d.Callers)
 	for line := range strings.Lines(d.Provider) {
 		text.WriteString("  " + line)
 	}
@@ -234,14 +236,32 @@ func (d *Deployment) Conn(t testing.TB, caller string) *grpc.ClientConn {
 	return d.dial(t, caller)
 }
 
+// Bearer opens a connection whose calls carry a bearer token, with the certificate
+// of that caller or, if it is "", none.
+func (d *Deployment) Bearer(t testing.TB, caller, token string) *grpc.ClientConn {
+	t.Helper()
+	return d.dial(t, caller, grpc.WithPerRPCCredentials(bearer(token)))
+}
+
+// bearer is a token that every call carries.
+type bearer string
+
+// GetRequestMetadata implements credentials.PerRPCCredentials.
+func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return map[string]string{"authorization": "Bearer " + string(b)}, nil
+}
+
+// RequireTransportSecurity implements credentials.PerRPCCredentials.
+func (bearer) RequireTransportSecurity() bool { return true }
+
 // dial opens a connection with the certificate of that caller. It outlives the
 // server's restarts.
-func (d *Deployment) dial(t testing.TB, caller string) *grpc.ClientConn {
+func (d *Deployment) dial(t testing.TB, caller string, more ...grpc.DialOption) *grpc.ClientConn {
 	t.Helper()
 	// The server may be starting: look again soon.
 	soon := backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.2, MaxDelay: 300 * time.Millisecond}
-	conn, err := grpc.NewClient(d.Where.GRPC, grpc.WithTransportCredentials(credentials.NewTLS(d.pki.client(t, caller))),
-		grpc.WithConnectParams(grpc.ConnectParams{Backoff: soon, MinConnectTimeout: Patience}))
+	conn, err := grpc.NewClient(d.Where.GRPC, append(more, grpc.WithTransportCredentials(credentials.NewTLS(d.pki.client(t, caller))),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: soon, MinConnectTimeout: Patience}))...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ func TestOnlyTheTaggedProgramCanBeToldToDie(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, variable := range []string{"HOLDFAST_CRASHPOINT", "HOLDFAST_STOPPOINT"} {
+		for _, variable := range []string{"HOLDFAST_CRASHPOINT", "HOLDFAST_STOPPOINT", "HOLDFAST_PANIC"} {
 			if bytes.Contains(program, []byte(variable)) != row.want {
 				t.Errorf("%s in %s: want %v", variable, row.binary, row.want)
 			}

@@ -1,4 +1,4 @@
-package machine
+package rig
 
 import (
 	"bufio"
@@ -12,28 +12,28 @@ import (
 	"testing"
 )
 
-// volume is a file system of its own, mounted in a mount namespace that ends
+// Volume is a file system of its own, mounted in a mount namespace that ends
 // with the test: a process holds it, and dies when the test's end of a pipe closes.
-type volume struct {
-	// dir is where it is mounted, for those inside the namespace.
-	dir string
+type Volume struct {
+	// Dir is where it is mounted, for those inside the namespace.
+	Dir string
 	pid int
 	// image is the file under it; "" for one in memory.
 	image string
 }
 
-// newMemory mounts a tmpfs of that many MiB.
-func newMemory(t *testing.T, size int) *volume {
+// NewMemory mounts a tmpfs of that many MiB.
+func NewMemory(t testing.TB, size int) *Volume {
 	t.Helper()
-	v := &volume{dir: t.TempDir()}
-	v.mount(t, fmt.Sprintf("mount -t tmpfs -o size=%dm,mode=700 holdfast %q", size, v.dir))
+	v := &Volume{Dir: t.TempDir()}
+	v.mount(t, fmt.Sprintf("mount -t tmpfs -o size=%dm,mode=700 holdfast %q", size, v.Dir))
 	return v
 }
 
-// newDisk mounts an ext4 of that many MiB, which turns read-only at its first error.
-func newDisk(t *testing.T, size int) *volume {
+// NewDisk mounts an ext4 of that many MiB, which turns read-only at its first error.
+func NewDisk(t testing.TB, size int) *Volume {
 	t.Helper()
-	v := &volume{dir: t.TempDir(), image: filepath.Join(t.TempDir(), "image")}
+	v := &Volume{Dir: t.TempDir(), image: filepath.Join(t.TempDir(), "image")}
 	f, err := os.Create(v.image)
 	if err != nil {
 		t.Fatal(err)
@@ -48,12 +48,12 @@ func newDisk(t *testing.T, size int) *volume {
 	return v
 }
 
-func (v *volume) mountImage() string {
-	return fmt.Sprintf("mount -t ext4 -o loop,errors=remount-ro %q %q", v.image, v.dir)
+func (v *Volume) mountImage() string {
+	return fmt.Sprintf("mount -t ext4 -o loop,errors=remount-ro %q %q", v.image, v.Dir)
 }
 
 // mount runs the command in a new mount namespace and keeps that until the test ends.
-func (v *volume) mount(t *testing.T, command string) {
+func (v *Volume) mount(t testing.TB, command string) {
 	t.Helper()
 	cmd := exec.Command("unshare", "--mount", "--propagation", "private", "--", "sh", "-c", command+" && echo mounted && exec cat")
 	hold, err := cmd.StdinPipe()
@@ -79,15 +79,23 @@ func (v *volume) mount(t *testing.T, command string) {
 	v.pid = cmd.Process.Pid
 }
 
-// within starts a command inside the namespace.
-func (v *volume) within() []string {
+// Beside mounts a second tmpfs, of that many MiB, in the same namespace.
+func (v *Volume) Beside(t testing.TB, size int) *Volume {
+	t.Helper()
+	other := &Volume{Dir: t.TempDir(), pid: v.pid}
+	v.run(t, fmt.Sprintf("mount -t tmpfs -o size=%dm,mode=700 holdfast %q", size, other.Dir))
+	return other
+}
+
+// Within starts a command inside the namespace.
+func (v *Volume) Within() []string {
 	return []string{"nsenter", fmt.Sprintf("--mount=/proc/%d/ns/mnt", v.pid), "--"}
 }
 
 // run runs a shell command inside the namespace.
-func (v *volume) run(t *testing.T, command string) string {
+func (v *Volume) run(t testing.TB, command string) string {
 	t.Helper()
-	line := append(v.within(), "sh", "-c", command)
+	line := append(v.Within(), "sh", "-c", command)
 	out, err := exec.Command(line[0], line[1:]...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", command, err, out)
@@ -95,19 +103,19 @@ func (v *volume) run(t *testing.T, command string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// root is the volume's directory as this process reaches it.
-func (v *volume) root() string { return filepath.Join("/proc", fmt.Sprint(v.pid), "root", v.dir) }
+// Root is the volume's directory as this process reaches it.
+func (v *Volume) Root() string { return filepath.Join("/proc", fmt.Sprint(v.pid), "root", v.Dir) }
 
-func (v *volume) filler() string { return filepath.Join(v.root(), "somebody-elses-file") }
+func (v *Volume) filler() string { return filepath.Join(v.Root(), "somebody-elses-file") }
 
-// fill writes until there is no byte left.
-func (v *volume) fill(t *testing.T) {
+// Fill writes until there is no byte left.
+func (v *Volume) Fill(t testing.TB) {
 	t.Helper()
 	f, err := os.Create(v.filler())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	block := make([]byte, 1<<20)
 	for len(block) > 0 {
 		switch _, err := f.Write(block); {
@@ -119,24 +127,24 @@ func (v *volume) fill(t *testing.T) {
 	}
 }
 
-// free makes room again.
-func (v *volume) free(t *testing.T) {
+// Free makes room again.
+func (v *Volume) Free(t testing.TB) {
 	t.Helper()
 	if err := os.Remove(v.filler()); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// fail makes the kernel meet an error of the file system, as a dying disk does:
+// Fail makes the kernel meet an error of the file system, as a dying disk does:
 // from then on it is read-only.
-func (v *volume) fail(t *testing.T) {
+func (v *Volume) Fail(t testing.TB) {
 	t.Helper()
-	v.run(t, fmt.Sprintf("echo a test > /sys/fs/ext4/$(basename $(findmnt -no SOURCE %q))/trigger_fs_error", v.dir))
+	v.run(t, fmt.Sprintf("echo a test > /sys/fs/ext4/$(basename $(findmnt -no SOURCE %q))/trigger_fs_error", v.Dir))
 }
 
-// repair does what an operator does after that. Nobody may have a file open.
-func (v *volume) repair(t *testing.T) {
+// Repair does what an operator does after that. Nobody may have a file open.
+func (v *Volume) Repair(t testing.TB) {
 	t.Helper()
 	// e2fsck exits with 1 when it has mended something.
-	v.run(t, fmt.Sprintf("umount %q && { e2fsck -fy %q || [ $? -eq 1 ]; } && %s", v.dir, v.image, v.mountImage()))
+	v.run(t, fmt.Sprintf("umount %q && { e2fsck -fy %q || [ $? -eq 1 ]; } && %s", v.Dir, v.image, v.mountImage()))
 }
