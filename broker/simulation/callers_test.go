@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-io/holdfast/broker"
@@ -60,6 +61,7 @@ func (w *world) drawOnce(l *life, g *grant, d *rand.Rand, saw uint64) uint64 {
 	case 1:
 		req.IfNotGeneration = saw
 	}
+	asked := time.Now()
 	answer, err := l.broker.AccessToken(ctx, svc, req)
 	at := time.Now()
 	if l.run() != nil {
@@ -69,6 +71,7 @@ func (w *world) drawOnce(l *life, g *grant, d *rand.Rand, saw uint64) uint64 {
 	w.stats.draws++
 	if err == nil && time.Now().Equal(at) { // not of a process that was stopped with the answer in its hands
 		w.handedOut(l, g, answer)
+		w.checkFresh(l, g, answer, asked)
 	}
 	if err == nil {
 		saw = answer.Generation
@@ -102,11 +105,29 @@ func (w *world) handedOut(l *life, g *grant, answer *broker.TokenAnswer) {
 		return // it was stopped between the record and its own memory of it
 	}
 	first, open := st.FirstAnnounced()
-	if cut := first.Add(timing.AccessGrace); open && st.Generation == k.generation && (!l.now().Before(cut) || answer.GuaranteedUntil.After(cut)) {
+	if cut := first.Add(timing.AccessGrace); open && st.Generation == k.generation && (!l.rules().Before(cut) || answer.GuaranteedUntil.After(cut)) {
 		w.fail(13, g, "the token of generation %d was served until %s, past its first announcement and the access grace", k.generation, answer.GuaranteedUntil.Sub(first))
 	}
 	if answer.GuaranteedUntil.Sub(now) > timing.ClockMargin && !w.accepted(answer.Token) {
 		w.fail(13, g, "generation %d was handed out, guaranteed for %s, and the provider does not take it", k.generation, answer.GuaranteedUntil.Sub(now))
+	}
+}
+
+// checkFresh: what another replica changed ends the old answer within a second,
+// unless the store did not answer meanwhile. Called with mu held.
+func (w *world) checkFresh(l *life, g *grant, answer *broker.TokenAnswer, asked time.Time) {
+	if w.weather.embedded || answer.Generation >= g.durable.State.Generation {
+		return
+	}
+	bound := g.renewedAt.Add(time.Second)
+	for _, until := range []*atomic.Int64{&w.storeDownUntil, &w.brokenUntil, &l.storeDownUntil, &l.frozenUntil} {
+		if spell := time.Unix(0, until.Load()).Add(3 * time.Second); spell.After(bound) {
+			bound = spell // a question that was lost in it ends after two seconds
+		}
+	}
+	w.stats.elsewhere++
+	if asked.After(bound) {
+		w.fail(16, g, "generation %d was handed out %s after replica %d could know of generation %d", answer.Generation, asked.Sub(g.renewedAt), l.replica.index, g.durable.State.Generation)
 	}
 }
 

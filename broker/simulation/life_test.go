@@ -20,7 +20,7 @@ import (
 // replica is one of the machines that a broker runs on.
 type replica struct {
 	index int
-	// skew of its clock; two replicas differ by the clock margin at the most.
+	// skew of its clock, of up to minutes: what they share is the store's.
 	skew time.Duration
 	disk disk
 	// lives so far; the last one may be over. Guarded by the world's mutex.
@@ -55,6 +55,15 @@ type life struct {
 
 // now is the replica's wall clock.
 func (l *life) now() time.Time { return time.Now().Add(l.replica.skew) }
+
+// rules is the time by which it has to judge leases and leeways: its own, or that
+// of the store which it shares.
+func (l *life) rules() time.Time {
+	if l.world.weather.embedded {
+		return l.now()
+	}
+	return time.Now()
+}
 
 // run waits while the process is stopped. An error: it is dead.
 func (l *life) run() error {
@@ -178,8 +187,13 @@ func (l *life) open() error {
 	w := l.world
 	store, err := storage.Open(context.Background(), storage.Config{
 		Dir: w.dir, Environment: "simulation", Provider: "atlassian", KEK: w.kek, Now: l.now, Log: quiet,
-		Backend: func(string, []byte) (storage.Backend, error) { return &seam{l}, nil },
-		Spill:   l.replica.disk.mount(l), SpillSlots: 8,
+		Backend: func(string, []byte) (storage.Backend, error) {
+			if w.weather.embedded {
+				return &seam{l}, nil
+			}
+			return &sharedSeam{seam{l}}, nil
+		},
+		Spill: l.replica.disk.mount(l), SpillSlots: 8,
 	})
 	if err != nil {
 		return err

@@ -24,6 +24,8 @@ type grant struct {
 	// settledAt is when its newest rotation became durable, answeredAt when some
 	// process had an answer that may have been a pair.
 	settledAt, answeredAt time.Time
+	// renewedAt is when its newest generation became durable.
+	renewedAt time.Time
 	// forcing counts the operators' wishes to rotate that are at work, by process.
 	forcing map[*life]int
 	// refusedAt is when the provider last refused it without meaning it.
@@ -75,6 +77,9 @@ func (w *world) observe(l *life, s *step) {
 	w.checkLapse(s)
 	w.remember(s)
 	w.checkClean(s)
+	if will.Generation != was.Generation {
+		g.renewedAt = time.Now()
+	}
 	g.durable = s.next
 }
 

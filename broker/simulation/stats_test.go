@@ -14,6 +14,8 @@ type stats struct {
 	posts, lateReuses, lost                          int
 	// stale are tokens that another replica's rotation had already ended.
 	stale int
+	// elsewhere are answers that another replica's rotation had replaced less than a second before.
+	elsewhere int
 	// mostInMinute and mostInFive are the most POSTs about one family in any
 	// one and five minutes.
 	mostInMinute, mostInFive int
@@ -38,12 +40,13 @@ func (s *stats) add(o stats) {
 	s.lateReuses += o.lateReuses
 	s.lost += o.lost
 	s.stale += o.stale
+	s.elsewhere += o.elsewhere
 	s.mostInMinute = max(s.mostInMinute, o.mostInMinute)
 	s.mostInFive = max(s.mostInFive, o.mostInFive)
 }
 
 func (s stats) String() string {
-	return fmt.Sprintf("rotations=%d draws=%d consents=%d faults=%d kills=%d doubts=%d repeats=%d saved_in_doubt=%d alternates=%d back_in_doubt=%d last_tries=%d late_sends=%d lapses=%d lost=%d stale=%d posts=%d posts_per_family_per_minute_max=%d in_five_minutes_max=%d",
+	return fmt.Sprintf("rotations=%d draws=%d consents=%d faults=%d kills=%d doubts=%d repeats=%d saved_in_doubt=%d alternates=%d back_in_doubt=%d last_tries=%d late_sends=%d lapses=%d lost=%d stale=%d replaced_elsewhere=%d posts=%d posts_per_family_per_minute_max=%d in_five_minutes_max=%d",
 		s.rotations, s.draws, s.consents, s.faults, s.kills, s.doubts, s.attempts[family.Repeat], s.saved, s.alternates, s.returns,
-		s.attempts[family.LastTry], s.lateReuses, s.lapses, s.lost, s.stale, s.posts, s.mostInMinute, s.mostInFive)
+		s.attempts[family.LastTry], s.lateReuses, s.lapses, s.lost, s.stale, s.elsewhere, s.posts, s.mostInMinute, s.mostInFive)
 }

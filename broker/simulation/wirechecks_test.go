@@ -56,7 +56,7 @@ func (w *world) send(l *life, c *wire, token label) *sending {
 		s.kind = family.LastTry.String()
 	}
 	w.sends[token.ID] = append(w.sends[token.ID], s)
-	if now := l.now(); !now.Before(a.attempt.LeaseUntil) {
+	if now := l.rules(); !now.Before(a.attempt.LeaseUntil) {
 		w.fail(3, g, "generation %d was sent %s after its lease", k.generation, now.Sub(a.attempt.LeaseUntil))
 	} else if a.attempt.Kind == family.Repeat && !a.afterLastTry && !now.Before(a.attempt.FirstAnnounced.Add(timing.Leeway)) {
 		w.fail(5, g, "a repeat of generation %d was sent after the leeway", k.generation)
