@@ -28,6 +28,13 @@ const (
 	DefaultLoadConcurrency = 16
 )
 
+// MostLoadRate and MostLoadConcurrency bound Load. No provider is known to take
+// more than the first; each spend under way has 256 KiB of the spill file.
+const (
+	MostLoadRate        = 100_000
+	MostLoadConcurrency = 1000
+)
+
 // Load bounds what is asked of the provider for one app.
 type Load struct {
 	// Rate of spends per second; 0 means DefaultLoadRate.
@@ -55,8 +62,8 @@ func (l Load) withDefaults() Load {
 // validate reports everything that is wrong with l, whose zero fields mean defaults.
 func (l Load) validate() error {
 	var errs []error
-	if l.Rate < 0 || l.Rate > 0 && l.Rate < 0.01 || l.Rate > 1000 {
-		errs = append(errs, fmt.Errorf("broker configuration: Load.Rate %v: want 0.01 to 1000 a second", l.Rate))
+	if l.Rate < 0 || l.Rate > 0 && l.Rate < 0.01 || l.Rate > MostLoadRate {
+		errs = append(errs, fmt.Errorf("broker configuration: Load.Rate %v: want 0.01 to %d a second", l.Rate, MostLoadRate))
 	}
 	if l.Burst < 0 || l.Burst == 1 || l.Concurrency < 0 || l.Concurrency == 1 {
 		errs = append(errs, errors.New("broker configuration: Load.Burst and Load.Concurrency: want 2 at least, so that a half is left to callers"))

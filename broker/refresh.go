@@ -67,16 +67,14 @@ func (b *Broker) refreshAhead(ctx context.Context, sl *slot) {
 // attempt makes at most one spend per client secret. It returns nil whenever
 // planning again tells the caller what became of it.
 func (b *Broker) attempt(ctx context.Context, id string, need family.Need) error {
-	for range 3 {
+	for try := range 3 {
 		if err := b.settleBefore(ctx, id); err != nil {
 			return err
 		}
-		began := b.clock.local()
-		g, err := b.store.Grant(ctx, id)
+		g, err := b.newest(ctx, id, try > 0)
 		if err != nil {
-			return storeError("reading a grant", id, err)
+			return err
 		}
-		b.hot.publish(g, began)
 		d := family.Plan(g.State, b.cfg.Timing, b.now(), need)
 		if d.Verb == family.Expire {
 			return b.expire(ctx, id, need)
@@ -94,6 +92,25 @@ func (b *Broker) attempt(ctx context.Context, id string, need family.Need) error
 		// The app has turned to its other secret, or is paused, which the next round says.
 	}
 	return nil
+}
+
+// newest returns the grant as this process knows it, unless that was seen to be
+// old. Nobody spends by what is old: announcing an attempt compares the version,
+// and the read before it would only have said the same a moment earlier. In a
+// store that groups its writes such a read waits for the commit under way.
+func (b *Broker) newest(ctx context.Context, id string, old bool) (storage.Grant, error) {
+	if sl := b.hot.findID(id); sl != nil && !old {
+		if e := sl.entry.Load(); !e.purged {
+			return e.grant, nil
+		}
+	}
+	began := b.clock.local()
+	g, err := b.store.Grant(ctx, id)
+	if err != nil {
+		return g, storeError("reading a grant", id, err)
+	}
+	b.hot.publish(g, began)
+	return g, nil
 }
 
 // attemptOnce announces, spends and settles one attempt.

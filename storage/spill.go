@@ -84,6 +84,9 @@ func (s *Store) openSpill(ctx context.Context) error {
 		}
 		slots = append(slots, of...)
 	}
+	if missing := s.cfg.SpillSlots - len(slots); missing > 0 && s.cfg.Spill == nil {
+		slots = append(slots, p.grow(missing)...)
+	}
 	p.total = len(slots)
 	p.free = make(chan *Slot, len(slots))
 	for _, sl := range slots {
@@ -122,6 +125,23 @@ func (p *Spill) layOut(f SpillFile) ([]*Slot, error) {
 		}
 	}
 	return slots, nil
+}
+
+// grow adds a file for slots that the configuration has come to want. A disk that
+// has no room for it must not keep the store from being opened.
+func (p *Spill) grow(slots int) []*Slot {
+	f, err := addSpillFile(p.store.cfg.Dir, slots)
+	if err != nil {
+		p.log.Warn("the spill file could not be made larger, so fewer tokens are spent at once than is configured; the next start tries it again",
+			"missing_slots", slots, "bytes", slots*SlotSize, "error", err)
+		return nil
+	}
+	p.files = append(p.files, f)
+	of, err := p.layOut(f)
+	if err != nil {
+		p.log.Warn("reading a new spill file failed; the next start tries it again", "error", err)
+	}
+	return of
 }
 
 // take finds out what a slot holds.

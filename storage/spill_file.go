@@ -73,10 +73,7 @@ func claimSpill(dir string, slots int) (files []SpillFile, err error) {
 		}
 	}()
 	for i := 1; i <= mostSpillFiles; i++ {
-		path := filepath.Join(dir, SpillName)
-		if i > 1 {
-			path = fmt.Sprintf("%s-%d", path, i)
-		}
+		path := spillPath(dir, i)
 		f, err := claimSpillFile(path)
 		missing := errors.Is(err, os.ErrNotExist)
 		if missing && len(files) == 0 {
@@ -98,6 +95,37 @@ func claimSpill(dir string, slots int) (files []SpillFile, err error) {
 		return nil, fmt.Errorf("opening the spill file: all %d in %s are in use by other stores", mostSpillFiles, dir)
 	}
 	return files, nil
+}
+
+// spillPath of the i-th file, from 1.
+func spillPath(dir string, i int) string {
+	path := filepath.Join(dir, SpillName)
+	if i > 1 {
+		path = fmt.Sprintf("%s-%d", path, i)
+	}
+	return path
+}
+
+// addSpillFile makes one file more of so many slots, under the first free name.
+func addSpillFile(dir string, slots int) (SpillFile, error) {
+	for i := 1; i <= mostSpillFiles; i++ {
+		path := spillPath(dir, i)
+		err := makeSpillFile(path, slots)
+		if errors.Is(err, os.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		f, err := claimSpillFile(path)
+		if err != nil {
+			return nil, err
+		}
+		if f != nil {
+			return f, nil
+		}
+	}
+	return nil, fmt.Errorf("there are %d spill files in %s already", mostSpillFiles, dir)
 }
 
 // claimSpillFile opens and locks the file; nil: another store holds it.

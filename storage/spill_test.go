@@ -345,3 +345,37 @@ func TestAStoreOfBeforeGetsASpillFile(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestASpillFileGrowsWithTheConfiguration(t *testing.T) {
+	cfg := spilling(t)
+	s := openStore(t, cfg)
+	if err := reserve(t, s).Keep(rotation("a-1")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	cfg.SpillSlots = 5
+	for range 2 { // it grows once
+		s = openStore(t, cfg)
+		if found := s.Spill().Found(); len(found) != 1 {
+			t.Fatalf("found %d slots in use, want the 1 of before", len(found))
+		}
+		var slots []*storage.Slot
+		for range 4 {
+			slots = append(slots, reserve(t, s))
+		}
+		for _, sl := range slots {
+			if err := sl.Clear(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		files, err := filepath.Glob(filepath.Join(cfg.Dir, storage.SpillName+"*"))
+		if err != nil || len(files) != 2 {
+			t.Errorf("spill files %v, %v; want 2", files, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -300,6 +300,13 @@ type Backend interface {
 	Close() error
 }
 
+// Snapshotter is the part of a Backend that reads a grant and its newest journal
+// entry at once, which is cheaper than one after the other.
+type Snapshotter interface {
+	// Newest returns what Get and Events(1) would return at one moment. The errors are those of Get.
+	Newest(ctx context.Context, grantID string) (Item, []Entry, error)
+}
+
 // Collector is the part of a Backend whose files keep what was deleted until they
 // are rewritten.
 type Collector interface {

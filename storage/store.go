@@ -30,13 +30,9 @@ func (s *Store) Grant(ctx context.Context, id string) (Grant, error) {
 // grantOnce reads the journal first: whatever is swapped in between the two
 // reads makes the record newer, never older.
 func (s *Store) grantOnce(ctx context.Context, id string) (Grant, error) {
-	entries, err := s.backend.Events(ctx, id, 1)
+	it, entries, err := s.newest(ctx, id)
 	if err != nil {
-		return Grant{}, fmt.Errorf("reading the journal of grant %s: %w", id, err)
-	}
-	it, err := s.backend.Get(ctx, Key{KindGrant, id})
-	if err != nil {
-		return Grant{}, fmt.Errorf("reading grant %s: %w", id, err)
+		return Grant{}, err
 	}
 	g, err := s.openGrant(it)
 	if err != nil {
@@ -58,6 +54,26 @@ func (s *Store) grantOnce(ctx context.Context, id string) (Grant, error) {
 	}
 	s.failover.read(&g)
 	return g, nil
+}
+
+// newest reads a grant's record and its newest journal entry, if there is one.
+func (s *Store) newest(ctx context.Context, id string) (Item, []Entry, error) {
+	if b, ok := s.backend.(Snapshotter); ok {
+		it, entries, err := b.Newest(ctx, id)
+		if err != nil {
+			err = fmt.Errorf("reading grant %s: %w", id, err)
+		}
+		return it, entries, err
+	}
+	entries, err := s.backend.Events(ctx, id, 1)
+	if err != nil {
+		return Item{}, nil, fmt.Errorf("reading the journal of grant %s: %w", id, err)
+	}
+	it, err := s.backend.Get(ctx, Key{KindGrant, id})
+	if err != nil {
+		return Item{}, nil, fmt.Errorf("reading grant %s: %w", id, err)
+	}
+	return it, entries, nil
 }
 
 // Update is what one Swap writes, all of it or nothing.

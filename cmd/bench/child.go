@@ -21,6 +21,8 @@ const (
 	childProduct = "product-server"
 	childLoad    = "load-generator"
 	childHostile = "attackers"
+	childToken   = "token-endpoint"
+	childRefresh = "refresher"
 )
 
 // child is a process of this same program. It is asked by one JSON value a line
@@ -46,14 +48,19 @@ func (s *sharedWriter) Write(p []byte) (int, error) {
 	return s.w.Write(p)
 }
 
-// startChild starts a process pinned to one core.
+// anyCore leaves a process all cores.
+const anyCore = -1
+
+// startChild starts a process pinned to one core, or to none.
 func startChild(ctx context.Context, name string, core int, stderr io.Writer) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("finding this program: %w", err)
 	}
 	cmd := exec.CommandContext(ctx, self, childVerb, name)
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
+	if core != anyCore {
+		cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
+	}
 	cmd.Stderr = stderr
 	cmd.WaitDelay = 5 * time.Second
 	in, err := cmd.StdinPipe()
@@ -64,7 +71,11 @@ func startChild(ctx context.Context, name string, core int, stderr io.Writer) (*
 	if err != nil {
 		return nil, err
 	}
-	if err := startPinned(cmd, core); err != nil {
+	start := cmd.Start
+	if core != anyCore {
+		start = func() error { return startPinned(cmd, core) }
+	}
+	if err := start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
 	return &child{name: name, cmd: cmd, in: in, out: json.NewDecoder(out)}, nil
@@ -103,6 +114,11 @@ type command struct {
 	StopProfile  bool           `json:"stop_profile,omitempty"`
 	Attack       *attackCommand `json:"attack,omitempty"`
 	EndAttack    bool           `json:"end_attack,omitempty"`
+
+	Endpoint *endpointCommand `json:"endpoint,omitempty"`
+	Delay    *time.Duration   `json:"delay,omitempty"`
+	Refresh  *refreshCommand  `json:"refresh,omitempty"`
+	Slice    *sliceCommand    `json:"slice,omitempty"`
 }
 
 // reply answers a command; Error is set if it failed.
@@ -114,6 +130,10 @@ type reply struct {
 	Answer []byte `json:"answer,omitempty"`
 	// Load has one result for each target.
 	Load []loadResult `json:"load,omitempty"`
+	// Posts that the token endpoint has taken.
+	Posts int64 `json:"posts,omitempty"`
+	// Slice of a measurement.
+	Slice *sliceReply `json:"slice,omitempty"`
 }
 
 // handler answers commands; close is called when the process is to end.
@@ -136,6 +156,10 @@ func runChild(name string) error {
 		h = loadProcess{}
 	case childHostile:
 		h = new(hostileProcess)
+	case childToken:
+		h = new(endpoint)
+	case childRefresh:
+		h = new(refresher)
 	default:
 		return errors.New("no such process")
 	}

@@ -47,6 +47,28 @@
 // code is 1 if there is a loss or a regression, or a late send that is no last try. The lines
 // of -json have the fields suite, case, metric, value and unit.
 //
+// # The suite refresh
+//
+//	go run ./cmd/bench refresh [-cases LIST] [-rounds N] [-duration D] [-grants N] [-dir DIR] [-json FILE]
+//
+// Whole rotations: a caller asks for the token of a grant whose token has ended,
+// the broker announces an attempt durably, spends, settles durably and answers.
+// Each call takes the next of many grants. Beside it, slice by slice in
+// alternation, the broker's own client asks the same token endpoint, a few lines
+// of net/http in a process of its own, with no broker: each POST over a connection
+// of its own, as a rotation does it. Every rotation is counted at the endpoint as
+// exactly one POST, or the run fails. The processes have all cores.
+//
+// Cases are named c64-50ms-limit16: 64 callers, a provider that takes 50 ms to
+// answer, and provider.concurrency of 16 in the configuration (256 where the name
+// has none). Metrics are rotations a second, with the provider's own answers
+// as their base; p50_ms and p99_ms likewise; cpu_us of the broker's process for a
+// rotation, beside that of the client alone; syncs for a rotation, of which two
+// commits that share nothing need four, since Badger syncs its write-ahead log
+// and its value log for each. With one caller, beside_two_writes_ms compares the
+// time of a rotation with the provider's plus that of two synced transactions of
+// bare Badger that store as many bytes.
+//
 // # The suite hostile
 //
 //	go run ./cmd/bench hostile [-connections N] [-attacks LIST] [-duration D] [-json FILE]

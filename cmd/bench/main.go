@@ -20,6 +20,7 @@ suites:
   noise    the bare server against itself: the noise floor of this machine
   crash    the released binary killed again and again under load; "bench crash -h" has its flags
   hostile  the product under attack: what honest callers notice; "bench hostile -h" has its flags
+  refresh  whole rotations against a bare token endpoint; "bench refresh -h" has its flags
 
 flags of hot and noise:
 `
@@ -95,7 +96,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 		return o, usageError{fmt.Errorf("unexpected argument %q; run with -h for help", rest[0])}
 	}
 	if o.suite == "" {
-		return o, usageError{errors.New("name a suite: hot, noise, crash or hostile; run with -h for help")}
+		return o, usageError{errors.New("name a suite: hot, noise, crash, hostile or refresh; run with -h for help")}
 	}
 	if o.rounds < 1 || o.duration <= 0 || o.warmUp < 0 {
 		return o, usageError{errors.New("-rounds and -duration must be positive, -warmup not negative")}
@@ -115,6 +116,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if len(args) > 0 && args[0] == "hostile" {
 		return runHostile(ctx, args[1:], stdout, stderr)
 	}
+	if len(args) > 0 && args[0] == "refresh" {
+		return runRefresh(ctx, args[1:], stdout, stderr)
+	}
 	o, err := parseOptions(args, stderr)
 	if err != nil {
 		return err
@@ -126,7 +130,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case "noise":
 		product = childBare
 	default:
-		return usageError{fmt.Errorf("unknown suite %q: want hot or noise, or crash or hostile before its flags", o.suite)}
+		return usageError{fmt.Errorf("unknown suite %q: want hot or noise, or crash, hostile or refresh before its flags", o.suite)}
 	}
 	results, err := measureSuite(ctx, o, product, &sharedWriter{w: stderr})
 	if err != nil {

@@ -60,18 +60,29 @@ func startProduct(c serveCommand) (string, func() error, error) {
 	if err := seedStore(o); err != nil {
 		return "", nil, fmt.Errorf("storing the grant: %w", err)
 	}
-	n, err := node.Start(context.Background(), o)
+	n, stop, err := startNode(context.Background(), o)
 	if err != nil {
 		return "", nil, err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	return n.GRPCAddr().String(), stop, nil
+}
+
+// startNode starts the product; stop ends it and waits for it.
+func startNode(ctx context.Context, o node.Options) (n *node.Node, stop func() error, err error) {
+	if n, err = node.Start(ctx, o); err != nil {
+		return nil, nil, err
+	}
+	wait, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- n.Wait(ctx) }()
-	return n.GRPCAddr().String(), func() error { cancel(); return <-ended }, nil
+	go func() { ended <- n.Wait(wait) }()
+	return n, func() error { cancel(); return <-ended }, nil
 }
 
 // writeConfig lays out the files that the configuration names.
-func writeConfig(c serveCommand) (*config.Config, error) {
+func writeConfig(c serveCommand) (*config.Config, error) { return writeConfigWith(c, "") }
+
+// writeConfigWith adds sections to the configuration.
+func writeConfigWith(c serveCommand, more string) (*config.Config, error) {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -86,7 +97,7 @@ func writeConfig(c serveCommand) (*config.Config, error) {
 		level = "durable"
 	}
 	path := filepath.Join(c.Dir, "holdfast.yaml")
-	if err := os.WriteFile(path, fmt.Appendf(nil, configuration, c.TLS.Dir, level), 0o600); err != nil {
+	if err := os.WriteFile(path, fmt.Appendf(nil, configuration+more, c.TLS.Dir, level), 0o600); err != nil {
 		return nil, err
 	}
 	cfg, _, err := config.Load(path)
@@ -101,21 +112,29 @@ func seedStore(o node.Options) error {
 		return err
 	}
 	consented := time.Now().Add(-time.Minute)
-	scopes := []string{"read:jira-work", "write:jira-work", "offline_access", "read:me"}
-	err = store.Swap(ctx, storage.Update{
-		Grant: &storage.Grant{
-			ID: benchAddress.GrantID(), Address: benchAddress, App: "jira", Account: "bench-account", CreatedAt: consented,
-			Sites: []storage.Site{{CloudID: "11111111-2222-3333-4444-555555555555", Name: "acme", URL: "https://acme.atlassian.net", Scopes: scopes[:2]}},
-			State: family.State{
-				Phase: family.Active, Generation: 1, FamilyFirst: 1, FamilyStarted: consented, LastExchange: consented,
-				Refresh: secret.New(strings.Repeat("r", tokenSize)),
-				Access:  family.Access{Token: secret.New(strings.Repeat("t", tokenSize)), ExpiresAt: consented.Add(24 * time.Hour), Scopes: scopes},
-			},
-		},
-		Events: []family.Event{{Type: family.EventConsented, At: consented, Generation: 1}},
-	})
+	err = store.Swap(ctx, consent(benchAddress, consented, 24*time.Hour, tokenSize))
 	if cerr := store.Close(); err == nil {
 		err = cerr
 	}
 	return err
+}
+
+// grantScopes of every grant.
+const grantScopes = "read:jira-work write:jira-work offline_access read:me"
+
+// consent is what a consent stores, of a refresh token of so many bytes.
+func consent(a storage.Address, at time.Time, life time.Duration, refreshSize int) storage.Update {
+	scopes := strings.Fields(grantScopes)
+	return storage.Update{
+		Grant: &storage.Grant{
+			ID: a.GrantID(), Address: a, App: "jira", Account: "account-" + a.Subject, CreatedAt: at,
+			Sites: []storage.Site{{CloudID: "11111111-2222-3333-4444-555555555555", Name: "acme", URL: "https://acme.atlassian.net", Scopes: scopes[:2]}},
+			State: family.State{
+				Phase: family.Active, Generation: 1, FamilyFirst: 1, FamilyStarted: at, LastExchange: at,
+				Refresh: secret.New(strings.Repeat("r", refreshSize)),
+				Access:  family.Access{Token: secret.New(strings.Repeat("t", tokenSize)), ExpiresAt: at.Add(life), Scopes: scopes},
+			},
+		},
+		Events: []family.Event{{Type: family.EventConsented, At: at, Generation: 1}},
+	}
 }

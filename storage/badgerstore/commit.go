@@ -145,14 +145,17 @@ func answer(group []*member, err error) {
 func (s *Store) commitGroup(group []*member) error {
 	txn := s.db.NewTransaction(true)
 	defer txn.Discard()
+	s.recent.begin()
+	p := planner{txn: txn, recent: &s.recent}
 	for _, m := range group {
 		var writes []write
-		if writes, m.err = plan(txn, m); m.err != nil {
+		if writes, m.err = p.plan(m); m.err != nil {
 			continue
 		}
 		if err := apply(txn, writes); err != nil {
 			return err
 		}
+		s.recent.changed(p.changed)
 	}
 	next := s.commits.Load() + 1
 	if err := txn.Set(commitKey, pack(commitKey, binary.BigEndian.AppendUint64(nil, next))); err != nil {
@@ -166,6 +169,7 @@ func (s *Store) commitGroup(group []*member) error {
 	if s.log.syncFailed.Load() {
 		return errors.New("syncing the value log failed; the log has the cause")
 	}
+	s.recent.committed()
 	s.commits.Store(next)
 	s.witness.note(next)
 	return nil

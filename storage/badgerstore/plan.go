@@ -14,32 +14,52 @@ import (
 // write is one key to set, or to delete if value is nil.
 type write struct{ key, value []byte }
 
-// plan checks a member against the transaction and returns what it writes.
-// Nothing is written before all of a member is known to apply, so that a
-// conflict leaves no trace in a group's transaction.
-func plan(txn *badger.Txn, m *member) ([]write, error) {
+// planner checks one member against the transaction and the recent changes, and
+// collects what it writes. Nothing is written before all of a member is known to
+// apply, so that a conflict leaves no trace in a group's transaction.
+type planner struct {
+	txn    *badger.Txn
+	recent *recent
+	// changed are the grants that the member changes.
+	changed map[string]newest
+}
+
+func (p *planner) plan(m *member) ([]write, error) {
 	var writes []write
 	seen := make(map[storage.Key]bool, len(m.changes))
+	p.changed = make(map[string]newest, len(m.changes))
 	for _, c := range m.changes {
 		if seen[c.Item.Key] {
 			return nil, fmt.Errorf("record %s is named twice in one swap; nothing was changed", c.Item.Key.ID)
 		}
 		seen[c.Item.Key] = true
-		w, err := planChange(txn, c, m.load)
+		w, err := p.change(c, m.load)
 		if err != nil {
 			return nil, err
 		}
 		writes = append(writes, w...)
 	}
 	for _, r := range m.reseals {
-		w, err := planReseal(txn, r)
+		w, err := planReseal(p.txn, r)
 		if err != nil {
 			return nil, err
 		}
 		writes = append(writes, w)
 	}
-	w, err := planEntries(txn, m.entries)
+	w, err := p.entries(m.entries)
 	return append(writes, w...), err
+}
+
+// old returns what is known of the record that a change replaces.
+func (p *planner) old(k storage.Key) (newest, error) {
+	if k.Kind == storage.KindGrant {
+		return p.recent.of(p.txn, k.ID)
+	}
+	it, err := getRecord(p.txn, k)
+	if errors.Is(err, storage.ErrNotFound) {
+		return newest{}, nil
+	}
+	return newest{version: it.Version}, err
 }
 
 // planReseal replaces sealed bytes and leaves version, index and number as they are.
@@ -72,29 +92,28 @@ func planReseal(txn *badger.Txn, r storage.Reseal) (write, error) {
 	return write{k, pack(k, append(binary.BigEndian.AppendUint64(nil, r.Seq), r.Now...))}, nil
 }
 
-func planChange(txn *badger.Txn, c storage.Change, load bool) ([]write, error) {
-	// Blind writes do not conflict in Badger: the record must be read.
-	old, err := getRecord(txn, c.Item.Key)
-	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+func (p *planner) change(c storage.Change, load bool) ([]write, error) {
+	id, indexed := c.Item.Key.ID, c.Item.Key.Kind == storage.KindGrant
+	old, err := p.old(c.Item.Key)
+	if err != nil {
 		return nil, err
 	}
-	if old.Version != c.Old {
-		return nil, fmt.Errorf("%w: record %s is at version %d, not %d", storage.ErrConflict, c.Item.Key.ID, old.Version, c.Old)
+	if old.version != c.Old {
+		return nil, fmt.Errorf("%w: record %s is at version %d, not %d", storage.ErrConflict, id, old.version, c.Old)
 	}
 	if c.Check {
 		return nil, nil
 	}
-	indexed := c.Item.Key.Kind == storage.KindGrant
 	var writes []write
-	if indexed && !old.Due.IsZero() {
-		writes = append(writes, write{key: dueKey(old.Due, c.Item.Key.ID)})
+	if indexed && !old.due.IsZero() {
+		writes = append(writes, write{key: dueKey(old.due, id)})
 	}
 	key := recordKey(c.Item.Key)
 	if c.Delete {
 		writes = append(writes, write{key: key})
 		if indexed {
-			w, err := planJournalDelete(txn, c.Item.Key.ID)
-			return append(writes, w...), err
+			writes = append(writes, deleteJournal(id, old.head)...)
+			p.changed[id] = newest{}
 		}
 		return writes, nil
 	}
@@ -104,21 +123,25 @@ func planChange(txn *badger.Txn, c storage.Change, load bool) ([]write, error) {
 	}
 	writes = append(writes, write{key, pack(key, encodeRecord(it))})
 	if indexed && !it.Due.IsZero() {
-		writes = append(writes, write{dueKey(it.Due, it.Key.ID), []byte{}})
+		writes = append(writes, write{dueKey(it.Due, id), []byte{}})
+	}
+	if indexed {
+		p.changed[id] = newest{version: it.Version, due: it.Due, head: old.head}
 	}
 	return writes, nil
 }
 
-func planEntries(txn *badger.Txn, entries []storage.Entry) ([]write, error) {
+func (p *planner) entries(entries []storage.Entry) ([]write, error) {
 	heads := make(map[string]uint64)
 	var writes []write
 	for _, e := range entries {
 		seq, known := heads[e.GrantID]
 		if !known {
-			var err error
-			if seq, err = head(txn, e.GrantID); err != nil {
+			old, err := p.recent.of(p.txn, e.GrantID)
+			if err != nil {
 				return nil, err
 			}
+			seq = old.head
 		}
 		seq++
 		heads[e.GrantID] = seq
@@ -129,21 +152,37 @@ func planEntries(txn *badger.Txn, entries []storage.Entry) ([]write, error) {
 	for id, seq := range heads {
 		k := headKey(id)
 		writes = append(writes, write{k, pack(k, binary.BigEndian.AppendUint64(nil, seq))})
+		if err := p.numbered(id, seq); err != nil {
+			return nil, err
+		}
 	}
 	return writes, nil
 }
 
-// planJournalDelete removes the journal of a deleted grant.
-func planJournalDelete(txn *badger.Txn, grantID string) ([]write, error) {
-	last, err := head(txn, grantID)
-	if err != nil || last == 0 {
-		return nil, err
+// numbered notes the number of a grant's newest entry.
+func (p *planner) numbered(id string, seq uint64) error {
+	n, known := p.changed[id]
+	if !known {
+		var err error
+		if n, err = p.recent.of(p.txn, id); err != nil {
+			return err
+		}
+	}
+	n.head = seq
+	p.changed[id] = n
+	return nil
+}
+
+// deleteJournal removes the journal of a deleted grant.
+func deleteJournal(grantID string, last uint64) []write {
+	if last == 0 {
+		return nil
 	}
 	writes := []write{{key: headKey(grantID)}}
 	for seq := last; seq > 0 && seq+storage.JournalLength > last; seq-- {
 		writes = append(writes, write{key: slotKey(grantID, seq)})
 	}
-	return writes, nil
+	return writes
 }
 
 func apply(txn *badger.Txn, writes []write) error {

@@ -69,6 +69,19 @@ func (s *Store) Get(ctx context.Context, key storage.Key) (it storage.Item, err 
 	return it, err
 }
 
+// Newest implements storage.Snapshotter. Each view waits for the commit under way,
+// so that two of them take twice as long.
+func (s *Store) Newest(ctx context.Context, grantID string) (it storage.Item, newest []storage.Entry, err error) {
+	err = s.view(ctx, func(txn *badger.Txn) error {
+		if it, err = getRecord(txn, storage.Key{Kind: storage.KindGrant, ID: grantID}); err != nil {
+			return err
+		}
+		newest, err = entries(txn, grantID, 1)
+		return err
+	})
+	return it, newest, err
+}
+
 // List implements storage.Backend. A record that cannot be read is listed with
 // its key alone, so that one damaged record does not hide the others.
 func (s *Store) List(ctx context.Context, q storage.Query) (out []storage.Item, err error) {
@@ -157,21 +170,26 @@ func keys(txn *badger.Txn, prefix, start []byte) func(yield func([]byte) bool) {
 // Events implements storage.Backend.
 func (s *Store) Events(ctx context.Context, grantID string, limit int) (out []storage.Entry, err error) {
 	err = s.view(ctx, func(txn *badger.Txn) error {
-		last, err := head(txn, grantID)
-		if err != nil {
-			return err
-		}
-		n := min(uint64(max(limit, 0)), storage.JournalLength, last)
-		for seq := last; seq > last-n; seq-- {
-			e, err := entry(txn, grantID, seq)
-			if err != nil {
-				return err
-			}
-			out = append(out, e)
-		}
-		return nil
+		out, err = entries(txn, grantID, limit)
+		return err
 	})
 	return out, err
+}
+
+func entries(txn *badger.Txn, grantID string, limit int) (out []storage.Entry, err error) {
+	last, err := head(txn, grantID)
+	if err != nil {
+		return nil, err
+	}
+	n := min(uint64(max(limit, 0)), storage.JournalLength, last)
+	for seq := last; seq > last-n; seq-- {
+		e, err := entry(txn, grantID, seq)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, e)
+	}
+	return out, nil
 }
 
 // head returns the number of the newest journal entry; 0: there is none.
@@ -204,6 +222,7 @@ func entry(txn *badger.Txn, grantID string, seq uint64) (storage.Entry, error) {
 }
 
 var (
-	_ storage.Backend   = (*Store)(nil)
-	_ storage.Sequencer = (*Store)(nil)
+	_ storage.Backend     = (*Store)(nil)
+	_ storage.Sequencer   = (*Store)(nil)
+	_ storage.Snapshotter = (*Store)(nil)
 )

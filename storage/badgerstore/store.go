@@ -43,6 +43,7 @@ type Store struct {
 
 	// commits counts commits, durably; only the committer changes it.
 	commits atomic.Uint64
+	recent  recent // the committer's
 	witness *witness
 	// proven is when a commit last succeeded, in Unix nanoseconds.
 	proven atomic.Int64
@@ -69,7 +70,7 @@ func Open(dir string, key []byte, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{opts: o, dir: dir, log: &logger{log: o.Log}, lock: lock,
-		queue: make(chan *member, queueLength), collections: make(chan *collection), stop: make(chan struct{})}
+		queue: make(chan *member, queueLength), collections: make(chan *collection), recent: newRecent(), stop: make(chan struct{})}
 	if err := s.open(key); err != nil {
 		return nil, errors.Join(whatHelps(err), lock.release())
 	}

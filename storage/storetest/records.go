@@ -44,6 +44,37 @@ func testNotFound(t *testing.T, b storage.Backend) {
 	wantJournal(t, b, "ab", 64)
 }
 
+// testNewest is about backends that are a storage.Snapshotter.
+func testNewest(t *testing.T, b storage.Backend) {
+	s, ok := b.(storage.Snapshotter)
+	if !ok {
+		return
+	}
+	_, _, err := s.Newest(t.Context(), "g")
+	wantErr(t, "reading what does not exist", err, storage.ErrNotFound)
+	for v, texts := range [][]string{nil, {"one", "two"}, {"three"}} {
+		mustSwap(t, b, []storage.Change{change("g", storage.Version(v))}, entries("g", texts...)...)
+		got, newest, err := s.Newest(t.Context(), "g")
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := b.Get(t.Context(), grantKey("g"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		journal, err := b.Events(t.Context(), "g", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("record (-Get +Newest):\n%s", d)
+		}
+		if d := cmp.Diff(journal, newest); d != "" {
+			t.Errorf("journal (-Events +Newest):\n%s", d)
+		}
+	}
+}
+
 func testConflict(t *testing.T, b storage.Backend) {
 	swap := func(c storage.Change) error { return b.Swap(t.Context(), []storage.Change{c}, entries("g", "never")) }
 	wantErr(t, "changing what does not exist", swap(change("g", 1)), storage.ErrConflict)

@@ -40,6 +40,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Backend) {
 		{"a conflict does not touch swaps beside it", testGroup},
 		{"an ended context is no success", testContext},
 		{"a loaded record keeps its version", testLoad},
+		{"a record and its newest entry are read together as one by one", testNewest},
 		{"a closed store refuses everything", testClosed},
 	} {
 		t.Run(part.name, func(t *testing.T) {

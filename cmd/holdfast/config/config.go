@@ -122,9 +122,10 @@ type Provider struct {
 	Lease time.Duration `yaml:"lease"`
 	// ClockMargin is how far clocks may differ; default 10s.
 	ClockMargin time.Duration `yaml:"clock_margin"`
-	// Rate is how many refresh tokens are spent a second for each app, 1 to 1000;
-	// default 10. Burst is how many of them may come at once after a pause, default
-	// 20, and Concurrency how many may be under way, default 16; both 2 to 1000.
+	// Rate is how many refresh tokens are spent a second for each app, 1 to 100000;
+	// default 10. Burst is how many of them may come at once after a pause, 2 to
+	// 100000, default 20. Concurrency is how many may be under way, 2 to 1000,
+	// default 16: each has its room in the spill file, 256 KiB.
 	Rate        int `yaml:"rate"`
 	Burst       int `yaml:"burst"`
 	Concurrency int `yaml:"concurrency"`

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/holdfast-io/holdfast/broker"
 	"github.com/holdfast-io/holdfast/broker/atlassian"
 	"github.com/holdfast-io/holdfast/broker/family"
 )
@@ -69,11 +70,14 @@ func (c *Config) validateProfile(r *report) bool {
 // validateLoad checks what one app may ask of the provider.
 func (p *Provider) validateLoad(r *report) {
 	for _, k := range []struct {
-		key          string
-		value, least int
-	}{{"rate", p.Rate, 1}, {"burst", p.Burst, 2}, {"concurrency", p.Concurrency, 2}} {
-		if k.value < k.least || k.value > 1000 {
-			r.add("provider."+k.key, "%d is not from %d to 1000", k.value, k.least)
+		key                string
+		value, least, most int
+	}{
+		{"rate", p.Rate, 1, broker.MostLoadRate}, {"burst", p.Burst, 2, broker.MostLoadRate},
+		{"concurrency", p.Concurrency, 2, broker.MostLoadConcurrency},
+	} {
+		if k.value < k.least || k.value > k.most {
+			r.add("provider."+k.key, "%d is not from %d to %d", k.value, k.least, k.most)
 		}
 	}
 }

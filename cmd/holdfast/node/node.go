@@ -78,6 +78,9 @@ func (n *Node) Wait(ctx context.Context) error { return n.stack.Wait(ctx) }
 // the configuration said 0.
 func (n *Node) GRPCAddr() net.Addr { return n.listens.grpc.Addr() }
 
+// Broker is the broker that is served, for who calls it inside of this process.
+func (n *Node) Broker() *broker.Broker { return n.broker }
+
 // serveRPC is the last step: calls come in only once all else is up.
 func (n *Node) serveRPC(ctx context.Context) error {
 	trust, workload, err := n.trust(ctx)

@@ -107,8 +107,16 @@ func StoreConfig(c *config.Config, log *slog.Logger) (storage.Config, error) {
 	}
 	return storage.Config{
 		Dir: c.Store.Dir, WitnessFile: c.Store.WitnessFile, Environment: c.Environment, Provider: c.Provider.Resolved.Name,
-		KEK: kek, Backend: badgerstore.Opener(badgerstore.Options{Log: log}), Log: log,
+		KEK: kek, Backend: badgerstore.Opener(badgerstore.Options{Log: log}), Log: log, SpillSlots: spillSlots(c),
 	}, nil
+}
+
+// Room in the spill file, of 256 KiB each: for all that may be spent at once, but
+// not less than every store had from the beginning, nor more than 256 MiB.
+const leastSpillSlots, mostSpillSlots = 64, 1024
+
+func spillSlots(c *config.Config) int {
+	return max(leastSpillSlots, min(len(c.Apps)*c.Provider.Concurrency, mostSpillSlots))
 }
 
 // NewProvider makes the client of the provider that p describes.

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// refreshFlags are those of the suite refresh.
+type refreshFlags struct {
+	cases    []refreshCase
+	rounds   int
+	duration time.Duration
+	grants   int
+	dir      string
+	jsonFile string
+	// profileDir, if set, receives one CPU profile of each broker.
+	profileDir string
+}
+
+func parseRefresh(args []string, stderr io.Writer) (refreshFlags, error) {
+	var o refreshFlags
+	fs := flag.NewFlagSet("bench refresh", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	cases := fs.String("cases", refreshCases, "comma-separated `list` of cases, cCALLERS[-DELAYms][-limitSPENDS]")
+	fs.IntVar(&o.rounds, "rounds", 5, "interleaved rounds; the median is reported")
+	fs.DurationVar(&o.duration, "duration", 2*time.Second, "measured time of one case in one round, for each side")
+	fs.IntVar(&o.grants, "grants", 16384, "grants of each broker; their tokens live 3 seconds, and each must have ended when its turn comes again")
+	fs.StringVar(&o.dir, "dir", "", "`directory` on a real disk for the stores; default: the system's for temporary files")
+	fs.StringVar(&o.jsonFile, "json", "", "also write one JSON object a line to this `file`")
+	fs.StringVar(&o.profileDir, "profile", "", "write a CPU profile of each broker into this `directory`; profiling itself costs a few per cent")
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return o, err
+		}
+		return o, usageError{err}
+	}
+	if fs.NArg() > 0 {
+		return o, usageError{fmt.Errorf("unexpected argument %q; run with -h for help", fs.Arg(0))}
+	}
+	if o.rounds < 1 || o.duration <= 0 || o.grants < refreshLimit {
+		return o, usageError{fmt.Errorf("-rounds and -duration must be positive, -grants at least %d", refreshLimit)}
+	}
+	var err error
+	if o.cases, err = parseRefreshCases(*cases); err != nil {
+		return o, usageError{err}
+	}
+	return o, nil
+}
+
+// runRefresh measures whole rotations.
+func runRefresh(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o, err := parseRefresh(args, stderr)
+	if err != nil {
+		return err
+	}
+	results, err := measureRefresh(ctx, o, &sharedWriter{w: stderr})
+	if err != nil {
+		return err
+	}
+	if o.jsonFile != "" {
+		if err := writeJSONFile(o.jsonFile, results); err != nil {
+			return err
+		}
+	}
+	return writeTable(stdout, results)
+}
+
+// refreshContest is the processes of a run: one provider, and a broker for each
+// configured concurrency.
+type refreshContest struct {
+	endpoint *child
+	brokers  map[int]*child
+	log      io.Writer
+}
+
+func measureRefresh(ctx context.Context, o refreshFlags, log io.Writer) (_ []result, err error) {
+	dir, err := os.MkdirTemp(o.dir, "holdfast-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	c := &refreshContest{brokers: map[int]*child{}, log: log}
+	defer func() { err = errors.Join(err, c.stop()) }()
+	if err := c.start(ctx, o, dir); err != nil {
+		return nil, err
+	}
+	rounds := make(map[string][]refreshRound, len(o.cases))
+	for n := range o.rounds {
+		for _, rc := range o.cases {
+			r, err := c.round(ctx, o, rc)
+			if err != nil {
+				return nil, fmt.Errorf("%s, round %d: %w", rc.name, n+1, err)
+			}
+			rounds[rc.name] = append(rounds[rc.name], r)
+			fmt.Fprintf(log, "bench: round %d/%d %-20s rotations/s %6.0f, provider alone %6.0f (%.3f), commits a rotation %.3f\n", n+1, o.rounds, rc.name,
+				r.broker.rate(), r.provider.rate(), r.broker.rate()/r.provider.rate(), r.commits())
+		}
+	}
+	if o.profileDir != "" {
+		for _, b := range c.brokers {
+			if _, err := b.ask(command{StopProfile: true}); err != nil {
+				return nil, err
+			}
+		}
+	}
+	var results []result
+	for _, rc := range o.cases {
+		results = append(results, refreshResults(rc, rounds[rc.name])...)
+	}
+	return results, nil
+}
+
+func (c *refreshContest) start(ctx context.Context, o refreshFlags, dir string) error {
+	certs, err := writeTLSFiles(dir)
+	if err != nil {
+		return err
+	}
+	if c.endpoint, err = startChild(ctx, childToken, anyCore, c.log); err != nil {
+		return err
+	}
+	r, err := c.endpoint.ask(command{Endpoint: &endpointCommand{}})
+	if err != nil {
+		return err
+	}
+	for _, rc := range o.cases {
+		if c.brokers[rc.limit] != nil {
+			continue
+		}
+		b, err := startChild(ctx, childRefresh, anyCore, c.log)
+		if err != nil {
+			return err
+		}
+		c.brokers[rc.limit] = b
+		if _, err := b.ask(command{Refresh: &refreshCommand{
+			Serve:    serveCommand{TLS: certs, Dir: filepath.Join(dir, fmt.Sprintf("broker-%d", rc.limit))},
+			TokenURL: "http://" + r.Addr + "/token", Grants: o.grants, Limit: rc.limit,
+		}}); err != nil {
+			return err
+		}
+		if o.profileDir == "" {
+			continue
+		}
+		if err := os.MkdirAll(o.profileDir, 0o755); err != nil {
+			return fmt.Errorf("profiling: %w", err)
+		}
+		if _, err := b.ask(command{StartProfile: filepath.Join(o.profileDir, fmt.Sprintf("broker-%d.pprof", rc.limit))}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refreshSlice is how long each side has its turn: longer than in the suite hot,
+// since Badger works in the background for a while after a load.
+const refreshSlice = 500 * time.Millisecond
+
+// round measures one case on all sides, slice by slice in alternation.
+func (c *refreshContest) round(ctx context.Context, o refreshFlags, rc refreshCase) (r refreshRound, err error) {
+	if _, err := c.endpoint.ask(command{Delay: &rc.delay}); err != nil {
+		return r, err
+	}
+	order := []string{ofBroker, ofProvider, ofSync}
+	if rc.callers > 1 {
+		order = order[:2]
+	}
+	sides := map[string]*sliceReply{ofBroker: &r.broker, ofProvider: &r.provider, ofSync: &r.sync}
+	for measured := time.Duration(0); measured < o.duration; measured += refreshSlice {
+		for _, of := range order {
+			if err := ctx.Err(); err != nil {
+				return r, err
+			}
+			q := &sliceCommand{Of: of, Callers: rc.callers, Unmeasured: settle + 2*rc.delay, Measured: min(refreshSlice, o.duration-measured)}
+			before, err := c.posts(rc)
+			if err != nil {
+				return r, err
+			}
+			got, err := c.brokers[rc.limit].ask(command{Slice: q})
+			if err != nil {
+				return r, err
+			}
+			after, err := c.posts(rc)
+			if err != nil {
+				return r, err
+			}
+			if posts := after - before; of == ofBroker && posts != got.Slice.Rotations {
+				return r, fmt.Errorf("%d rotations took %d POSTs", got.Slice.Rotations, posts)
+			}
+			s := sides[of]
+			s.add(got.Slice.tally)
+			s.CPU, s.Commits, s.Rotations = s.CPU+got.Slice.CPU, s.Commits+got.Slice.Commits, s.Rotations+got.Slice.Rotations
+		}
+		slices.Reverse(order)
+	}
+	return r, nil
+}
+
+func (c *refreshContest) posts(rc refreshCase) (int64, error) {
+	r, err := c.endpoint.ask(command{Delay: &rc.delay})
+	return r.Posts, err
+}
+
+func (c *refreshContest) stop() error {
+	var err error
+	for _, b := range c.brokers {
+		err = errors.Join(err, b.stop())
+	}
+	if c.endpoint != nil {
+		err = errors.Join(err, c.endpoint.stop())
+	}
+	return err
+}

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/pprof"
+	"sync/atomic"
+	"time"
+
+	"github.com/holdfast-io/holdfast/broker"
+	"github.com/holdfast-io/holdfast/broker/atlassian"
+	"github.com/holdfast-io/holdfast/broker/family"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/node"
+	"github.com/holdfast-io/holdfast/secret"
+	"github.com/holdfast-io/holdfast/storage"
+	"github.com/holdfast-io/holdfast/storage/badgerstore"
+)
+
+// refreshCommand starts a broker over a store of expired grants.
+type refreshCommand struct {
+	Serve    serveCommand
+	TokenURL string
+	Grants   int
+	// Limit is the configured concurrency of spends.
+	Limit int
+}
+
+// The things that a refresher measures.
+const (
+	ofBroker   = "broker"   // whole rotations
+	ofProvider = "provider" // the broker's own client at the token endpoint, without a broker
+	ofSync     = "sync"     // bare Badger, what one of a rotation's writes stores
+)
+
+// sliceCommand is one slice of a measurement.
+type sliceCommand struct {
+	Of                   string
+	Callers              int
+	Unmeasured, Measured time.Duration
+}
+
+// sliceReply is what it found.
+type sliceReply struct {
+	tally
+	// CPU of this process in the whole slice, Commits of the store, and Rotations,
+	// those that were not measured included.
+	CPU                time.Duration
+	Commits, Rotations int64
+}
+
+// refresher is the process of the broker, and of its provider's only client.
+type refresher struct {
+	node     *node.Node
+	stop     func() error
+	provider *atlassian.Provider
+	grants   []storage.Address
+	next     atomic.Int64
+	// committed counts the transactions of bare.
+	committed atomic.Int64
+	dir       string
+	bare      *badgerstore.Bare
+	profile   *os.File
+}
+
+func (p *refresher) handle(q command) (r reply, err error) {
+	switch {
+	case q.Refresh != nil:
+		return r, p.start(*q.Refresh)
+	case q.Slice != nil:
+		r.Slice, err = p.measure(*q.Slice)
+		return r, err
+	case q.StartProfile != "":
+		if p.profile, err = os.Create(q.StartProfile); err == nil {
+			err = pprof.StartCPUProfile(p.profile)
+		}
+		return r, err
+	case q.StopProfile:
+		pprof.StopCPUProfile()
+		return r, p.profile.Close()
+	}
+	return r, errors.New("a refresher does not know this command")
+}
+
+func (p *refresher) start(c refreshCommand) error {
+	ctx := context.Background()
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	cfg, err := writeConfigWith(c.Serve, fmt.Sprintf("provider:\n  rate: %d\n  burst: %d\n  concurrency: %d\n  overrides: {token_url: %q, access_grace: %s}\n",
+		broker.MostLoadRate, broker.MostLoadRate, c.Limit, c.TokenURL, accessGrace))
+	if err != nil {
+		return err
+	}
+	if p.provider, err = node.NewProvider(&cfg.Provider); err != nil {
+		return err
+	}
+	o := node.Options{Config: cfg, Version: "bench", Log: log}
+	if p.grants, err = seedExpired(ctx, o, c.Grants); err != nil {
+		return fmt.Errorf("storing grants: %w", err)
+	}
+	p.dir = c.Serve.Dir
+	if p.bare, err = badgerstore.OpenBare(filepath.Join(p.dir, "bare"), make([]byte, 32)); err != nil {
+		return err
+	}
+	p.node, p.stop, err = startNode(ctx, o)
+	return err
+}
+
+func (p *refresher) measure(c sliceCommand) (*sliceReply, error) {
+	ctx := context.Background()
+	call := map[string]func(context.Context) error{ofBroker: p.rotate, ofProvider: p.post, ofSync: p.commit}[c.Of]
+	if call == nil {
+		return nil, fmt.Errorf("nobody measures %q", c.Of)
+	}
+	before, err := p.meters()
+	if err != nil {
+		return nil, err
+	}
+	var r sliceReply
+	if r.tally, err = closedLoop(ctx, c.Callers, c.Unmeasured, c.Measured, call); err != nil {
+		return nil, err
+	}
+	after, err := p.meters()
+	r.CPU, r.Commits, r.Rotations = after.CPU-before.CPU, after.Commits-before.Commits, after.Rotations-before.Rotations
+	return &r, err
+}
+
+func (p *refresher) meters() (m sliceReply, err error) {
+	if m.CPU, err = cpuTime(os.Getpid()); err != nil {
+		return m, err
+	}
+	// The store's own count of its commits; see storage/badgerstore.
+	b, err := os.ReadFile(filepath.Join(p.dir, "store", "holdfast-commits"))
+	if err == nil && len(b) >= 8 {
+		m.Commits = int64(binary.BigEndian.Uint64(b))
+	}
+	m.Rotations = p.next.Load()
+	return m, err
+}
+
+// rotate has the next grant refreshed. What comes back must be new: a grant
+// whose token still lives when its turn comes again would be a hot answer.
+func (p *refresher) rotate(ctx context.Context) error {
+	n := p.next.Add(1) - 1
+	address := p.grants[int(n)%len(p.grants)]
+	answer, err := p.node.Broker().AccessToken(ctx, broker.Caller{Name: callerName, RequestID: "bench"}, broker.TokenRequest{Address: address, Purpose: "bench"})
+	if err != nil {
+		return err
+	}
+	if rounds := n / int64(len(p.grants)); int64(answer.Generation) != rounds+2 {
+		return fmt.Errorf("grant %s is at generation %d after %d rotations: more grants are needed for a load this fast", address, answer.Generation, rounds+1)
+	}
+	return nil
+}
+
+// post asks the provider as a rotation does, by the same client.
+func (p *refresher) post(ctx context.Context) error {
+	o := p.provider.Refresh(ctx, atlassian.Credentials{ClientID: "bench", Secret: secret.New("bench")}, secret.New(refreshFiller), func() error { return nil })
+	if o.Class != family.Settled {
+		return fmt.Errorf("the token endpoint answered %v %s", o.Class, o.Code)
+	}
+	return nil
+}
+
+// commit stores in bare Badger as many bytes as one of a rotation's two writes.
+func (p *refresher) commit(context.Context) error {
+	id := fmt.Sprintf("%026d", p.committed.Add(1)%1000)
+	return p.bare.Commit(map[string][]byte{"r" + id: make([]byte, tokenSize+refreshSize+600), "j" + id: make([]byte, 200), "h" + id: make([]byte, 12)})
+}
+
+func (p *refresher) close() error {
+	var err error
+	if p.stop != nil {
+		err = p.stop()
+	}
+	if p.bare != nil {
+		err = errors.Join(err, p.bare.Close())
+	}
+	return err
+}
