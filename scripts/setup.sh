@@ -15,14 +15,31 @@ need() {
   missing+=("$2")
 }
 
-# apt runs apt-get as root; it fails if neither root nor a sudo without a password is to be had.
+# as_root fails if neither root nor a sudo without a password is to be had.
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
 apt() {
-  local as=()
-  if [ "$(id -u)" -ne 0 ]; then
-    sudo -n true 2>/dev/null || return 1
-    as=(sudo -n)
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@" </dev/null
+}
+
+# without_services runs a command that installs packages, and none of their
+# services is started, now or at the next boot: the tests start servers of their
+# own. Before it starts one, Debian asks the program policy-rc.d, if there is one.
+without_services() {
+  local policy=/usr/sbin/policy-rc.d code=0 unit
+  if [ ! -e $policy ]; then
+    printf '#!/bin/sh\nexit 101\n' | as_root sh -c "cat >$policy && chmod 755 $policy" || return 1
+    trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
   fi
-  "${as[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@" </dev/null
+  "$@" || code=$?
+  for unit in postgresql patroni etcd; do
+    case " ${missing[*]} " in
+    *" $unit "* | *" $unit-server "*) as_root systemctl disable --quiet "$unit" 2>/dev/null || true ;; # no systemd, no boot
+    esac
+  done
+  return $code
 }
 
 # The race detector needs a C compiler, and the compiler the C library's headers.
@@ -35,7 +52,7 @@ compiler() {
 install_missing() {
   [ "${#missing[@]}" -eq 0 ] && return
   echo "setup: installing ${missing[*]}"
-  if ! command -v apt-get >/dev/null || ! apt update || ! apt install -y --no-install-recommends "${missing[@]}"; then
+  if ! command -v apt-get >/dev/null || ! apt update || ! without_services apt install -y --no-install-recommends "${missing[@]}"; then
     problems+=("could not install ${missing[*]}; do it by hand: sudo apt-get update && sudo apt-get install -y ${missing[*]}")
   fi
 }
@@ -59,13 +76,15 @@ node_is_new_enough() {
   [ "$major" -ge 20 ] || problems+=("node is version $major, want 20 or later: install nodejs of Debian 13 or of your node version manager")
 }
 
-# machine names what the faults of the machine need: a mount namespace and a loop device.
+# machine names what the faults of the machine need: namespaces and a loop device.
 machine() {
-  command -v unshare >/dev/null && command -v mkfs.ext4 >/dev/null || return 0 # already named
+  command -v unshare >/dev/null && command -v mkfs.ext4 >/dev/null && command -v ip >/dev/null || return 0 # already named
   unshare --mount --propagation private true 2>/dev/null || {
     problems+=("mounting file systems is not allowed, which the tests in e2e/machine do in a namespace of their own: run as root (in a container: docker run --privileged)")
     return
   }
+  unshare --net sh -c 'ip link add one type veth peer name two && ip link add switch type bridge' 2>/dev/null ||
+    problems+=("making a network in a namespace is not allowed, or the kernel lacks veth or bridge, which the tests in e2e/patroni need: run as root (in a container: docker run --privileged), modprobe -a veth bridge")
   [ -e /dev/loop-control ] || problems+=("/dev/loop-control is missing, which the tests in e2e/machine need: modprobe loop (in a container: docker run --privileged)")
 }
 
@@ -96,6 +115,9 @@ need strace strace "shows that the synced write comes before the byte that depen
 need unshare util-linux "mounts what the tests of the machine's faults break"
 need mkfs.ext4 e2fsprogs "makes the disk that turns read-only in those tests"
 postgres_server
+need patroni patroni "runs the PostgreSQL of three members that the tests in e2e/patroni break"
+need etcd etcd-server "keeps what those members agree on"
+need ip iproute2 "makes the network between them"
 install_missing
 machine
 node_is_new_enough

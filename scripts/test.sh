@@ -26,6 +26,8 @@ e2e() { go test -race -timeout 5m -count=1 ./e2e/; }
 machine() { go test -race -timeout 5m -count=1 -parallel 16 ./e2e/machine/; }
 # Looks for secrets in everything that the real binary says and writes.
 leaks() { go test -race -timeout 15m -count=1 ./e2e/leaks/; }
+# Three members with etcd in namespaces of their own, a primary killed and one cut off.
+patroni() { go test -race -timeout 10m -count=1 ./e2e/patroni/; }
 # Kills the released binary 50 times, and traces its system calls.
 crash() { go test -race -timeout 10m -count=1 -parallel 8 ./cmd/bench/crash/; }
 # Without the race detector, whose own memory would be what it measures.
@@ -40,6 +42,7 @@ step "end to end, real binary and browser" e2e
 step "a second independent provider" fosite
 step "faults of the machine, real binary" machine
 step "nothing leaks, real binary" leaks
+step "fail-over by Patroni, real binary" patroni
 step "kills and syncs, released binary" crash
 step "load by the hostile" hostile
 steps_done test

@@ -1,0 +1,172 @@
+package patroni
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-io/holdfast/e2e/rig"
+	"github.com/holdfast-io/holdfast/storage/pgstore/pgtest"
+)
+
+// started is set once the members' machines were made.
+var started bool
+
+// whole returns once the cluster has a leader, a synchronous standby and one
+// more, all following the same history. The first test that asks starts it; it
+// ends with the namespaces.
+func whole(t testing.TB) {
+	t.Helper()
+	t.Cleanup(func() {
+		for _, m := range members {
+			if t.Failed() {
+				t.Logf("%s: the end of Patroni's log:\n%s\nof etcd's:\n%s", m, m.tail("patroni.log"), m.tail("etcd.log"))
+			}
+		}
+	})
+	if !started {
+		for _, m := range members {
+			m.make(t)
+			m.startEtcd(t)
+		}
+		for _, m := range members {
+			rig.Until(t, "etcd of "+m.name+" is healthy", func() bool { return m.get(t, 2379, "/health", nil) })
+			m.startPatroni(t)
+		}
+		started = true
+	}
+	rig.Until(t, "a leader with two standbys, one of them synchronous", func() bool {
+		v := look(t)
+		return v.leader != nil && v.synchronous != nil && len(v.following) == len(members)-1
+	})
+}
+
+// view is what the members tell of their cluster.
+type view struct {
+	// leader is nil unless a member says of itself that it takes writes, and the others agree.
+	leader *member
+	// synchronous may take over; nil if there is none.
+	synchronous *member
+	// following are the standbys on the leader's timeline.
+	following []*member
+}
+
+// look asks the first member that answers, at the cable of the callers.
+func look(t testing.TB) (v view) {
+	t.Helper()
+	var answer struct {
+		Members []struct {
+			Name, Role, State string
+			Timeline          int
+		}
+	}
+	for _, m := range members {
+		if m.get(t, 8008, "/cluster", &answer) {
+			break
+		}
+	}
+	timeline := 0
+	for _, a := range answer.Members {
+		if m := named(a.Name); a.Role == "leader" && a.State == "running" && m.get(t, 8008, "/primary", nil) {
+			v.leader, timeline = m, a.Timeline
+		}
+	}
+	for _, a := range answer.Members {
+		// "streaming" is what newer releases say instead of "running".
+		if a.Role == "leader" || v.leader == nil || a.Timeline != timeline || a.State != "running" && a.State != "streaming" {
+			continue
+		}
+		v.following = append(v.following, named(a.Name))
+		if a.Role == "sync_standby" {
+			v.synchronous = named(a.Name)
+		}
+	}
+	return v
+}
+
+func named(name string) *member {
+	for _, m := range members {
+		if m.name == name {
+			return m
+		}
+	}
+	return nil
+}
+
+// newLeader waits until another member than old leads.
+func newLeader(t testing.TB, old *member) (leads *member) {
+	t.Helper()
+	began := time.Now()
+	rig.Until(t, "another member than "+old.name+" leads", func() bool {
+		leads = look(t).leader
+		return leads != nil && leads != old
+	})
+	t.Logf("%s leads instead of %s after %v", leads, old, time.Since(began).Round(100*time.Millisecond))
+	return leads
+}
+
+// get asks a member by HTTP for a JSON answer; false: it does not say 200.
+func (m *member) get(t testing.TB, port int, path string, answer any) bool {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://%s:%d%s", m.address(callers), port, path), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Close = true // a kept connection would not notice that the cable is out
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return false
+	}
+	return answer == nil || json.NewDecoder(resp.Body).Decode(answer) == nil
+}
+
+// hosts are all members as a connection string names them.
+func hosts() string {
+	var all []string
+	for _, m := range members {
+		all = append(all, m.address(callers))
+	}
+	return strings.Join(all, ",")
+}
+
+// sqlWithin bounds one statement: longer than a commit waits for a fail-over.
+const sqlWithin = 40 * time.Second
+
+// sql runs one statement by psql on whichever member takes writes, as the
+// superuser. Without an error it was committed.
+func sql(t testing.TB, statement string) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), sqlWithin)
+	defer cancel()
+	return psql(exec.CommandContext(ctx, filepath.Join(pgtest.Binaries(t), "psql"), "-XAtqw", "-v", "ON_ERROR_STOP=1", "-c", statement, "-d",
+		"dbname=postgres user=postgres target_session_attrs=read-write connect_timeout=2 host="+hosts()))
+}
+
+// sql asks a member itself, whichever of its cables are out.
+func (m *member) sql(t testing.TB, statement string) (string, error) {
+	t.Helper()
+	return psql(m.within(t, filepath.Join(pgtest.Binaries(t), "psql"), "-XAtqw", "-c", statement, "-d",
+		"dbname=postgres user=postgres connect_timeout=2 host="+m.dir()))
+}
+
+func psql(cmd *exec.Cmd) (string, error) {
+	var problems strings.Builder
+	cmd.Stderr = &problems
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("psql: %w: %s", err, strings.TrimSpace(problems.String()))
+	}
+	return strings.TrimSpace(string(out)), nil
+}
