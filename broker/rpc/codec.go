@@ -12,10 +12,10 @@ import (
 	"github.com/holdfast-io/holdfast/broker"
 )
 
-// codec is grpc's own for protobuf, but for bytes that are no request of the
-// contract: grpc answers them with INTERNAL before anybody is asked who calls,
-// and an alarm on internal errors must not be a stranger's to ring. Such a
-// request goes on empty and marked, and the interceptor refuses it as invalid.
+// codec is grpc's own for protobuf, but for bytes that are no request: grpc answers
+// them with INTERNAL before anybody is asked who calls, and an alarm on internal
+// errors must not be a stranger's to ring. Such a request, or message of a stream,
+// goes on empty and marked, and the interceptor refuses it as invalid.
 type codec struct{ encoding.CodecV2 }
 
 func newCodec() codec { return codec{encoding.GetCodecV2("proto")} }
@@ -31,16 +31,12 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 		return nil
 	}
 	m, ok := v.(proto.Message)
-	if !ok || !isOurMessage(m) {
+	if !ok {
 		return err
 	}
 	proto.Reset(m)
 	m.ProtoReflect().SetUnknown(undecodable)
 	return nil
-}
-
-func isOurMessage(m proto.Message) bool {
-	return m.ProtoReflect().Descriptor().ParentFile().Package() == contract()[0].Package()
 }
 
 // decoded returns the refusal of a marked request.

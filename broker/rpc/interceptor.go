@@ -71,7 +71,10 @@ func (e *edge) enter(c *call, m *method, req any, now time.Time) error {
 	if err := e.limiter.take(c, req, now); err != nil {
 		return err
 	}
-	if !m.ours || plainlyValid(req) {
+	if !m.ours {
+		return decoded(req)
+	}
+	if plainlyValid(req) {
 		return nil
 	}
 	if err := decoded(req); err != nil { // it is empty, and so never plainly valid

@@ -122,6 +122,9 @@ func (s *standing) RecvMsg(m any) error {
 		if err != nil {
 			return err
 		}
+		if err := decoded(m); err != nil {
+			return err
+		}
 		return s.edge.limiter.take(s.opened, m, s.edge.now())
 	case <-s.ctx.Done():
 		return context.Cause(s.ctx)

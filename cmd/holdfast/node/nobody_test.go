@@ -18,7 +18,7 @@ import (
 )
 
 // everyMethod asks the server itself, as an admin, for all that it serves.
-func everyMethod(t *testing.T, conn *grpc.ClientConn) map[string]*descriptorpb.MethodDescriptorProto {
+func everyMethod(t testing.TB, conn *grpc.ClientConn) map[string]*descriptorpb.MethodDescriptorProto {
 	t.Helper()
 	stream, err := reflectionpb.NewServerReflectionClient(conn).ServerReflectionInfo(t.Context())
 	if err != nil {

@@ -10,6 +10,7 @@ package kmsv2
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -59,12 +60,16 @@ func (k *KEK) Wrap(ctx context.Context, key []byte) ([]byte, error) {
 			return k.failed("to encrypt", err)
 		}
 		if err := usable(answer); err != nil {
-			return fmt.Errorf("the KMS plugin at %s breaks its protocol: %w; use another version of it", k.socket, err)
+			return k.broken(err)
 		}
 		wrapped, err = proto.MarshalOptions{Deterministic: true}.Marshal(answer)
 		return err
 	})
 	return wrapped, err
+}
+
+func (k *KEK) broken(why error) error {
+	return fmt.Errorf("the KMS plugin at %s breaks its protocol: %w; use another version of it", k.socket, why)
 }
 
 // usable checks what the protocol demands of an answer that is to be stored.
@@ -98,7 +103,9 @@ func (k *KEK) Unwrap(ctx context.Context, wrapped []byte) ([]byte, error) {
 		if err != nil {
 			return k.failed(fmt.Sprintf("to decrypt with key %.80q", stored.GetKeyId()), err)
 		}
-		key = answer.GetPlaintext()
+		if key = answer.GetPlaintext(); len(key) == 0 {
+			return k.broken(errors.New("an empty plaintext"))
+		}
 		return nil
 	})
 	return key, err
