@@ -102,13 +102,12 @@ func (s *Store) App(ctx context.Context, id string) (App, error) {
 // and advances that. It leaves out what is older than MostAppDeaths and
 // MostAppEvents. The errors are Swap's.
 func (s *Store) SwapApp(ctx context.Context, a *App) error {
-	defer s.sealing().Add(-1)
 	a.Deaths = newest(a.Deaths, MostAppDeaths)
 	a.Events = newest(a.Events, MostAppEvents)
-	c, err := s.sealApp(a)
-	if err == nil {
-		err = s.backend.Swap(ctx, []Change{c}, nil)
-	}
+	err := s.swapSealed(ctx, func() ([]Change, []Entry, error) {
+		c, err := s.sealApp(a)
+		return []Change{c}, nil, err
+	})
 	if err != nil {
 		return fmt.Errorf("storing the record of app %q: %w", a.ID, err)
 	}

@@ -46,7 +46,8 @@ type BackupSummary struct {
 }
 
 // Backup writes a sealed backup of the store in cfg.Dir, which must not be in
-// use. Only the same KEK restores it.
+// use, or in cfg.Database, which may be: then each grant is as it was at some
+// moment of the backup. Only the same KEK restores it.
 func Backup(ctx context.Context, cfg Config, w io.Writer) (sum BackupSummary, err error) {
 	cfg.MustExist = true
 	s, err := Open(ctx, cfg)
@@ -86,6 +87,13 @@ func (s *Store) backupItem(ctx context.Context, out *chunkWriter, it Item, sum *
 	if len(it.Public) == 0 { // a backend lists so what it cannot read
 		return corrupt("record "+it.Key.ID, errors.New("the backend cannot read it"))
 	}
+	entries, err := s.journalOf(ctx, &it)
+	if errors.Is(err, ErrNotFound) {
+		return nil // purged meanwhile
+	}
+	if err != nil {
+		return err
+	}
 	rec := &storagev1.BackupRecord{
 		Kind: uint32(it.Key.Kind), Id: it.Key.ID, Version: uint64(it.Version), Due: toTime(it.Due),
 		PublicPart: it.Public, SealedPart: it.Sealed,
@@ -94,13 +102,6 @@ func (s *Store) backupItem(ctx context.Context, out *chunkWriter, it Item, sum *
 		return err
 	}
 	sum.Records++
-	if it.Key.Kind != KindGrant {
-		return nil
-	}
-	entries, err := s.backend.Events(ctx, it.Key.ID, JournalLength)
-	if err != nil {
-		return err
-	}
 	for _, e := range slices.Backward(entries) {
 		entry := &storagev1.BackupEntry{GrantId: e.GrantID, Sealed: e.Sealed}
 		if err := out.add(&storagev1.BackupFrame{Piece: &storagev1.BackupFrame_Entry{Entry: entry}}); err != nil {
@@ -109,6 +110,19 @@ func (s *Store) backupItem(ctx context.Context, out *chunkWriter, it Item, sum *
 		sum.Entries++
 	}
 	return nil
+}
+
+// journalOf returns a grant's journal, and reads the grant again after it: a record
+// that is older than its journal is one that somebody put back.
+func (s *Store) journalOf(ctx context.Context, it *Item) (entries []Entry, err error) {
+	if it.Key.Kind != KindGrant {
+		return nil, nil
+	}
+	if entries, err = s.backend.Events(ctx, it.Key.ID, JournalLength); err != nil || s.cfg.Database == nil {
+		return entries, err
+	}
+	*it, err = s.backend.Get(ctx, it.Key)
+	return entries, err
 }
 
 // chunkWriter seals frames in chunks.

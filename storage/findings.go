@@ -62,7 +62,11 @@ func (s *Store) find(ctx context.Context, p past) error {
 		if err != nil {
 			return err
 		}
-		text = compare(w, state, &p)
+		if s.cfg.Database == nil {
+			text = compare(w, state, &p)
+		} else if text, err = compareShared(w, state, &p, s.cfg.WitnessFile); err != nil {
+			return err
+		}
 		if text != "" {
 			if err := s.changeHeader(func(h *header) { h.Finding = text }); err != nil {
 				return fmt.Errorf("noting what was found about the store: %w", err)

@@ -18,6 +18,9 @@ var ErrKEK = errors.New("key-encryption key unavailable")
 // long as the KEK does, or until ctx ends. The error is ErrKEK and says what to do.
 func (s *Store) CheckKEK(ctx context.Context) error {
 	h := s.header.Load()
+	if s.cfg.Database != nil && h.KEKID != s.cfg.KEK.ID() {
+		return s.rewrapped(h.KEKID)
+	}
 	root, err := s.cfg.KEK.Unwrap(ctx, h.WrappedRoot)
 	if errors.Is(err, seal.ErrOpen) {
 		return fmt.Errorf("%w: KEK %s does not open what is in %s: put the header or the key back from a copy before this process ends",
@@ -28,6 +31,17 @@ func (s *Store) CheckKEK(ctx context.Context) error {
 	}
 	if subtle.ConstantTimeCompare(root, s.root) != 1 {
 		return fmt.Errorf("%w: KEK %s gives out another root key than this store's", ErrKEK, s.cfg.KEK.ID())
+	}
+	return nil
+}
+
+// rewrapped is for a replica that runs under the former KEK, while another one, or
+// an operator, has had the root key wrapped by the next: it goes on until it is
+// restarted with that, which the log asks for. It is no error.
+func (s *Store) rewrapped(by string) error {
+	if was := s.toldKEK.Swap(&by); was == nil || *was != by {
+		s.cfg.Log.Warn("the root key of the store is wrapped by another KEK by now: configure that one before this replica is started again",
+			"configured", s.cfg.KEK.ID(), "now", by, "store", s.cfg.place())
 	}
 	return nil
 }

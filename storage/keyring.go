@@ -74,14 +74,8 @@ func (k *keyRing) after(now *keyRing, at time.Time) {
 // sealing counts a writer until it takes one from what is returned again: what
 // it seals meanwhile, it seals by the ring that it is counted at, or by a newer one.
 func (s *Store) sealing() *atomic.Int64 {
-	for {
-		k := s.keys.Load()
-		k.writers.Add(1)
-		if s.keys.Load() == k {
-			return k.writers
-		}
-		k.writers.Add(-1) // a newer ring came in between, and nobody has seen this
-	}
+	writers, _ := s.sealingBy()
+	return writers
 }
 
 var ringKey = Key{KindRing, "ring"}
@@ -110,6 +104,9 @@ func (s *Store) readRing(ctx context.Context) error {
 	next, err := s.parseRing(it)
 	if err != nil {
 		return corrupt("the key ring", err)
+	}
+	if err := s.keepRing(it); err != nil {
+		return fmt.Errorf("keeping the key ring for the spill file: %w", err)
 	}
 	next.after(now, s.cfg.Now())
 	s.keys.Store(next)
@@ -154,13 +151,17 @@ func (s *Store) ringChange(ring *seal.Ring, old Version) (Change, error) {
 }
 
 func (s *Store) createRing(ctx context.Context) error {
-	// A ring that vanished must not be replaced: nothing would open any more.
+	// A ring that vanished must not be replaced: nothing would open any more. One
+	// that another replica has just made has not.
 	for _, k := range sealedKinds {
 		items, err := s.backend.List(ctx, Query{Kind: k, Limit: 1})
 		if err != nil {
 			return fmt.Errorf("looking for records: %w", err)
 		}
 		if len(items) > 0 {
+			if err := s.readRing(ctx); !errors.Is(err, ErrNotFound) {
+				return err
+			}
 			return corrupt("the key ring", errors.New("it is missing, and there are records that it sealed"))
 		}
 	}
@@ -172,8 +173,8 @@ func (s *Store) createRing(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.backend.Swap(ctx, []Change{c}, nil); err != nil {
+	if err := s.backend.Swap(ctx, []Change{c}, nil); err != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, ErrUnknown) {
 		return fmt.Errorf("storing the key ring: %w", err)
 	}
-	return s.readRing(ctx)
+	return s.readRing(ctx) // another replica's, if that was first
 }

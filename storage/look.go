@@ -52,6 +52,10 @@ func Look(ctx context.Context, cfg Config) (Glance, error) {
 	}
 	switch state {
 	case witnessMissing:
+		if cfg.Database != nil {
+			seen.Witness = "none yet: this is a new replica, or one on a new machine"
+			break
+		}
 		seen.Finding = fmt.Sprintf("%s is missing: if this store had one, it was moved or copied here", cfg.WitnessFile)
 	case witnessForeign:
 		seen.Finding = fmt.Sprintf("%s is the witness of another store", cfg.WitnessFile)

@@ -40,16 +40,17 @@ func (s *Store) SwapMeta(ctx context.Context, m *Meta) error { return s.swapMeta
 
 // swapMetas swaps several values in one transaction.
 func (s *Store) swapMetas(ctx context.Context, metas ...*Meta) error {
-	defer s.sealing().Add(-1)
-	var changes []Change
-	for _, m := range metas {
-		c, err := s.sealMeta(m)
-		if err != nil {
-			return fmt.Errorf("storing the store's value %q: %w", m.Name, err)
+	err := s.swapSealed(ctx, func() (changes []Change, _ []Entry, err error) {
+		for _, m := range metas {
+			c, err := s.sealMeta(m)
+			if err != nil {
+				return nil, nil, err
+			}
+			changes = append(changes, c)
 		}
-		changes = append(changes, c)
-	}
-	if err := s.backend.Swap(ctx, changes, nil); err != nil {
+		return changes, nil, nil
+	})
+	if err != nil {
 		return fmt.Errorf("storing the store's value %q: %w", metas[0].Name, err)
 	}
 	for _, m := range metas {

@@ -98,8 +98,12 @@ type Store struct {
 	// printKey keys fingerprints; auditSeed signs checkpoints; pageKey seals page tokens.
 	printKey, auditSeed, pageKey []byte
 
-	epoch   uint64
-	header  atomic.Pointer[header]
+	epoch  uint64
+	header atomic.Pointer[header]
+	// looked is the newest look at the header in a database.
+	looked atomic.Pointer[look]
+	// toldKEK is the KEK that the log has told of.
+	toldKEK atomic.Pointer[string]
 	spill   *Spill
 	damaged damageList
 	// refused counts what was read and did not open as what its key says.
@@ -110,9 +114,10 @@ type Store struct {
 	failover *failover
 }
 
-// Open opens the store in cfg.Dir, or in cfg.Database. The header is checked before the backend is
-// touched: a wrong KEK, environment, provider or format is an error that says
-// so and changes nothing on disk.
+// Open opens the store in cfg.Dir, or in cfg.Database, where several replicas may
+// do so at once. The header is checked before the backend is touched: a wrong
+// KEK, environment, provider or format is an error that says so and changes
+// nothing on disk.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
@@ -127,6 +132,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	err = s.start(ctx)
 	if err == nil {
+		s.openKept()
 		err = s.openSpill(ctx)
 	}
 	if err == nil {
@@ -137,6 +143,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.backend.Close())
 	}
+	s.dropKept()
 	s.keepWitness()
 	return s, nil
 }
@@ -204,6 +211,13 @@ func (s *Store) start(ctx context.Context) error {
 	if err := s.openRing(ctx); err != nil {
 		return err
 	}
+	if s.cfg.Database != nil {
+		return s.startShared(ctx)
+	}
+	return s.startOnce(ctx)
+}
+
+func (s *Store) startOnce(ctx context.Context) error {
 	p, err := s.readPast(ctx)
 	if err != nil {
 		return err
@@ -241,7 +255,7 @@ func (s *Store) PageKey() []byte { return s.pageKey }
 // Health proves that the store can be written now, and that no copy of it has
 // taken its witness; an error says why not.
 func (s *Store) Health(ctx context.Context) error {
-	if err := errors.Join(s.witnessed(), s.failover.healthy(ctx)); err != nil {
+	if err := errors.Join(s.witnessed(), s.failover.healthy(ctx), s.stillHere(ctx)); err != nil {
 		return err
 	}
 	return s.backend.Health(ctx)

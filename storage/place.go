@@ -196,3 +196,62 @@ func (s *Store) headerNow(ctx context.Context) (h header, raw []byte, err error)
 	}
 	return h, raw, nil
 }
+
+// headerEvery is how often a store in a database looks at its header.
+const headerEvery = 5 * time.Second
+
+// look at the header of a store in a database.
+type look struct {
+	at time.Time
+	// ring is the version of the key ring that was known when the look began: who
+	// moves a store away marks the header and then stores the ring anew.
+	ring Version
+	// gone says why the store may not be used any more; nil: it may.
+	gone error
+}
+
+// stillHere is an error if somebody has moved the store away meanwhile. It takes
+// over what else other replicas have changed in the header.
+func (s *Store) stillHere(ctx context.Context) error {
+	if s.cfg.Database == nil {
+		return nil
+	}
+	now, ring := s.cfg.Now(), s.keys.Load().version
+	l := s.looked.Load()
+	if l == nil || l.ring < ring || now.Sub(l.at) >= headerEvery || now.Before(l.at) {
+		h, _, err := s.headerNow(ctx)
+		if err != nil {
+			return err
+		}
+		s.header.Store(&h)
+		l = &look{now, ring, h.mayOpen(s.cfg.headerName())}
+		s.looked.Store(l)
+	}
+	if l.gone != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, l.gone)
+	}
+	return nil
+}
+
+// expel has every other replica of a store in a database look at its header
+// before anything more of it is stored; what was under way is done when it returns.
+func (s *Store) expel(ctx context.Context) error {
+	if s.cfg.Database == nil {
+		return nil
+	}
+	for {
+		if err := s.readRing(ctx); err != nil {
+			return err
+		}
+		k := s.keys.Load()
+		same, err := s.ringChange(k.ring, k.version)
+		if err != nil {
+			return err
+		}
+		if err := s.backend.Swap(ctx, []Change{same}, nil); err == nil {
+			return s.backend.Reseal(ctx, nil)
+		} else if !errors.Is(err, ErrConflict) {
+			return err
+		}
+	}
+}

@@ -148,7 +148,6 @@ func (s *Store) PurgeGrant(ctx context.Context, g *Grant, consents []Consent, li
 }
 
 func (s *Store) purgeOnce(ctx context.Context, g *Grant, changes []Change, consents []Consent, linkTTL time.Duration) error {
-	defer s.sealing().Add(-1)
 	m, p, err := s.readPurges(ctx)
 	if err != nil {
 		return err
@@ -166,11 +165,11 @@ func (s *Store) purgeOnce(ctx context.Context, g *Grant, changes []Change, conse
 	if err := m.setPurges(p); err != nil {
 		return err
 	}
-	c, err := s.sealMeta(&m)
+	err = s.swapSealed(ctx, func() ([]Change, []Entry, error) {
+		c, err := s.sealMeta(&m)
+		return append(slices.Clone(changes), c), nil, err
+	})
 	if err != nil {
-		return err
-	}
-	if err := s.backend.Swap(ctx, append(slices.Clone(changes), c), nil); err != nil {
 		return fmt.Errorf("purging grant %s: %w", g.Address, err)
 	}
 	return nil

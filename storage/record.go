@@ -95,6 +95,9 @@ func (s *Store) openBytes(sealed, ad []byte) ([]byte, error) {
 		return nil, errors.New("it is no sealed record")
 	}
 	plain, err := s.keys.Load().open(sealed[1:], ad, s.cfg.Now())
+	if err != nil && s.newerRing(sealed[1:]) {
+		plain, err = s.keys.Load().open(sealed[1:], ad, s.cfg.Now())
+	}
 	if err != nil {
 		s.refused.Add(1)
 	}

@@ -23,15 +23,19 @@ import (
 var errBadBackup = errors.New("the backup is damaged or incomplete: use another one; nothing was changed")
 
 // Restore makes the store of a backup in cfg.Dir, which must be missing or
-// empty; the KEK must be the one of the store that was backed up. Either all of
-// the backup is there afterwards, or cfg.Dir is as it was. The restored store
-// says so (MustQuarantine) until its grants are quarantined: whatever was rotated
+// empty, or in cfg.Database, which must hold no store; the KEK must be the one of
+// the store that was backed up. Either all of the backup is there afterwards, or
+// cfg.Dir is as it was, or cfg.Database has no header and opens as no store. The
+// restored store says so (MustQuarantine) until its grants are quarantined: whatever was rotated
 // since the backup was made is unknown to it. With adopt it does not, and has a
 // fresh witness: an operator vouches that no broker has run on the store since
 // the backup.
 func Restore(ctx context.Context, cfg Config, r io.Reader, adopt bool) (sum BackupSummary, err error) {
 	if err := cfg.complete(); err != nil {
 		return sum, err
+	}
+	if cfg.Database != nil {
+		return restoreShared(ctx, cfg, r, adopt)
 	}
 	if empty, err := emptyDir(cfg.Dir); err != nil {
 		return sum, fmt.Errorf("restoring: %w", err)
@@ -60,6 +64,26 @@ func Restore(ctx context.Context, cfg Config, r io.Reader, adopt bool) (sum Back
 		return sum, fmt.Errorf("restoring: %w", err)
 	}
 	return sum, durable.SyncDir(filepath.Dir(target))
+}
+
+// restoreShared restores into a database. The header comes last: what a restore
+// left that was broken off is no store, and never becomes one.
+func restoreShared(ctx context.Context, cfg Config, r io.Reader, adopt bool) (sum BackupSummary, err error) {
+	in, err := newChunkReader(ctx, r, &cfg)
+	if err != nil {
+		return sum, fmt.Errorf("restoring: %w", err)
+	}
+	_, err = cfg.rawHeader(ctx)
+	switch {
+	case err == nil:
+		return sum, errors.Join(fmt.Errorf("restoring: %s holds a store already: restore into another database; nothing was changed", cfg.place()), cfg.release())
+	case !errors.Is(err, os.ErrNotExist):
+		return sum, errors.Join(fmt.Errorf("restoring: %w", err), cfg.release())
+	}
+	if sum, err = in.restoreInto(ctx, cfg, adopt); err != nil {
+		return sum, fmt.Errorf("restoring: %w; before another try empty %s", err, cfg.place())
+	}
+	return sum, nil
 }
 
 // chunkReader opens what chunkWriter sealed.
@@ -140,37 +164,52 @@ func (c *chunkReader) restoreInto(ctx context.Context, cfg Config, adopt bool) (
 	if err != nil {
 		return sum, err
 	}
-	if err := durable.CreateFile(filepath.Join(cfg.Dir, HeaderFile), b); err != nil {
-		return sum, err
+	if cfg.Database == nil {
+		if err := cfg.swapHeader(ctx, nil, b); err != nil {
+			return sum, err
+		}
 	}
 	s, err := openBackend(cfg, c.header, c.root)
 	if err != nil {
-		return sum, err
+		return sum, errors.Join(err, cfg.release())
 	}
 	defer func() { err = errors.Join(err, s.backend.Close()) }()
+	if err := c.loadInto(ctx, s, &sum); err != nil {
+		return sum, err
+	}
+	if adopt && cfg.WitnessFile != "" {
+		if err := s.vouch(ctx); err != nil {
+			return sum, err
+		}
+	}
+	if cfg.Database != nil {
+		return sum, s.cfg.swapHeader(ctx, nil, b) // last: until then it is no store that opens
+	}
+	return sum, nil
+}
+
+// loadInto loads all that the backup holds.
+func (c *chunkReader) loadInto(ctx context.Context, s *Store, sum *BackupSummary) error {
 	loader, ok := s.backend.(Loader)
 	if !ok {
-		return sum, fmt.Errorf("a %T cannot take a backup", s.backend)
+		return fmt.Errorf("a %T cannot take a backup", s.backend)
 	}
 	for {
 		frames, last, err := c.next()
 		if err != nil {
-			return sum, err
+			return err
 		}
-		end, err := load(ctx, loader, frames, &sum)
+		end, err := load(ctx, loader, frames, sum)
 		if err != nil || last != (end != nil) {
-			return sum, errors.Join(err, errBadBackup)
+			return errors.Join(err, errBadBackup)
 		}
 		if !last {
 			continue
 		}
 		if end.GetRecords() != uint64(sum.Records) || end.GetEntries() != uint64(sum.Entries) {
-			return sum, errBadBackup
+			return errBadBackup
 		}
-		if err := c.atEOF(); err != nil || !adopt || cfg.WitnessFile == "" {
-			return sum, err
-		}
-		return sum, s.vouch(ctx)
+		return c.atEOF()
 	}
 }
 
@@ -183,7 +222,7 @@ func (s *Store) vouch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.writeWitness(witness{Epoch: p.number(), Start: string(p.start.Value), Sequence: p.sequence})
+	return s.writeWitness(witness{Epoch: p.number(), Start: string(p.start.Value), Sequence: p.sequence, Origin: p.origin})
 }
 
 func (c *chunkReader) atEOF() error {

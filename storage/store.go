@@ -92,14 +92,13 @@ type Update struct {
 // look for your own attempt before anything else. Any other error: nothing was
 // written.
 func (s *Store) Swap(ctx context.Context, u Update) error {
-	defer s.sealing().Add(-1)
-	what, changes, entries, err := s.sealUpdate(u)
-	if err == nil {
-		err = s.failover.mayStore(ctx)
-	}
-	if err == nil {
-		err = s.backend.Swap(ctx, changes, entries)
-	}
+	var what string
+	err := s.swapSealed(ctx, func() (changes []Change, entries []Entry, err error) {
+		if what, changes, entries, err = s.sealUpdate(u); err == nil {
+			err = s.failover.mayStore(ctx)
+		}
+		return changes, entries, err
+	})
 	if err != nil {
 		s.failover.note(u.Grant, err)
 		return fmt.Errorf("storing %s: %w", what, err)
@@ -153,7 +152,7 @@ func (s *Store) Consent(ctx context.Context, id string) (Consent, error) {
 // DeleteConsent removes a consent at the version it was read at; the errors are Swap's.
 func (s *Store) DeleteConsent(ctx context.Context, id string, v Version) error {
 	c := Change{Old: v, Item: Item{Key: Key{KindConsent, id}}, Delete: true}
-	if err := s.backend.Swap(ctx, []Change{c}, nil); err != nil {
+	if err := s.swapSealed(ctx, func() ([]Change, []Entry, error) { return []Change{c}, nil, nil }); err != nil {
 		return fmt.Errorf("deleting consent %s: %w", id, err)
 	}
 	return nil

@@ -46,7 +46,9 @@ type witness struct {
 	// Next is the id of the start that was announced after it, if any.
 	Next string `json:"next_start,omitempty"`
 	// Sequence is the backend's number of the newest commit.
-	Sequence  uint64    `json:"sequence"`
+	Sequence uint64 `json:"sequence"`
+	// Origin is the history of the database that Sequence is of; empty: of none.
+	Origin    string    `json:"origin,omitempty"`
 	WrittenAt time.Time `json:"written_at"`
 	MAC       []byte    `json:"mac"`
 }
@@ -63,6 +65,9 @@ func (w *witness) mac(root []byte) ([]byte, error) {
 	}
 	b = binary.BigEndian.AppendUint64(b, w.Epoch)
 	b = binary.BigEndian.AppendUint64(b, w.Sequence)
+	if w.Origin != "" { // absent from what a store in a directory has
+		b = appendBytes(b, []byte(w.Origin))
+	}
 	m := hmac.New(sha256.New, key)
 	m.Write(b)
 	return m.Sum(nil), nil
@@ -140,6 +145,9 @@ func (s *Store) writeWitness(w witness) error {
 type past struct {
 	epoch, start Meta
 	sequence     uint64
+	// ids and origin are those of a store in a database.
+	ids    Meta
+	origin string
 }
 
 // number is 0 for a store that was never started.
@@ -163,7 +171,13 @@ func (s *Store) readPast(ctx context.Context) (p past, err error) {
 	if p.epoch, err = s.metaOrNew(ctx, metaEpoch); err != nil {
 		return p, err
 	}
-	p.start, err = s.metaOrNew(ctx, metaStart)
+	if p.start, err = s.metaOrNew(ctx, metaStart); err != nil || s.cfg.Database == nil {
+		return p, err
+	}
+	if p.ids, err = s.metaOrNew(ctx, metaStarts); err != nil {
+		return p, err
+	}
+	p.origin, err = s.origin(ctx)
 	return p, err
 }
 
@@ -199,18 +213,26 @@ func (s *Store) sequence(ctx context.Context) (uint64, error) {
 // witness if there is to be one.
 func (s *Store) countStart(ctx context.Context, p past) error {
 	number := p.number()
-	w := witness{Epoch: number, Start: string(p.start.Value), Sequence: p.sequence}
+	w := witness{Epoch: number, Start: string(p.start.Value), Sequence: p.sequence, Origin: p.origin}
 	s.epoch = number + 1
 	p.epoch.Value = binary.BigEndian.AppendUint64(nil, s.epoch)
 	changed := []*Meta{&p.epoch}
-	if s.cfg.WitnessFile != "" {
+	if s.cfg.WitnessFile != "" || s.cfg.Database != nil {
 		w.Next = strings.ToLower(rand.Text())
+		p.start.Value = []byte(w.Next)
+		changed = append(changed, &p.start)
+	}
+	if s.cfg.WitnessFile != "" {
 		if err := s.writeWitness(w); err != nil {
 			return err
 		}
 		crashpoint.At(crashpoint.StartAnnounced)
-		p.start.Value = []byte(w.Next)
-		changed = append(changed, &p.start)
+	}
+	if s.cfg.Database != nil {
+		if err := p.addStart(s.epoch, w.Next); err != nil {
+			return err
+		}
+		changed = append(changed, &p.ids)
 	}
 	if err := s.swapMetas(ctx, changed...); err != nil {
 		return fmt.Errorf("counting this start of the store: %w", err)
@@ -223,7 +245,7 @@ func (s *Store) countStart(ctx context.Context, p past) error {
 	if err != nil {
 		return err
 	}
-	return s.writeWitness(witness{Epoch: s.epoch, Start: w.Next, Sequence: sequence})
+	return s.writeWitness(witness{Epoch: s.epoch, Start: w.Next, Sequence: sequence, Origin: p.origin})
 }
 
 // witnessInside reports whether the witness would lie in the store's directory,

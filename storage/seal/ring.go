@@ -88,6 +88,16 @@ func (r *Ring) Primary() (KeyID, error) {
 	return KeyID(e.KeyID()), nil
 }
 
+// Has reports whether a key of that id is in the ring.
+func (r *Ring) Has(id KeyID) bool {
+	for i := range r.handle.Len() {
+		if e, err := r.handle.Entry(i); err == nil && KeyID(e.KeyID()) == id {
+			return true
+		}
+	}
+	return false
+}
+
 // OnlyPrimary returns a ring without the keys that do not seal any more: what
 // they sealed does not open with it.
 func (r *Ring) OnlyPrimary() (*Ring, error) {
