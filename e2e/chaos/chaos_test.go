@@ -35,7 +35,7 @@ func TestDisastersLoseNothing(t *testing.T) {
 	}
 	c := chaos.Start(t, o)
 	pair.Join(c)
-	load := c.Seed(chaos.Grants(6))
+	load := c.Seed(chaos.Grants(12))
 	c.Disturb()
 	load.Start(s)
 

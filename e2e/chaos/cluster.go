@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,8 +43,9 @@ type Options struct {
 	// Replicas; 0 means 3.
 	Replicas int
 	// Servers of the database, by address. Each replica reaches each of them
-	// through a proxy of its own, in this order.
+	// through a proxy of its own, in this order; with Direct, without one.
 	Servers []string
+	Direct  bool
 	// User, Password and Database of the connection string; Parameters are added to
 	// it, as "name=value&name=value".
 	User, Password, Database, Parameters string
@@ -128,9 +130,10 @@ func (c *Cluster) behave(o Options) {
 // a disaster often finds a token spent and its successor unknown.
 func (c *Cluster) Disturb() {
 	for _, f := range []atlassiansim.Fault{
-		{Kind: atlassiansim.FaultDropBeforeAnswer, Percent: 2},
-		{Kind: atlassiansim.FaultDropMidBody, Percent: 2},
-		{Kind: atlassiansim.FaultDelayAnswer, DelayMillis: 80, Percent: 50},
+		{Kind: atlassiansim.FaultDropBeforeAnswer, Percent: 4},
+		{Kind: atlassiansim.FaultDropMidBody, Percent: 3},
+		{Kind: atlassiansim.FaultDelayAnswer, DelayMillis: 900, Percent: 15},
+		{Kind: atlassiansim.FaultDelayAnswer, DelayMillis: 80, Percent: 40},
 	} {
 		c.Sim.Fault(c.t, f)
 	}
@@ -150,10 +153,12 @@ func (c *Cluster) deploy(first rig.Addresses, o Options) {
 			d = base.Replica(c.t, rig.FreeAddresses(c.t))
 		}
 		r := &Replica{Deployment: d, Number: n, c: c, log: filepath.Join(c.Logs, fmt.Sprintf("replica-%d.log", n))}
-		for _, server := range o.Servers {
-			r.Links = append(r.Links, c.proxy(server))
+		hosts := slices.Clone(o.Servers)
+		for i := 0; i < len(hosts) && !o.Direct; i++ {
+			r.Links = append(r.Links, c.proxy(hosts[i]))
+			hosts[i] = r.Links[i].Addr()
 		}
-		if err := os.WriteFile(filepath.Join(d.Dir, "dsn"), []byte(o.dsn(r.Links)+"\n"), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(d.Dir, "dsn"), []byte(o.dsn(hosts)+"\n"), 0o600); err != nil {
 			c.t.Fatal(err)
 		}
 		c.t.Cleanup(r.end)
@@ -163,11 +168,7 @@ func (c *Cluster) deploy(first rig.Addresses, o Options) {
 
 // dsn is the connection string of a replica: of all servers it takes the one that
 // takes writes.
-func (o *Options) dsn(links []*faultproxy.Proxy) string {
-	hosts := make([]string, len(links))
-	for i, l := range links {
-		hosts[i] = l.Addr()
-	}
+func (o *Options) dsn(hosts []string) string {
 	u := url.URL{Scheme: "postgres", User: url.User(o.User), Host: strings.Join(hosts, ","), Path: "/" + o.Database,
 		RawQuery: "sslmode=disable&target_session_attrs=read-write"}
 	if o.Password != "" {

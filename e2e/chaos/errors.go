@@ -40,7 +40,9 @@ func firstOf(a, b string) string {
 
 // undocumented says what is wrong with an error; empty: nothing.
 func (j *Judge) undocumented(o *Op) string {
-	_, process := j.c.Replicas[o.Replica].excuse(o.Call, max(o.Call, min(o.Return, o.Call+CallPatience)), processHeals)
+	r, end := j.c.Replicas[o.Replica], min(o.Return, o.Call+CallPatience)
+	_, process := r.excuse(o.Call, end, processHeals)
+	troubled, _ := r.excuse(o.Call, end, databaseHeals)
 	switch {
 	case slices.Contains(passing, o.Reason):
 		if !o.Retry {
@@ -49,8 +51,10 @@ func (j *Judge) undocumented(o *Op) string {
 	case o.withoutConsent() && j.l.Grants[o.Grant].Revoked:
 	case o.Verb == Consent && o.Code != "Internal": // browsers have errors of their own
 	case o.Reason == "" && process && (o.Code == "Unavailable" || o.Code == "DeadlineExceeded"):
-	case o.Reason == "" && o.Code == "DeadlineExceeded":
-		return fmt.Sprintf("no answer within %v by a replica that runs", CallPatience)
+	case o.Reason == "" && o.Code == "DeadlineExceeded": // the caller's own
+		if !troubled {
+			return fmt.Sprintf("no answer within %v by a replica without trouble", CallPatience)
+		}
 	case o.Reason == "":
 		return "no reason, by a replica that runs"
 	default:
@@ -65,6 +69,7 @@ func (v *Verdict) String() string {
 	for _, r := range slices.Sorted(maps.Keys(v.Reasons)) {
 		reasons = append(reasons, fmt.Sprintf("%s %d", r, v.Reasons[r]))
 	}
-	return fmt.Sprintf("%d rotations, %d spent tokens sent again, %d attempts announced, %d tokens handed out, %d of them with the excuse of trouble; calls that failed: %s",
-		v.Rotations, v.Repeats, v.Announced, v.Draws, v.Stale, strings.Join(reasons, ", "))
+	return fmt.Sprintf("%d rotations, %d spent tokens sent again, %d attempts announced; %d tokens handed out, %d of them by replicas in trouble; "+
+		"%d of %d draws through replicas without trouble were answered; calls that failed: %s",
+		v.Rotations, v.Repeats, v.Announced, v.Draws, v.Excused, v.CalmServed, v.Calm, strings.Join(reasons, ", "))
 }

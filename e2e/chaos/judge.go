@@ -18,7 +18,7 @@ import (
 // connections and calls of that time must first come to their ends.
 const (
 	processHeals  = 3 * time.Second
-	databaseHeals = 15 * time.Second
+	databaseHeals = 5 * time.Second
 )
 
 // freshFor is how old what a replica answers by may be while it reaches the database.
@@ -43,8 +43,12 @@ type Verdict struct {
 	Rotations, Repeats int
 	// Announced attempts, and Draws that were answered with a token.
 	Announced, Draws int
-	// Stale answers were older than a second allows, within what excuses them.
-	Stale int
+	// Excused are the tokens that a replica in trouble handed out, which may be as
+	// old as the access grace.
+	Excused int
+	// Calm are the draws of grants that nobody revokes through replicas that had no
+	// trouble, of which CalmServed were answered with a token.
+	Calm, CalmServed int
 	// Reasons of the calls that failed, by verb.
 	Reasons map[string]int
 }
@@ -55,10 +59,7 @@ func (c *Cluster) Judge(l *Load) *Judge {
 	j := &Judge{c: c, l: l, ledger: c.Sim.Ledger(c.t), ops: l.History.Ops(), grants: map[string]int{}}
 	j.Reasons = map[string]int{}
 	for _, o := range j.ops {
-		if o.Served() {
-			j.grants[o.Token.Family] = o.Grant
-			j.Draws++
-		}
+		j.count(&o)
 	}
 	j.judgeLedger()
 	j.judgeSpends()
@@ -66,6 +67,24 @@ func (c *Cluster) Judge(l *Load) *Judge {
 	j.judgeOrder()
 	j.judgeErrors()
 	return j
+}
+
+// count takes a call into the figures.
+func (j *Judge) count(o *Op) {
+	excused := j.bound(o) > freshFor
+	if o.Served() {
+		j.grants[o.Token.Family] = o.Grant
+		j.Draws++
+		if excused {
+			j.Excused++
+		}
+	}
+	if o.Verb == Draw && !excused && !j.l.Grants[o.Grant].Revoked {
+		j.Calm++
+		if o.Served() {
+			j.CalmServed++
+		}
+	}
 }
 
 func (j *Judge) find(format string, args ...any) {
@@ -230,11 +249,6 @@ func (j *Judge) judgeOrder() {
 			continue
 		}
 		j.find("order: no order of the history of %s explains what callers got; see %s", g, picture)
-	}
-	for _, o := range j.ops {
-		if o.Served() && j.bound(&o) > freshFor {
-			j.Stale++
-		}
 	}
 }
 
