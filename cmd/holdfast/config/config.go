@@ -60,15 +60,6 @@ type Config struct {
 	ReturnURLs []string `yaml:"return_urls"`
 }
 
-// Store says where the grants live.
-type Store struct {
-	// Dir of the embedded store. Required; made if it does not exist.
-	Dir string `yaml:"dir"`
-	// WitnessFile tells a copy or an older state of the store from the store
-	// itself. It must not lie in Dir; best is another disk. Default: Dir + ".witness".
-	WitnessFile string `yaml:"witness_file"`
-}
-
 // GRPC is the listener of the contract.
 type GRPC struct {
 	// Listen address; default ":7443".
@@ -195,6 +186,7 @@ func (c *Config) Public() *url.URL {
 // applyDefaults fills the fields that may be left out.
 func (c *Config) applyDefaults() {
 	c.Limits.applyDefaults()
+	c.Store.applyDefaults()
 	for _, d := range []struct {
 		field *string
 		value string

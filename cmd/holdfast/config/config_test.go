@@ -126,7 +126,7 @@ func TestAWholeFileDecodes(t *testing.T) {
 	in := func(name string) string { return filepath.Join(d, name) }
 	want := &Config{
 		Environment: "production", PublicURL: "https://holdfast.example.com",
-		Store: Store{Dir: in("store"), WitnessFile: in("store.witness")}, Keys: Keys{KEKFile: in("files/kek")},
+		Store: Store{Kind: StoreBadger, Dir: in("store"), WitnessFile: in("store.witness")}, Keys: Keys{KEKFile: in("files/kek")},
 		GRPC: GRPC{Listen: ":7443"}, HTTP: HTTP{Listen: ":7080", BehindProxy: true}, Metrics: Metrics{Listen: "127.0.0.1:7090"},
 		TLS: TLS{CertFile: in("files/tls.crt"), KeyFile: in("files/tls.key"), ClientCAFile: in("files/ca.crt")},
 		Provider: Provider{

@@ -77,7 +77,7 @@ func (r *report) syntaxOnly() bool { return len(r.problems) > 0 && len(r.lines) 
 // resolvePaths makes relative paths count from dir.
 func (c *Config) resolvePaths(dir string) {
 	paths := []*string{
-		&c.Store.Dir, &c.Store.WitnessFile, &c.HTTP.CertFile, &c.HTTP.KeyFile,
+		&c.Store.Dir, &c.Store.WitnessFile, &c.Store.Postgres.DSNFile, &c.HTTP.CertFile, &c.HTTP.KeyFile,
 		&c.TLS.CertFile, &c.TLS.KeyFile, &c.TLS.ClientCAFile, &c.Provider.CAFile, &c.Provider.ProxyURLFile, &c.Audit.File,
 		&c.Audit.CheckpointFile, &c.Audit.OTLP.CAFile,
 	}

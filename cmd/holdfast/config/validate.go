@@ -18,7 +18,7 @@ func (c *Config) validateStore(r *report) {
 	if r.required("environment", c.Environment, "name it, e.g. production; the store remembers it") && !word.MatchString(c.Environment) {
 		r.add("environment", "%q: want 1 to 64 of the characters A-Z a-z 0-9 . _ -", c.Environment)
 	}
-	r.required("store.dir", c.Store.Dir, "give the directory of the store, e.g. /var/lib/holdfast")
+	c.Store.validate(r)
 	c.validateWitness(r)
 	c.validateKeys(r)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/holdfast-io/holdfast/secret"
 	"github.com/holdfast-io/holdfast/storage"
 	"github.com/holdfast-io/holdfast/storage/badgerstore"
+	"github.com/holdfast-io/holdfast/storage/pgstore"
 )
 
 // openBroker opens store, audit and provider and makes the broker over them.
@@ -52,7 +53,7 @@ func (n *Node) openBroker(ctx context.Context) error {
 		Limits: c.Limits.Broker(),
 		Load:   broker.Load{Rate: float64(c.Provider.Rate), Burst: c.Provider.Burst, Concurrency: c.Provider.Concurrency},
 		Policy: rules, Audit: log,
-		Retention: c.Retention.Kept(),
+		Retention: c.Retention.Kept(), ServeStaleFor: c.Store.ServeStaleFor,
 		PublicURL: c.Public(), ReturnOrigins: c.ReturnURLs,
 		Log: n.log, Observe: newObserver(n.metrics),
 	})
@@ -62,7 +63,8 @@ func (n *Node) openBroker(ctx context.Context) error {
 	newCensus(n.metrics, n.broker.Census)
 	newVitals(n.metrics, n.broker.Vitals)
 	newKeyMetrics(n.metrics, n.broker.Vitals)
-	// The store's lock says that no other process is at work on it.
+	// An embedded store's lock says that no other process is at work on it; of one
+	// that replicas share nothing is taken over.
 	if taken, err := n.broker.TakeOver(ctx); err != nil {
 		return errors.Join(err, n.broker.Close(ctx))
 	} else if taken > 0 {
@@ -105,10 +107,34 @@ func StoreConfig(c *config.Config, log *slog.Logger) (storage.Config, error) {
 	if err != nil {
 		return storage.Config{}, err
 	}
+	place, err := database(&c.Store, log)
+	if err != nil {
+		return storage.Config{}, err
+	}
 	return storage.Config{
-		Dir: c.Store.Dir, WitnessFile: c.Store.WitnessFile, Environment: c.Environment, Provider: c.Provider.Resolved.Name,
+		Database: place,
+		Dir:      c.Store.Dir, WitnessFile: c.Store.WitnessFile, Environment: c.Environment, Provider: c.Provider.Resolved.Name,
 		KEK: kek, Backend: badgerstore.Opener(badgerstore.Options{Log: log}), Log: log, SpillSlots: spillSlots(c),
 	}, nil
+}
+
+// database is where the records are of a store that replicas share; nil: they are
+// in the store's directory.
+func database(s *config.Store, log *slog.Logger) (*storage.DatabasePlace, error) {
+	if s.Kind != config.StorePostgres {
+		return nil, nil
+	}
+	dsn, err := s.Postgres.DSN()
+	if err != nil {
+		return nil, err
+	}
+	name, err := pgstore.Describe(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("store.postgres: %w", err)
+	}
+	return pgstore.Place(name, pgstore.Options{
+		DSN: dsn, Log: log, MaxConns: s.Postgres.Connections, MigrateByHand: s.Postgres.Migrate == config.MigrateByHand,
+	}), nil
 }
 
 // Room in the spill file, of 256 KiB each: for all that may be spent at once, but
