@@ -40,7 +40,9 @@ type app struct {
 	misconfigured bool
 	// settled are the two grants whose settlement was learned last, for lastTryAllowed.
 	settled [2]lastSettled
-	tally   verdictTally
+	// shared: other replicas see the same happen to the app.
+	shared bool
+	tally  verdictTally
 	// survivors guards itself.
 	survivors survivors
 }

@@ -94,12 +94,16 @@ func New(cfg Config) (*Broker, error) {
 	}
 	if b.replica != nil {
 		b.clock.store.shared = b.replica.shared
+		for _, a := range apps {
+			a.shared = true
+		}
 	}
 	if err := b.clock.load(cfg.Store); err != nil {
 		return nil, err
 	}
 	b.started = b.now()
 	b.ctx, b.cancel = context.WithCancel(context.Background())
+	b.store.SetAtHand(b.atHand)
 	b.drainFound() // before any sweep or call
 	if err := b.resumeRekey(); err != nil {
 		b.cancel()
@@ -210,8 +214,14 @@ func (b *Broker) sweep() {
 			return
 		case <-tick.C:
 			b.hot.sweep(b.clock.local(), b.now(), b.cfg.Timing)
+			if b.replica != nil {
+				b.replica.sweepForgotten()
+			}
 			if now := b.now(); now.Sub(purged) >= time.Hour {
 				purged = now
+				if !b.turn(b.ctx, "old consents", time.Hour) {
+					continue
+				}
 				if _, err := b.store.PurgeConsents(b.ctx, now.Add(-consentsKept)); err != nil {
 					b.log.Warn("removing old consents failed; it is tried again in an hour", "error", err)
 				}

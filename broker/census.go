@@ -56,7 +56,7 @@ func (b *Broker) Census() Census {
 func (b *Broker) count(ctx context.Context) {
 	for {
 		started := time.Now()
-		if c, err := b.countOnce(ctx); err == nil {
+		if c, err := b.countForAll(ctx); err == nil {
 			b.census.Store(&c)
 		} else if ctx.Err() == nil {
 			b.log.Warn("counting the grants failed; it is tried again", "error", err)

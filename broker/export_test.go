@@ -1,6 +1,10 @@
 package broker
 
-import "context"
+import (
+	"context"
+
+	"github.com/holdfast-io/holdfast/storage"
+)
 
 // KeepClock does once what the clock's goroutine does every ten seconds.
 func (b *Broker) KeepClock(ctx context.Context) { b.clock.keepOnce(ctx, b.store, b.cfg.Provider) }
@@ -30,3 +34,6 @@ func (b *Broker) RekeyEnded() {
 		<-ended
 	}
 }
+
+// AtHand is what the broker has in memory of a grant, for a store that lost it.
+func (b *Broker) AtHand(id string) (storage.Grant, bool) { return b.atHand(id) }

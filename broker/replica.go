@@ -49,8 +49,10 @@ type replica struct {
 	// lostSince is when the store ceased to answer, by the local clock in Unix
 	// nanoseconds; 0: it answers.
 	lostSince atomic.Int64
-	wake      chan struct{} // of capacity 1: there are hints
-	lanes     map[string]*lane
+	// followed is how often the store's database had failed over when last looked at.
+	followed atomic.Uint64
+	wake     chan struct{} // of capacity 1: there are hints
+	lanes    map[string]*lane
 
 	mu      sync.Mutex // guards all below; never held while waiting
 	hot     map[*slot]struct{}
@@ -58,6 +60,9 @@ type replica struct {
 	hinted  map[*slot]struct{}
 	// hintedApps: the record of some app was changed elsewhere.
 	hintedApps bool
+	// forgotten are entries of a store that has lost commits, by grant id, since forgotAt.
+	forgotten map[string]*entry
+	forgotAt  time.Time
 
 	counts replicaCounts
 }
@@ -90,6 +95,7 @@ func newReplica(b *Broker) (*replica, error) {
 		// Another replica, which the store does answer, may rotate at any moment.
 		staleFor: min(stale, b.cfg.Timing.AccessGrace),
 		hot:      map[*slot]struct{}{}, waiting: map[*slot]int{}, hinted: map[*slot]struct{}{},
+		forgotten: map[string]*entry{},
 	}, nil
 }
 

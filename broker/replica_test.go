@@ -300,6 +300,9 @@ func TestAStoreThatLostCommitsIsReadAgain(t *testing.T) {
 		c.mem.SetFault(nil)
 		c.mem.Crash() // as a standby that had not got them would be
 		time.Sleep(2 * time.Second)
+		if g, ok := one.AtHand(jira.GrantID()); !ok || g.State.Generation != 2 {
+			t.Errorf("at hand is %v, generation %d: want what the store has lost", ok, g.State.Generation)
+		}
 		for _, m := range c.replica {
 			if a, err := m.draw(jira); err != nil || a.Generation != 1 {
 				t.Errorf("got %+v, %v, want what the store knows: generation 1", a, err)

@@ -50,6 +50,9 @@ func (r *replica) versions(ctx context.Context, keys []storage.Key) ([]storage.V
 		return nil, began, fmt.Errorf("asking for versions: %w", err)
 	}
 	r.b.clock.learn(began, said)
+	if now := r.b.store.Followed(); r.followed.Swap(now) != now {
+		r.forgetRecords()
+	}
 	return versions, began, nil
 }
 
@@ -84,29 +87,17 @@ func (r *replica) compare(l looked, version storage.Version, began time.Time) bo
 	case e.grant.Version == version && !e.purged, version == 0 && e.purged:
 		e.verify(began)
 		return true
-	case l.slot.entry.Load() != e:
-		return true // somebody has read a newer one since
+	case l.slot.entry.Load() != e || r.b.hot.findID(e.grant.ID) != l.slot:
+		return true // somebody has read a newer one since, or the slot is gone
 	}
 	e.outdate(began)
 	r.counts.changed.Add(1)
 	if version != 0 && version < e.grant.Version {
 		// The store has lost what it once said: no version in memory means what it did.
 		r.b.log.Error("the store's records are older than those in memory: all are read again", "grant", e.grant.Address.String())
-		r.b.forgetRecords()
+		r.forgetRecords()
 	}
 	return false
-}
-
-// forgetRecords empties the cache, so that every record is read again. It must be
-// called when the store may have lost commits: records are told apart by their
-// versions, and the same one may come again with another content.
-func (b *Broker) forgetRecords() {
-	b.hot.byAddress.Range(func(_, value any) bool {
-		sl := value.(*slot)
-		sl.entry.Load().outdate(b.clock.local())
-		b.hot.drop(sl)
-		return true
-	})
 }
 
 // look verifies one slot, and reads its record again if that has changed.

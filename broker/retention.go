@@ -42,7 +42,9 @@ func (b *Broker) retireEvery() {
 	tick := time.NewTicker(retentionEvery)
 	defer tick.Stop()
 	for {
-		if _, err := b.retire(b.ctx); err != nil && b.ctx.Err() == nil {
+		if !b.turn(b.ctx, "retention", retentionEvery) {
+			// Another replica does it.
+		} else if _, err := b.retire(b.ctx); err != nil && b.ctx.Err() == nil {
 			b.log.Warn("purging grants at the end of their retention failed; it is tried again in an hour", "error", err)
 		}
 		select {

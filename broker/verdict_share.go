@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/holdfast-io/holdfast/storage"
@@ -152,7 +153,28 @@ func (a *app) note(edit func(*storage.App)) {
 // noteEvent has an event recorded soon, and logs it. It needs a.mu.
 func (a *app) noteEvent(e storage.AppEvent) {
 	a.log.Warn("app event", "app", a.ID, "event", string(e.Type), "detail", e.Detail)
-	a.note(func(rec *storage.App) { addEvent(rec, e) })
+	a.note(func(rec *storage.App) {
+		if !a.shared || !seenElsewhere(rec, e.Type) {
+			addEvent(rec, e)
+		}
+	})
+}
+
+// opposites are the events that end what others began.
+var opposites = map[storage.AppEventType]storage.AppEventType{
+	storage.AppMisconfigured: storage.AppRecovered, storage.AppRecovered: storage.AppMisconfigured,
+	storage.AppCircuitOpened: storage.AppCircuitClosed, storage.AppCircuitClosed: storage.AppCircuitOpened,
+}
+
+// seenElsewhere reports whether the newest such event, or opposite, is the same:
+// each replica finds by itself that a provider fails and that it is back, and one of them is to be told of.
+func seenElsewhere(rec *storage.App, t storage.AppEventType) bool {
+	for _, e := range slices.Backward(rec.Events) {
+		if e.Type == t || e.Type == opposites[t] {
+			return e.Type == t
+		}
+	}
+	return false
 }
 
 // tell has an event recorded soon, and logs it.

@@ -82,6 +82,8 @@ type failover struct {
 	unwritten atomic.Pointer[error]
 	atHand    atomic.Pointer[func(id string) (Grant, bool)]
 	counts    LostCommits
+	// followed counts the histories that were gone on with.
+	followed atomic.Uint64
 
 	end  sync.Once
 	stop chan struct{}

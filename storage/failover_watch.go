@@ -142,6 +142,7 @@ func (f *failover) follow(ctx context.Context, now Origin) error {
 	} else if err := f.mend(ctx, now, found.lost); err != nil {
 		return err
 	}
+	f.followed.Add(1)
 	return f.announce(ctx, now)
 }
 

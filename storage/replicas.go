@@ -37,3 +37,13 @@ func (s *Store) Claim(ctx context.Context, due Span, hold time.Duration, limit i
 	}
 	return claimed, len(items) == limit, nil
 }
+
+// Followed counts how often a database that failed over was followed to another
+// history since the store was opened. What was read before may have been lost, and
+// its version may have come again with another content.
+func (s *Store) Followed() uint64 {
+	if s.failover == nil {
+		return 0
+	}
+	return s.failover.followed.Load()
+}
