@@ -94,10 +94,24 @@ func (m *Meta) setPurges(p purges) error {
 // NewGrant returns the grant at a for its first consent. The caller must have
 // seen ErrNotFound for it before.
 func (s *Store) NewGrant(ctx context.Context, a Address) (Grant, error) {
-	_, p, err := s.readPurges(ctx)
+	m, p, err := s.readPurges(ctx)
 	g := Grant{ID: a.GrantID(), Address: a, Floor: Version(p.Floor)}
 	g.State.Generation, g.State.Fence = p.Floor, p.Floor
+	if _, shared := s.Shared(); shared && err == nil {
+		g.FloorOf = &m
+	}
 	return g, err
+}
+
+// floorChange makes the swap that makes a grant conflict with every purge since its
+// floor was read: another replica may have made the same grant, and have purged it,
+// meanwhile. It changes nothing but the version of what is known of purges.
+func (s *Store) floorChange(g *Grant) ([]Change, error) {
+	if g.FloorOf == nil || g.Version != 0 {
+		return nil, nil
+	}
+	c, err := s.sealMeta(g.FloorOf)
+	return []Change{c}, err
 }
 
 // next is the version under which the grant is stored next.

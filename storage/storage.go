@@ -101,6 +101,8 @@ type Grant struct {
 	Version Version
 	// Floor of the version of a new one; NewGrant sets it.
 	Floor Version
+	// FloorOf is the value that Floor was read from, where replicas share the store: set by NewGrant.
+	FloorOf *Meta
 }
 
 // ConsentStatus is where one consent stands. Stored as text.

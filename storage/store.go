@@ -136,8 +136,13 @@ func (s *Store) sealUpdate(u Update) (what string, changes []Change, entries []E
 	if err != nil {
 		return what, nil, nil, err
 	}
+	changes = append(changes, c)
+	floor, err := s.floorChange(u.Grant)
+	if err != nil {
+		return what, nil, nil, err
+	}
 	entries, err = s.sealEvents(u.Grant, u.Events)
-	return what, append(changes, c), entries, err
+	return what, append(changes, floor...), entries, err
 }
 
 // Consent reads one consent: ErrNotFound, ErrCorrupt, ErrUnavailable.
