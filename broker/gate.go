@@ -143,13 +143,9 @@ func auditUnavailable(cause error) *Error {
 // notAllowed says what was refused and where an operator finds out why. It names
 // no rule: a caller must not learn from refusals what else there is.
 func notAllowed(r *policy.Request) *Error {
-	flag := ""
-	if r.Address != (storage.Address{}) {
-		flag = " --grant " + r.Address.String()
-	}
 	return &Error{Reason: ReasonCallerNotAllowed, Message: fmt.Sprintf(
-		"caller %q may not %s: an operator allows it in the configuration's callers section or in a policy file, and sees why not with `holdfast policy explain --caller %s --action %s%s`",
-		r.Caller, deed(r), r.Caller, r.Action, flag)}
+		"caller %q may not %s: an operator allows it in the configuration's callers section or in a policy file, and sees why not with `%s`",
+		r.Caller, deed(r), explainCommand(r))}
 }
 
 // deed says what was to be done to which grant, or to any.

@@ -42,7 +42,7 @@ func newAuditVerify(io streams) *cobra.Command {
 		Use:     "verify FILE...",
 		Short:   "Say whether an audit record is whole",
 		Long:    verifyHelp,
-		Example: "  holdfast audit verify audit.jsonl* --key \"$(cat audit.key)\" --checkpoint kept/checkpoint",
+		Example: "  holdfast audit verify audit.jsonl* --key-file audit.key --checkpoint kept.checkpoint",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return errors.New("want the audit files")
@@ -93,7 +93,7 @@ func (f *verifyFlags) verify(cmd *cobra.Command, io streams, files []string) err
 
 // summary says what was checked, and what was not.
 func summary(io streams, r *audit.Report, o audit.VerifyOptions) error {
-	signed := fmt.Sprintf("%d checkpoints, signatures not checked: give --key", r.Checkpoints)
+	signed := fmt.Sprintf("%d checkpoints, signatures not checked: give --key-file or --key", r.Checkpoints)
 	if o.Key != "" {
 		signed = fmt.Sprintf("%d signed checkpoints, %d lines after the newest", r.Checkpoints, r.Unsigned)
 	}
@@ -120,6 +120,9 @@ func (f *verifyFlags) options() (audit.VerifyOptions, error) {
 	}
 	for _, name := range f.checkpoints {
 		text, err := os.ReadFile(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return o, usagef("there is no checkpoint %s: the broker writes the newest one to audit.checkpoint_file a minute after its first record (audit.checkpoint_every), and at its end", name)
+		}
 		if err != nil {
 			return o, usageError{err}
 		}

@@ -122,6 +122,9 @@ func (c *call) showHandOuts(a *holdfastv1.WhoHadResponse) error {
 	if err := render.Table(c.io.out, []string{"TIME", "CALLER", "KIND", "GRANT", "PURPOSE", "RULE", "REQUEST", "TOKEN", "ALIVE"}, rows); err != nil {
 		return err
 	}
+	if len(rows) == 0 {
+		c.note("nobody was handed it, as far as the record was searched")
+	}
 	if a.GetSearchedFrom() != nil {
 		c.note("the record was searched back to %s; nothing is known of before", render.Time(a.GetSearchedFrom()))
 	}

@@ -51,7 +51,7 @@ func (c *call) grantsPurge(ctx context.Context, admin holdfastv1.AdminServiceCli
 		named(g.GetAddress()), phaseOf(g), g.GetGeneration(), render.Clean(g.GetAccountId()), plan.GetEvents())
 	if dryRun {
 		c.note("nothing was done")
-		return c.show(plan, func() error { return c.showPurge(plan, "would be deleted") })
+		return c.show(plan, func() error { return c.showPurge(plan, "would be rewritten without it") })
 	}
 	if err := confirm(c.io, yes); err != nil {
 		return err

@@ -26,7 +26,8 @@ A grant is named by its address, tenant/subject/product[/name], or its id.
 
 Exit codes:
   0  done
-  1  something broke that should not have: an internal error, a damaged store
+  1  something broke that should not have: an internal error, a damaged store; or
+     "audit verify" or "policy test" found what they look for
   2  wrong use: command line, configuration, request, or a file that they name
   3  refused: not allowed, not found, revoked, a consent is required, not confirmed
   4  unavailable: nothing is wrong with the request; a broker or provider does not
