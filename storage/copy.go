@@ -87,7 +87,7 @@ func newCopier(ctx context.Context, from, to Config, o CopyOptions) (*copier, er
 	if err := errors.Join(from.complete(), to.complete()); err != nil {
 		return nil, err
 	}
-	c := &copier{o: o, from: from, to: to, sum: CopySummary{From: from.place(), To: to.place()}}
+	c := &copier{o: o, from: from, to: to, sum: CopySummary{From: from.Place(), To: to.Place()}}
 	if c.sum.From == c.sum.To {
 		return nil, fmt.Errorf("%s is named as the source and as the target of the copy: name another target; nothing was changed", c.sum.From)
 	}
@@ -150,10 +150,11 @@ func (c *copier) readTarget(ctx context.Context) error {
 	if _, err := own.unlock(ctx, c.from.headerName(), &c.to); err != nil {
 		return fmt.Errorf("opening the source under the target's configuration: %w", err)
 	}
-	if err := c.to.connect(ctx, c.o.DryRun); err != nil {
-		return err
+	var h header
+	err := c.to.connect(ctx, c.o.DryRun)
+	if err == nil {
+		h, _, err = unlocked(ctx, &c.to)
 	}
-	h, _, err := unlocked(ctx, &c.to)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return nil
@@ -236,14 +237,34 @@ func (c *copier) fence(ctx context.Context) error {
 	}
 	c.sum.Finding = s.header.Load().pending()
 	if s.header.Load().Moved != nil {
-		return nil
+		return c.stopped(ctx)
 	}
 	if err := c.step("start", func() error { return s.countStart(ctx, p) }); err != nil {
 		return err
 	}
 	mark := moved{ID: strings.ToLower(rand.Text()), To: c.sum.To, At: s.cfg.Now().UTC().Truncate(time.Millisecond)}
-	return c.step("fence", func() error {
+	err = c.step("fence", func() error {
 		return s.changeHeader(func(h *header) { h.Moved = &mark })
+	})
+	if err != nil {
+		return err
+	}
+	return c.stopped(ctx)
+}
+
+// stopped has the replicas of a marked source store nothing any more. The source
+// of one process, which is this one, is not stored to.
+func (c *copier) stopped(ctx context.Context) error {
+	mark := *c.source.header.Load().Moved
+	if mark.Stopped {
+		return nil
+	}
+	if err := c.step("stop", func() error { return c.source.expel(ctx) }); err != nil {
+		return err
+	}
+	mark.Stopped = true
+	return c.step("stopped", func() error {
+		return c.source.changeHeader(func(h *header) { h.Moved = &mark })
 	})
 }
 

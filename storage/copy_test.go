@@ -315,3 +315,8 @@ func TestACopyThatMayNotBeginChangesNothing(t *testing.T) {
 		})
 	}
 }
+
+// announced is the journal entry of a write.
+func announced(g *storage.Grant) []family.Event {
+	return []family.Event{{Type: family.EventAnnounced, At: at, Fence: g.State.Fence}}
+}

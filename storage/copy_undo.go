@@ -42,8 +42,8 @@ func (c *copier) undo(ctx context.Context) error {
 }
 
 // takeBack marks a finished target as not complete, if it was never started. A
-// start that comes at the same moment counts itself first and then looks at the
-// header again (Open): so either it finds the mark or it is found here.
+// start that comes at the same moment either counts itself before the key ring is
+// stored anew, and is found here, or after that, and finds the mark.
 func (c *copier) takeBack(ctx context.Context, mark *moved) error {
 	var err error
 	if c.target, err = openBackend(c.to, *c.arrived, c.source.root); err != nil {
@@ -55,7 +55,7 @@ func (c *copier) takeBack(ctx context.Context, mark *moved) error {
 	if err := c.target.changeHeader(func(h *header) { h.Arriving = &arriving{ID: mark.ID, From: c.sum.From} }); err != nil {
 		return err
 	}
-	if err := c.unstarted(ctx); err != nil {
+	if err := errors.Join(c.target.expel(ctx), c.unstarted(ctx)); err != nil {
 		return errors.Join(err, c.target.changeHeader(func(h *header) { h.Arriving = nil }))
 	}
 	return nil

@@ -10,6 +10,9 @@ import (
 // the next. Of the two sides never more than one opens.
 //
 //	source header  Moved: it opens no more
+//	source ring    stored anew, if replicas share the source: whatever they store
+//	               depends on its version, so that from now on they store nothing
+//	source header  Moved.Stopped
 //	target header  made, with Arriving: it does not open yet
 //	target         spill files, records and journals, then compared with the source
 //	source header  Moved.Done: everything has arrived
@@ -24,6 +27,8 @@ type moved struct {
 	ID string    `json:"id"`
 	To string    `json:"to"`
 	At time.Time `json:"at"`
+	// Stopped: what replicas had under way has ended, and they begin nothing any more.
+	Stopped bool `json:"stopped"`
 	// Done: everything has arrived, so that the target may be in use.
 	Done bool `json:"done"`
 }
@@ -40,14 +45,17 @@ func (h *header) marked() bool { return h.Moved != nil || h.Arriving != nil }
 // are none, as in a header of before there were any.
 func (h *header) appendMarks(b []byte) []byte {
 	if m := h.Moved; m != nil {
-		done := uint32(0)
+		flags := uint32(0)
+		if m.Stopped {
+			flags = 1
+		}
 		if m.Done {
-			done = 1
+			flags |= 2
 		}
 		for _, s := range []string{"moved", m.ID, m.To, m.At.UTC().Format(time.RFC3339Nano)} {
 			b = appendBytes(b, []byte(s))
 		}
-		b = binary.BigEndian.AppendUint32(b, done)
+		b = binary.BigEndian.AppendUint32(b, flags)
 	}
 	if a := h.Arriving; a != nil {
 		for _, s := range []string{"arriving", a.ID, a.From} {
