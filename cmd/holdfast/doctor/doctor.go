@@ -64,6 +64,11 @@ func Examine(ctx context.Context, c *config.Config, log *slog.Logger, tell func(
 	for _, f := range stored(ctx, c, log) {
 		tell(f)
 	}
+	if place, err := node.StoreConfig(c, log); err == nil { // what is wrong with it is told already
+		for _, f := range replication(ctx, &place) {
+			tell(f)
+		}
+	}
 	for _, f := range certificates(c, time.Now()) {
 		tell(f)
 	}

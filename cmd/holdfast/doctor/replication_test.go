@@ -1,0 +1,67 @@
+package doctor
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/holdfast-io/holdfast/secret"
+	"github.com/holdfast-io/holdfast/storage"
+	"github.com/holdfast-io/holdfast/storage/pgstore"
+	"github.com/holdfast-io/holdfast/storage/pgstore/pgtest"
+)
+
+func TestWhatACommitSurvivesIsToldApart(t *testing.T) {
+	good := pgstore.Durability{SynchronousCommit: "on", SynchronousStandbys: "FIRST 1 (b, c)", Fsync: true, FullPageWrites: true, Standbys: 2}
+	for _, row := range []struct {
+		name         string
+		edit         func(*pgstore.Durability)
+		sync, copies State
+		found, do    string
+	}{
+		{"a synchronous standby", func(*pgstore.Durability) {}, Good, Good, "FIRST 1 (b, c)", ""},
+		{"no standby at all", func(d *pgstore.Durability) { d.SynchronousStandbys, d.Standbys = "", 0 }, Good, Look, "there is no standby", "give the database a standby"},
+		{"an asynchronous standby", func(d *pgstore.Durability) { d.SynchronousStandbys, d.Standbys = "", 1 }, Good, Look, "asynchronous: of the 1 standbys", "synchronous_standby_names"},
+		{"a synchronous standby that is away", func(d *pgstore.Durability) { d.Standbys = 0 }, Good, Bad, "none is connected", "start a standby"},
+		{"commits that wait for nobody", func(d *pgstore.Durability) { d.SynchronousCommit = "local" }, Good, Look, "asynchronous", "synchronous_standby_names"},
+		{"commits that are not synced", func(d *pgstore.Durability) { d.SynchronousCommit = "off" }, Bad, Look, "asynchronous", "synchronous_standby_names"},
+		{"no sync", func(d *pgstore.Durability) { d.Fsync = false }, Bad, Good, "FIRST", ""},
+		{"torn pages", func(d *pgstore.Durability) { d.FullPageWrites = false }, Bad, Good, "FIRST", ""},
+	} {
+		d := good
+		row.edit(&d)
+		local, copies := localDurability(&d), standbys(&d)
+		if local.State != row.sync || copies.State != row.copies || !strings.Contains(copies.Found, row.found) || !strings.Contains(copies.Do, row.do) {
+			t.Errorf("%s: %+v, %+v", row.name, local, copies)
+		}
+		for _, f := range []Finding{local, copies} {
+			if (f.State == Good) != (f.Do == "") {
+				t.Errorf("%s: %s is %s and says to do %q", row.name, f.Check, f.State, f.Do)
+			}
+		}
+	}
+}
+
+func TestTheDatabaseIsLookedAtWithoutBeingChanged(t *testing.T) {
+	server := pgtest.Start(t)
+	place := func(dsn string) *storage.Config {
+		return &storage.Config{Database: pgstore.Place("a database", pgstore.Options{DSN: secret.New(dsn)})}
+	}
+	s, err := pgstore.Open(t.Context(), pgstore.Options{DSN: secret.New(server.DSN("postgres"))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	found := replication(t.Context(), place(server.DSN("postgres")))
+	if len(found) != 3 || found[0].State != Good || found[1].State != Look || found[2].State != Good || !strings.Contains(found[2].Found, "timeline, which is 1") {
+		t.Errorf("found %+v", found)
+	}
+	server.Stop(t)
+	if found := replication(t.Context(), place(server.DSN("postgres"))); len(found) != 1 || found[0].State != Bad {
+		t.Errorf("of a server that is away: %+v", found)
+	}
+	if found := replication(t.Context(), &storage.Config{}); len(found) > 0 {
+		t.Errorf("of a store in a directory: %+v", found)
+	}
+}
