@@ -33,7 +33,8 @@ type Op struct {
 	// Call and Return by the cluster's time; Return is forever if nobody knows
 	// whether it was done.
 	Call, Return time.Duration
-	// Round is how many revocations of the grant had been asked for at Call.
+	// Round counts the revocations of the grant, each with the consent after it; what
+	// is tried again is of the same one.
 	Round int
 	// Generation handed out, and what the token says of itself; 0 and empty if none was.
 	Generation uint64

@@ -109,7 +109,7 @@ func (l *Load) do(verb Verb, r *Replica, grant int, call func(context.Context, *
 	return o
 }
 
-// round is the number of revocations of a grant, and more of them.
+// round counts the revocations of a grant, and more of them.
 func (l *Load) round(grant, more int) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -84,14 +84,15 @@ func operations(ops []Op, bound boundOf) []porcupine.Operation {
 		replica, round int
 	}
 	first, last := map[kind]porcupine.Operation{}, map[kind]porcupine.Operation{}
-	var all []porcupine.Operation
+	changes := map[change][]porcupine.Operation{}
 	for _, o := range ops {
 		p := porcupine.Operation{
 			ClientId: o.Replica, Input: step{o.Verb, o.Grant, o.Generation}, Call: int64(o.Call), Return: int64(o.Return),
 		}
 		switch {
 		case o.Verb == Revoke || o.Verb == Consent:
-			all = append(all, p)
+			k := change{o.Verb, o.Round}
+			changes[k] = append(changes[k], p)
 			continue
 		case !o.Served() && !o.withoutConsent():
 			continue // it says nothing about the grant
@@ -108,6 +109,10 @@ func operations(ops []Op, bound boundOf) []porcupine.Operation {
 			last[k] = p
 		}
 	}
+	var all []porcupine.Operation
+	for _, tries := range changes {
+		all = append(all, series(tries))
+	}
 	for k, p := range first {
 		all = append(all, p)
 		if l := last[k]; l != p {
@@ -118,6 +123,24 @@ func operations(ops []Op, bound boundOf) []porcupine.Operation {
 		return cmp.Or(cmp.Compare(a.Call, b.Call), cmp.Compare(a.Return, b.Return))
 	})
 	return all
+}
+
+// change is what a series of tries wants.
+type change struct {
+	verb  Verb
+	round int
+}
+
+// series is one operation for all tries at the same change, of which the last one
+// succeeded if any did: it was done at some time from the first call on, and by the
+// return of the last. If it was done twice, the second time changed nothing. As many
+// operations that may come at any later time would be too many orders to try.
+func series(tries []porcupine.Operation) porcupine.Operation {
+	one := tries[0]
+	for _, p := range tries[1:] {
+		one.Call, one.Return = min(one.Call, p.Call), min(one.Return, p.Return)
+	}
+	return one
 }
 
 // withoutConsent says that the answer was that a consent is missing.

@@ -50,6 +50,8 @@ func TestTheModelTellsGoodHistoriesFromBadOnes(t *testing.T) {
 		{"a token after the answer that it was revoked", false, []Op{act(Revoke, 20, never), denied(0, 1, 100, 110), token(1, 1, 1111, 1120)}},
 		{"a consent after a revocation", true, []Op{token(0, 1, 0, 10), act(Revoke, 20, 30), denied(1, 1, 2000, 2010), act(Consent, 3000, 3100), token(1, 2, 3200, 3210)}},
 		{"no consent, and nobody revoked", false, []Op{token(0, 1, 0, 10), denied(1, 0, 20, 30)}},
+		{"a revocation that was tried again", true, []Op{act(Revoke, 20, never), token(0, 1, 5000, 5010), act(Revoke, 6000, 6100), denied(1, 1, 6200, 6210)}},
+		{"a token after a revocation that was tried again", false, []Op{act(Revoke, 20, never), act(Revoke, 6000, 6100), token(0, 1, 7101, 7200)}},
 		{"still revoked long after a consent", false, []Op{act(Revoke, 20, 30), act(Consent, 100, 200), denied(1, 1, 1300, 1310)}},
 	} {
 		bound := func(*Op) time.Duration { return time.Second }

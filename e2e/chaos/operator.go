@@ -29,6 +29,7 @@ const (
 // replica. It ends with a consent.
 func (l *Load) revokeAgainAndAgain(ctx context.Context, grant int, random *rand.Rand) {
 	for pause(ctx, between(random, leastActive, mostActive)) {
+		l.round(grant, 1)
 		l.until(random, grant, l.revoke)
 		pause(ctx, between(random, leastRevoked, mostRevoked))
 		l.until(random, grant, l.consent)
@@ -46,13 +47,14 @@ const operatorPatience = 2 * time.Minute
 func (l *Load) until(random *rand.Rand, grant int, step func(r *Replica, grant int) Op) {
 	ctx, cancel := context.WithTimeout(context.Background(), operatorPatience)
 	defer cancel()
-	for o := step(l.any(random), grant); o.Code != "" && pause(ctx, tryAgain); {
-		o = step(l.any(random), grant)
+	// Longer and longer rests, as an operator does: of a step that fails nobody knows
+	// whether it was done.
+	for rest := tryAgain; step(l.any(random), grant).Code != "" && pause(ctx, rest); {
+		rest = min(2*rest, mostRest)
 	}
 }
 
 func (l *Load) revoke(r *Replica, grant int) Op {
-	l.round(grant, 1)
 	return l.do(Revoke, r, grant, func(ctx context.Context, _ *Op) error {
 		_, err := r.Admin.RevokeGrant(ctx, &holdfastv1.RevokeGrantRequest{Grant: l.Grants[grant].selector(), Reason: "chaos"})
 		return err
