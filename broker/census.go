@@ -147,11 +147,13 @@ type Vitals struct {
 	KEK KEKHealth
 	// KeyRotation is the newest rotation of the data keys; its StartedAt is zero if there was none.
 	KeyRotation KeyRotation
+	// Replica is zero for a store that belongs to this process alone.
+	Replica ReplicaVitals
 }
 
 // Vitals returns them. It does not block.
 func (b *Broker) Vitals() Vitals {
-	v := Vitals{OpenSettlements: b.unstored.count().open, ClockBehind: b.clock.behind(), RefusedReads: b.store.Refused(), KEK: b.kek.health(b.now()), KeyRotation: b.keyRotation()}
+	v := Vitals{OpenSettlements: b.unstored.count().open, ClockBehind: b.clock.behind(), RefusedReads: b.store.Refused(), KEK: b.kek.health(b.now()), KeyRotation: b.keyRotation(), Replica: b.replica.vitals()}
 	v.Clock, _ = b.cfg.Provider.Clock()
 	now := b.now()
 	for _, id := range b.appIDs() {

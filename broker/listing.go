@@ -194,6 +194,9 @@ func (b *Broker) NotReady(ctx context.Context) []string {
 	if err := b.store.Health(ctx); err != nil {
 		reasons = append(reasons, "store: "+err.Error())
 	}
+	if text := b.replica.notReady(); text != "" && len(reasons) == 0 {
+		reasons = append(reasons, text)
+	}
 	if text := b.unstored.count().complaint(); text != "" {
 		reasons = append(reasons, text)
 	}

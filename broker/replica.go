@@ -70,8 +70,7 @@ type replica struct {
 // replicaCounts are for the metrics.
 type replicaCounts struct {
 	stale, changed, hints, queries atomic.Uint64
-	// claimed grants, and turns of work that is one replica's at a time.
-	claimed, turns atomic.Uint64
+	claimed                        atomic.Uint64
 }
 
 // newReplica returns nil for a store that belongs to this process alone.

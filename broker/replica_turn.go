@@ -31,11 +31,7 @@ func (b *Broker) turn(ctx context.Context, work string, every time.Duration) boo
 		}
 	}
 	m.Name, m.Value = name, binary.BigEndian.AppendUint64(nil, uint64(now.UnixNano()))
-	if b.store.SwapMeta(ctx, &m) != nil {
-		return false // somebody else's, or the next look's
-	}
-	b.replica.counts.turns.Add(1)
-	return true
+	return b.store.SwapMeta(ctx, &m) == nil // else it is somebody else's, or the next look's
 }
 
 // censusValue is the name of the store's value that holds the newest census.

@@ -63,6 +63,7 @@ func (n *Node) openBroker(ctx context.Context) error {
 	newCensus(n.metrics, n.broker.Census)
 	newVitals(n.metrics, n.broker.Vitals)
 	newKeyMetrics(n.metrics, n.broker.Vitals)
+	newReplicaMetrics(n.metrics, n.broker.Vitals)
 	// An embedded store's lock says that no other process is at work on it; of one
 	// that replicas share nothing is taken over.
 	if taken, err := n.broker.TakeOver(ctx); err != nil {
