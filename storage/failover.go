@@ -88,6 +88,8 @@ type failover struct {
 	end  sync.Once
 	stop chan struct{}
 	done chan struct{}
+	// warned: the database was found to acknowledge commits that no standby has.
+	warned atomic.Bool
 	// closed: the log is.
 	closed atomic.Bool
 }

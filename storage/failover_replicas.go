@@ -39,6 +39,7 @@ func (f *failover) announce(ctx context.Context, o Origin) error {
 	if err != nil {
 		return err
 	}
+	f.warn(replicated)
 	now, err := f.clock(ctx)
 	if err != nil {
 		return err
@@ -56,6 +57,15 @@ func (f *failover) announce(ctx context.Context, o Origin) error {
 	}
 	info.System, info.Timeline, info.Beat, info.Torn = o.System, o.Timeline, now, false
 	return f.log.SetInfo(info)
+}
+
+// warn says once, and again after it was otherwise, that commits wait for no standby.
+func (f *failover) warn(replicated bool) {
+	if f.warned.Swap(!replicated) || replicated {
+		return
+	}
+	f.s.cfg.Log.Warn("the database acknowledges commits before a standby has them: if it fails over, grants are quarantined, or with its disk all tokens are lost; " +
+		"holdfast doctor says what to do")
 }
 
 func (f *failover) clock(ctx context.Context) (time.Time, error) {

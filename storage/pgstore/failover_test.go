@@ -189,6 +189,16 @@ func TestAServerTellsItsOriginAndItsDurability(t *testing.T) {
 	if want := (pgstore.Durability{SynchronousCommit: "on", Fsync: true, FullPageWrites: true, Standbys: 1}); err != nil || d != want {
 		t.Errorf("durability %+v, error %v; want %+v", d, err, want)
 	}
+	// A broker's role may do no more than the manual says, and still be told.
+	c.primary.Exec(t, "postgres", "CREATE ROLE least LOGIN PASSWORD 'least'; GRANT SELECT, INSERT, UPDATE, DELETE ON holdfast_record, holdfast_journal TO least; "+
+		"GRANT SELECT, UPDATE ON holdfast_store TO least; GRANT USAGE ON SEQUENCE holdfast_commit TO least; GRANT SELECT ON holdfast_schema, holdfast_migration TO least")
+	least := open(t, strings.Replace(c.primary.DSN("postgres"), "postgres@", "least:least@", 1))
+	if told, err := least.Origin(t.Context()); told != o || err != nil {
+		t.Errorf("a role with the least rights is told %+v, error %v; want %+v", told, err, o)
+	}
+	if told, err := least.Durability(t.Context()); told != d || err != nil {
+		t.Errorf("and %+v, error %v; want %+v", told, err, d)
+	}
 	if yes, err := s.Replicated(t.Context()); yes || err != nil {
 		t.Errorf("replicated: %v, error %v; the standby is asynchronous", yes, err)
 	}
