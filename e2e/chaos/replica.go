@@ -85,21 +85,27 @@ func (r *Replica) AwaitServing(patience time.Duration) error {
 	_, ended := r.process()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	done := make(chan struct{})
+	defer close(done)
+	go func() { // a call waits for a process, and knows nothing of its end
+		select {
+		case <-ended:
+			cancel()
+		case <-done:
+		}
+	}()
 	for {
 		status, err := r.Admin.GetStatus(ctx, &holdfastv1.GetStatusRequest{}, grpc.WaitForReady(true))
 		if err == nil && status.GetReady() {
 			return nil
 		}
-		again := time.NewTimer(50 * time.Millisecond)
-		select {
-		case <-again.C:
-		case <-ended:
-			again.Stop()
-			return fmt.Errorf("%s ended by itself; see %s", r, r.log)
-		case <-ctx.Done():
-			again.Stop()
-			return fmt.Errorf("%s is not ready within %v: %v, %w", r, patience, status.GetNotReadyReasons(), err)
+		if pause(ctx, 50*time.Millisecond) {
+			continue
 		}
+		if isClosed(ended) {
+			return fmt.Errorf("%s ended by itself; see %s", r, r.log)
+		}
+		return fmt.Errorf("%s is not ready within %v: %v, %w", r, patience, status.GetNotReadyReasons(), err)
 	}
 }
 
