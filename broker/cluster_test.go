@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,6 +40,8 @@ type cluster struct {
 	dir     string
 	cfg     broker.Config
 	replica []*member
+	// dialing is called before a connection to the provider is made.
+	dialing func()
 }
 
 // member is one of the replicas.
@@ -47,7 +51,7 @@ type member struct {
 	store *storage.Store
 	link  *link
 	// skew of its machine's clock.
-	skew  time.Duration
+	skew  atomic.Int64
 	close func()
 }
 
@@ -230,13 +234,14 @@ func newCluster(t *testing.T, settings ...func(*cluster)) *cluster {
 // start adds a replica, whose machine's clock is off by skew.
 func (c *cluster) start(skew time.Duration) *member {
 	c.t.Helper()
-	m := &member{c: c, link: &link{Store: c.mem}, skew: skew}
+	m := &member{c: c, link: &link{Store: c.mem}}
+	m.setSkew(skew)
 	must := func(err error) {
 		if err != nil {
 			c.t.Fatal(err)
 		}
 	}
-	now := func() time.Time { return time.Now().Add(m.skew) }
+	now := func() time.Time { return time.Now().Add(time.Duration(m.skew.Load())) }
 	var err error
 	m.store, err = storage.Open(ctx, storage.Config{
 		Dir: filepath.Join(c.dir, "store"), Environment: "test", Provider: "atlassian", KEK: c.kek, Now: now, Log: c.cfg.Log,
@@ -249,7 +254,7 @@ func (c *cluster) start(skew time.Duration) *member {
 	const base = "http://provider.invalid"
 	profile.AuthorizeURL, profile.TokenURL, profile.RevokeURL = base+"/authorize", base+"/oauth/token", base+"/oauth/revoke"
 	profile.ResourcesURL, profile.AccountURL = base+"/oauth/token/accessible-resources", base+"/me"
-	provider, err := atlassian.New(profile, atlassian.Options{HTTPTimeout: c.cfg.Timing.HTTPTimeout, Now: now, Dial: c.pipe.DialContext})
+	provider, err := atlassian.New(profile, atlassian.Options{HTTPTimeout: c.cfg.Timing.HTTPTimeout, Now: now, Dial: c.dial})
 	must(err)
 	records, err := audit.Open(audit.Config{File: os.DevNull})
 	must(err)
@@ -271,6 +276,15 @@ func (c *cluster) start(skew time.Duration) *member {
 	c.replica = append(c.replica, m)
 	return m
 }
+
+func (c *cluster) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if c.dialing != nil {
+		c.dialing()
+	}
+	return c.pipe.DialContext(ctx, network, address)
+}
+
+func (m *member) setSkew(d time.Duration) { m.skew.Store(int64(d)) }
 
 // consent lets a person consent at this replica, with these scopes; none: the app's.
 func (m *member) consent(a storage.Address, scopes ...string) {

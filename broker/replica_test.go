@@ -343,7 +343,7 @@ func TestReplicasWhoseClocksAreMinutesOffAgreeByTheStores(t *testing.T) {
 				t.Errorf("round %d: exchanged %v ago by the record", round, time.Since(g.State.LastExchange))
 			}
 			// A clock is set while the process runs.
-			c.replica[round%3].skew += time.Duration(round-3) * 20 * time.Minute
+			c.replica[round%3].skew.Add(int64(time.Duration(round-3) * 20 * time.Minute))
 		}
 	})
 }
