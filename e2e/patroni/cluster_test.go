@@ -18,10 +18,8 @@ import (
 // started is set once the members' machines were made.
 var started bool
 
-// whole returns once the cluster has a leader, a synchronous standby and one
-// more, all following the same history. The first test that asks starts it; it
-// ends with the namespaces.
-func whole(t testing.TB) {
+// explain lets the members' logs follow a test that fails.
+func explain(t testing.TB) {
 	t.Helper()
 	t.Cleanup(func() {
 		for _, m := range members {
@@ -30,6 +28,13 @@ func whole(t testing.TB) {
 			}
 		}
 	})
+}
+
+// whole returns once the cluster has a leader, a synchronous standby and one
+// more, all following the same history. The first test that asks starts it; it
+// ends with the namespaces.
+func whole(t testing.TB) {
+	t.Helper()
 	if !started {
 		for _, m := range members {
 			m.make(t)
@@ -97,18 +102,6 @@ func named(name string) *member {
 		}
 	}
 	return nil
-}
-
-// newLeader waits until another member than old leads.
-func newLeader(t testing.TB, old *member) (leads *member) {
-	t.Helper()
-	began := time.Now()
-	rig.Until(t, "another member than "+old.name+" leads", func() bool {
-		leads = look(t).leader
-		return leads != nil && leads != old
-	})
-	t.Logf("%s leads instead of %s after %v", leads, old, time.Since(began).Round(100*time.Millisecond))
-	return leads
 }
 
 // get asks a member by HTTP for a JSON answer; false: it does not say 200.

@@ -15,34 +15,47 @@ import (
 // member takes over by itself, has every commit that was answered, and what comes
 // back follows it.
 func TestTheMembersFailOverByThemselvesAndKeepWhatWasCommitted(t *testing.T) {
+	explain(t)
 	whole(t)
-	if _, err := sql(t, "CREATE TABLE kept (n int PRIMARY KEY)"); err != nil {
-		t.Fatal(err)
-	}
 	w := startWriting(t)
-	for _, row := range []struct {
-		what      string
-		fail, end func(m *member)
-	}{
-		{"killed", func(m *member) { m.kill(t) }, func(m *member) { m.boot(t) }},
-		{"cut off", func(m *member) { m.unplug(t, peers, callers) }, func(m *member) { m.plug(t, peers, callers) }},
-	} {
-		old := look(t).leader
-		w.until(t, 3)
-		t.Logf("%s is %s", old, row.what)
-		row.fail(old)
-		newLeader(t, old)
-		w.until(t, 3)
-		if row.what == "cut off" {
-			rig.Until(t, old.name+" takes no writes any more", func() bool {
-				said, err := old.sql(t, "SELECT pg_is_in_recovery()")
-				return err == nil && said == "t"
-			})
-		}
-		row.end(old)
-		whole(t)
-	}
+	w.until(t, 3)
+	killed.happen(t, look(t).leader)
+	w.until(t, 3)
+	whole(t)
 	w.judge(t)
+}
+
+// fault is what happens to the member that leads.
+type fault struct {
+	name       string
+	begin, end func(t testing.TB, m *member)
+}
+
+var (
+	killed = fault{"killed", func(t testing.TB, m *member) { m.kill(t) }, func(t testing.TB, m *member) { m.boot(t) }}
+	cutOff = fault{"cut off", func(t testing.TB, m *member) { m.unplug(t, peers, callers) }, func(t testing.TB, m *member) {
+		rig.Until(t, m.name+", which is cut off, takes no writes any more", func() bool {
+			said, err := m.sql(t, "SELECT pg_is_in_recovery()")
+			return err == nil && said == "t"
+		})
+		m.plug(t, peers, callers)
+	}}
+)
+
+// happen lets the fault last until another member leads and has a synchronous
+// standby, so that it can commit.
+func (f fault) happen(t testing.TB, leader *member) {
+	t.Helper()
+	t.Logf("%s, which leads, is %s", leader, f.name)
+	began := time.Now()
+	f.begin(t, leader)
+	var v view
+	rig.Until(t, "another member than "+leader.name+" leads, and has a synchronous standby", func() bool {
+		v = look(t)
+		return v.leader != nil && v.leader != leader && v.synchronous != nil
+	})
+	t.Logf("%s leads with %s after %v", v.leader, v.synchronous, time.Since(began).Round(100*time.Millisecond))
+	f.end(t, leader)
 }
 
 // writing is somebody who writes one row after the other.
@@ -55,6 +68,9 @@ type writing struct {
 }
 
 func startWriting(t testing.TB) *writing {
+	if _, err := sql(t, "DROP TABLE IF EXISTS kept; CREATE TABLE kept (n int)"); err != nil {
+		t.Fatal(err)
+	}
 	ctx, stop := context.WithCancel(t.Context())
 	w := &writing{done: make(chan struct{}), stop: stop}
 	go func() {
