@@ -78,7 +78,7 @@ func (s *Store) find(ctx context.Context, p past) error {
 	}
 	s.setFinding(text)
 	s.cfg.Log.Error("the store may be a copy or out of date: its grants are quarantined until an operator decides with holdfast grants adopt or scrub",
-		"finding", text, "store", s.cfg.place(), "witness", s.cfg.WitnessFile)
+		"finding", text, "store", s.cfg.Place(), "witness", s.cfg.WitnessFile)
 	return nil
 }
 

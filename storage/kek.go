@@ -41,7 +41,7 @@ func (s *Store) CheckKEK(ctx context.Context) error {
 func (s *Store) rewrapped(by string) error {
 	if was := s.toldKEK.Swap(&by); was == nil || *was != by {
 		s.cfg.Log.Warn("the root key of the store is wrapped by another KEK by now: configure that one before this replica is started again",
-			"configured", s.cfg.KEK.ID(), "now", by, "store", s.cfg.place())
+			"configured", s.cfg.KEK.ID(), "now", by, "store", s.cfg.Place())
 	}
 	return nil
 }

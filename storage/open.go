@@ -152,7 +152,7 @@ func openHeader(ctx context.Context, cfg *Config) (header, []byte, error) {
 	h, err := readHeader(ctx, cfg)
 	if errors.Is(err, os.ErrNotExist) {
 		if cfg.MustExist {
-			return h, nil, fmt.Errorf("there is no store in %s: correct the directory or run holdfast restore", cfg.place())
+			return h, nil, fmt.Errorf("there is no store in %s: correct the directory or run holdfast restore", cfg.Place())
 		}
 		var root []byte
 		if h, root, err = createHeader(ctx, cfg); !errors.Is(err, ErrConflict) {

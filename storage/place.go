@@ -37,8 +37,8 @@ type DatabasePlace struct {
 	Open func(ctx context.Context, look bool) (Database, error)
 }
 
-// place is where the store of the configuration lies, for people.
-func (c *Config) place() string {
+// Place is where the store of the configuration lies, for people.
+func (c *Config) Place() string {
 	if c.Database != nil {
 		return c.Database.Name
 	}
@@ -57,7 +57,7 @@ func (c *Config) connect(ctx context.Context, look bool) error {
 		return fmt.Errorf("%w: %w", os.ErrNotExist, err)
 	}
 	if err != nil {
-		return fmt.Errorf("opening the store in %s: %w", c.place(), err)
+		return fmt.Errorf("opening the store in %s: %w", c.Place(), err)
 	}
 	c.db = db
 	return nil

@@ -76,12 +76,12 @@ func restoreShared(ctx context.Context, cfg Config, r io.Reader, adopt bool) (su
 	_, err = cfg.rawHeader(ctx)
 	switch {
 	case err == nil:
-		return sum, errors.Join(fmt.Errorf("restoring: %s holds a store already: restore into another database; nothing was changed", cfg.place()), cfg.release())
+		return sum, errors.Join(fmt.Errorf("restoring: %s holds a store already: restore into another database; nothing was changed", cfg.Place()), cfg.release())
 	case !errors.Is(err, os.ErrNotExist):
 		return sum, errors.Join(fmt.Errorf("restoring: %w", err), cfg.release())
 	}
 	if sum, err = in.restoreInto(ctx, cfg, adopt); err != nil {
-		return sum, fmt.Errorf("restoring: %w; before another try empty %s", err, cfg.place())
+		return sum, fmt.Errorf("restoring: %w; before another try empty %s", err, cfg.Place())
 	}
 	return sum, nil
 }

@@ -22,8 +22,9 @@ func newBackup(io streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "backup --config FILE --out BACKUP",
 		Short: "Write a sealed backup of the store of a stopped broker",
-		Long: `Write a sealed backup of the store of a stopped broker into a new file. Only the
-same key-encryption key restores it. Never copy the store's directory instead: a
+		Long: `Write a sealed backup of the store of a stopped broker into a new file; of a store
+on PostgreSQL the brokers may run on, and each grant is as it was at some moment
+meanwhile. Only the same key-encryption key restores it. Never copy the store's directory instead: a
 copy spends the same refresh tokens again, which ends their families. Of the
 configuration it needs environment, store, keys and provider; that of "holdfast
 dev", .holdfast/holdfast.yaml, serves as well.`,
@@ -91,7 +92,7 @@ func newRestore(io streams) *cobra.Command {
 		Use:   "restore --config FILE --in BACKUP",
 		Short: "Make a store from a backup; its grants start quarantined",
 		Long: `Make a store from a backup, in the directory that the configuration names, which
-must be missing or empty. Whatever was rotated since the backup was made is
+must be missing or empty, or in its database, which must hold no store. Whatever was rotated since the backup was made is
 unknown to it, so at the next start every grant is quarantined: it serves the
 access tokens that are still valid and spends nothing. "holdfast grants adopt" (this
 is the surviving store) and "holdfast grants scrub" (this is a copy) end that, and
@@ -135,7 +136,7 @@ func restore(ctx context.Context, io streams, c *config.Config, in string, adopt
 		fate = "its grants go on as they were, so no broker may have run on the store since the backup"
 	}
 	_, _ = fmt.Fprintf(io.err, "this makes the store of environment %s in %s from %s; %s, "+
-		"and the broker that the backup is of must never run again\n", c.Environment, place.Dir, in, fate) // confirm asks either way
+		"and the broker that the backup is of must never run again\n", c.Environment, place.Place(), in, fate) // confirm asks either way
 	if err := confirm(io, yes); err != nil {
 		return err
 	}
@@ -146,7 +147,7 @@ func restore(ctx context.Context, io streams, c *config.Config, in string, adopt
 	if err != nil {
 		return node.Input(err)
 	}
-	if _, err = fmt.Fprintf(io.out, "%s: store %s, %d records, %d journal entries\n", place.Dir, sum.StoreID, sum.Records, sum.Entries); err != nil || adopt {
+	if _, err = fmt.Fprintf(io.out, "%s: store %s, %d records, %d journal entries\n", place.Place(), sum.StoreID, sum.Records, sum.Entries); err != nil || adopt {
 		return err
 	}
 	_, err = fmt.Fprintln(io.err, "next: start the broker, look at holdfast status, and decide with holdfast grants adopt or holdfast grants scrub")

@@ -20,6 +20,9 @@ key: that of the keys section of NEWFILE, a copy of FILE with another keys secti
 So a store moves from a key file to a KMS, or from one file to another. Without
 --to the same provider wraps it again, by the newest version of its key.
 
+Brokers on PostgreSQL may run on, each until it is started again, which wants the
+new key: have it in every replica's configuration by then.
+
 No record is touched: one small file is replaced, and only when the new key has
 given the root key back once. Until then the old key opens the store, after it the
 new one does. Then start the broker with NEWFILE.
@@ -39,7 +42,7 @@ store can still open that copy; if the key may be known to somebody, follow with
 				if next, err = loadConfig(io, to, config.LoadStore); err != nil {
 					return err
 				}
-				if next.Store.Dir != c.Store.Dir || next.Environment != c.Environment || next.Provider.Resolved.Name != c.Provider.Resolved.Name {
+				if next.Store != c.Store || next.Environment != c.Environment || next.Provider.Resolved.Name != c.Provider.Resolved.Name {
 					return usagef("%s and %s are not about the same store; give two files that differ in keys alone", file, to)
 				}
 			}
@@ -55,7 +58,7 @@ store can still open that copy; if the key may be known to somebody, follow with
 			if err != nil {
 				return node.Input(err)
 			}
-			_, err = fmt.Fprintf(io.out, "%s: the root key of store %s is wrapped by %s, before it was by %s\n", place.Dir, sum.StoreID, sum.To, sum.From)
+			_, err = fmt.Fprintf(io.out, "%s: the root key of store %s is wrapped by %s, before it was by %s\n", place.Place(), sum.StoreID, sum.To, sum.From)
 			return err
 		},
 	}

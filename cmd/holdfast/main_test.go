@@ -10,12 +10,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/holdfast-io/holdfast/cmd/holdfast/devca"
+	"github.com/holdfast-io/holdfast/storage/pgstore/pgtest"
 )
 
 func TestMain(m *testing.M) {
@@ -23,11 +25,22 @@ func TestMain(m *testing.M) {
 }
 
 func TestScripts(t *testing.T) {
+	server := sync.OnceValue(func() *pgtest.Server { return pgtest.Start(t) })
+	// database NAME sets the variable NAME to the connection string of an empty database.
+	database := func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) != 1 {
+			ts.Fatalf("usage: database NAME")
+		}
+		dsn, err := server().NewDatabase()
+		ts.Check(err)
+		ts.Setenv(args[0], dsn)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "certs": certs, "await": await, "ports": ports, "taken": taken, "envsubst": envsubst, "fetch": fetch, "freeport": freeport, "listening": listening,
+			"database": database,
 		},
 	})
 }

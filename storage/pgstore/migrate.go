@@ -109,7 +109,7 @@ func (s *Store) prepareSchema(ctx context.Context) error {
 		return err
 	}
 	if s.opts.MigrateByHand {
-		return fmt.Errorf("the database's schema lacks %s, and store.postgres.migrate is \"manual\": see the SQL with holdfast store migrate --print, "+
+		return fmt.Errorf("the database's schema lacks %s, and store.postgres.migrate is by_hand: see the SQL with holdfast store migrate --print, "+
 			"have it applied by the owner of the tables, then start again; nothing was changed", named(pending))
 	}
 	_, err = s.migrate(ctx, pending)

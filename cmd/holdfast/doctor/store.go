@@ -64,7 +64,7 @@ func keyRing(ctx context.Context, c *config.Config, log *slog.Logger) []Finding 
 			return []Finding{f}
 		}
 		return []Finding{
-			{ring, Look, "there is no store in " + c.Store.Dir + " yet", "nothing, if this is the first start; otherwise correct store.dir or run holdfast restore"},
+			{ring, Look, "there is no store in " + place.Place() + " yet", "nothing, if this is the first start; otherwise correct the store section or run holdfast restore"},
 		}
 	case errors.Is(err, seal.ErrUnavailable):
 		return []Finding{{ring, Bad, err.Error(), "do what the line says: without its KMS a broker does not start, and a running one soon spends nothing"}}

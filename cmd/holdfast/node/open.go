@@ -64,6 +64,7 @@ func (n *Node) openBroker(ctx context.Context) error {
 	newVitals(n.metrics, n.broker.Vitals)
 	newKeyMetrics(n.metrics, n.broker.Vitals)
 	newReplicaMetrics(n.metrics, n.broker.Vitals)
+	newFailoverMetrics(n.metrics, store.LostCommits())
 	// An embedded store's lock says that no other process is at work on it; of one
 	// that replicas share nothing is taken over.
 	if taken, err := n.broker.TakeOver(ctx); err != nil {
@@ -114,7 +115,7 @@ func StoreConfig(c *config.Config, log *slog.Logger) (storage.Config, error) {
 	}
 	return storage.Config{
 		Database: place,
-		Dir:      c.Store.Dir, WitnessFile: c.Store.WitnessFile, Environment: c.Environment, Provider: c.Provider.Resolved.Name,
+		Dir:      c.Store.Dir, WitnessFile: c.Store.WitnessFile, Environment: c.Environment, Provider: c.Provider.Resolved.Name, Leeway: c.Provider.Resolved.Leeway,
 		KEK: kek, Backend: badgerstore.Opener(badgerstore.Options{Log: log}), Log: log, SpillSlots: spillSlots(c),
 	}, nil
 }
@@ -125,17 +126,25 @@ func database(s *config.Store, log *slog.Logger) (*storage.DatabasePlace, error)
 	if s.Kind != config.StorePostgres {
 		return nil, nil
 	}
-	dsn, err := s.Postgres.DSN()
+	name, o, err := Postgres(s, log)
 	if err != nil {
 		return nil, err
 	}
-	name, err := pgstore.Describe(dsn)
+	return pgstore.Place(name, o), nil
+}
+
+// Postgres is the database of a store of that kind, and its name for people.
+func Postgres(s *config.Store, log *slog.Logger) (name string, o pgstore.Options, err error) {
+	dsn, err := s.Postgres.DSN()
 	if err != nil {
-		return nil, fmt.Errorf("store.postgres: %w", err)
+		return "", o, err
 	}
-	return pgstore.Place(name, pgstore.Options{
+	if name, err = pgstore.Describe(dsn); err != nil {
+		return "", o, fmt.Errorf("store.postgres: %w", err)
+	}
+	return name, pgstore.Options{
 		DSN: dsn, Log: log, MaxConns: s.Postgres.Connections, MigrateByHand: s.Postgres.Migrate == config.MigrateByHand,
-	}), nil
+	}, nil
 }
 
 // Room in the spill file, of 256 KiB each: for all that may be spent at once, but

@@ -175,14 +175,30 @@ func (s *Server) DSN(database string) string {
 // Database makes an empty database, which ends with the test, and returns its DSN.
 func (s *Server) Database(t testing.TB) string {
 	t.Helper()
-	name := fmt.Sprintf("test_%d", s.databases.next())
-	s.Exec(t, "postgres", "CREATE DATABASE "+name)
+	name, err := s.newDatabase()
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		if err := s.exec("postgres", "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err != nil {
 			t.Logf("dropping %s: %v", name, err) // the test may have stopped the server
 		}
 	})
 	return s.DSN(name)
+}
+
+// NewDatabase makes an empty database, which ends with the server, and returns its DSN.
+func (s *Server) NewDatabase() (string, error) {
+	name, err := s.newDatabase()
+	return s.DSN(name), err
+}
+
+func (s *Server) newDatabase() (name string, err error) {
+	name = fmt.Sprintf("test_%d", s.databases.next())
+	if err := s.exec("postgres", "CREATE DATABASE "+name); err != nil {
+		return "", fmt.Errorf("making a database: %w", err)
+	}
+	return name, nil
 }
 
 // Exec runs statements in a database as the superuser.
