@@ -30,6 +30,8 @@ leaks() { go test -race -timeout 15m -count=1 ./e2e/leaks/; }
 patroni() { go test -race -timeout 10m -count=1 ./e2e/patroni/; }
 # Kills the released binary 50 times, and traces its system calls.
 crash() { go test -race -timeout 10m -count=1 -parallel 8 ./cmd/bench/crash/; }
+# A minute of disasters of processes, networks and PostgreSQL, and their judge's own tests.
+chaos() { go test -race -timeout 10m -count=1 ./e2e/chaos/...; }
 # Without the race detector, whose own memory would be what it measures.
 hostile() { go test -timeout 5m -count=1 -run '^TestNoHonestCallFailsUnderAttack$' -v ./cmd/bench/; }
 # A module of its own, so that the product does not depend on that server's dependencies.
@@ -44,5 +46,6 @@ step "faults of the machine, real binary" machine
 step "nothing leaks, real binary" leaks
 step "fail-over by Patroni, real binary" patroni
 step "kills and syncs, released binary" crash
+step "three replicas through disasters" chaos
 step "load by the hostile" hostile
 steps_done test

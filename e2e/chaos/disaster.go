@@ -18,9 +18,14 @@ type Disaster struct {
 	Do   func(ctx context.Context, r *Replica, random *rand.Rand) error
 }
 
+// ProcessDisasters are those that happen to the process of a replica.
+func ProcessDisasters() []Disaster {
+	return []Disaster{{"SIGKILL", kill}, {"SIGSTOP past the lease", freeze}}
+}
+
 // ReplicaDisasters are all that can happen to a replica and to its way to the database.
 func ReplicaDisasters() []Disaster {
-	list := []Disaster{{"SIGKILL", kill}, {"SIGSTOP past the lease", freeze}}
+	list := ProcessDisasters()
 	for _, f := range []faultproxy.Fault{faultproxy.Cut, faultproxy.HalfOpen, faultproxy.Stalled, faultproxy.Deaf, faultproxy.Mute} {
 		list = append(list, Disaster{f.String(), func(ctx context.Context, r *Replica, random *rand.Rand) error {
 			return disconnect(ctx, r, f, random)

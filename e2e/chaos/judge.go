@@ -93,7 +93,6 @@ func (j *Judge) find(format string, args ...any) {
 
 // judgeLedger: nobody lost a family, and no token went out that the provider would not forgive.
 func (j *Judge) judgeLedger() {
-	j.Rotations = j.ledger.Counts.Rotated
 	newest := map[[2]string]atlassiansim.FamilyEntry{}
 	for _, f := range j.ledger.Families {
 		k := [2]string{f.AccountID, f.ClientID}
@@ -132,6 +131,9 @@ func (j *Judge) judgeSpends() {
 		for _, e := range f.Exchanges {
 			if e.GrantType != "refresh_token" {
 				continue
+			}
+			if e.Outcome == atlassiansim.OutcomeRotated {
+				j.Rotations++
 			}
 			if e.Reuse != "" {
 				j.Repeats++
