@@ -158,12 +158,16 @@ func TestWrongUsageIsNamed(t *testing.T) {
 		{"crash -grants 0", "-grants 0"},
 		{"crash extra", `unexpected argument "extra"`},
 		{"crash -rounds 2", "not defined"},
-		{"-rounds 2 crash", "crash, hostile or refresh before its flags"},
+		{"-rounds 2 crash", "crash, hostile, refresh, scale or storm before its flags"},
 		{"hostile -connections 0", "must be positive"},
 		{"hostile -attacks tea", `unknown attack "tea"`},
 		{"refresh -rounds 0", "must be positive"},
 		{"refresh -cases c0", "want 1 to 256 callers"},
 		{"refresh -cases d1", `case "d1"`},
+		{"scale -sizes 10", "want numbers of grants"},
+		{"scale -idle -1s", "not negative"},
+		{"storm -store badger", "add -replicas 1"},
+		{"storm -grants 0", "must be positive"},
 		{"refresh extra", `unexpected argument "extra"`},
 	} {
 		err := run(t.Context(), strings.Fields(c.args), io.Discard, io.Discard)

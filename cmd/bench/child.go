@@ -23,6 +23,7 @@ const (
 	childHostile = "attackers"
 	childToken   = "token-endpoint"
 	childRefresh = "refresher"
+	childScale   = "scaler"
 )
 
 // child is a process of this same program. It is asked by one JSON value a line
@@ -119,6 +120,7 @@ type command struct {
 	Delay    *time.Duration   `json:"delay,omitempty"`
 	Refresh  *refreshCommand  `json:"refresh,omitempty"`
 	Slice    *sliceCommand    `json:"slice,omitempty"`
+	Scale    *scaleCommand    `json:"scale,omitempty"`
 }
 
 // reply answers a command; Error is set if it failed.
@@ -132,8 +134,11 @@ type reply struct {
 	Load []loadResult `json:"load,omitempty"`
 	// Posts that the token endpoint has taken.
 	Posts int64 `json:"posts,omitempty"`
+	// Twice is how many of them had a token that had come before.
+	Twice int64 `json:"twice,omitempty"`
 	// Slice of a measurement.
 	Slice *sliceReply `json:"slice,omitempty"`
+	Scale *scaleReply `json:"scale,omitempty"`
 }
 
 // handler answers commands; close is called when the process is to end.
@@ -160,6 +165,8 @@ func runChild(name string) error {
 		h = new(endpoint)
 	case childRefresh:
 		h = new(refresher)
+	case childScale:
+		h = new(scaler)
 	default:
 		return errors.New("no such process")
 	}

@@ -69,6 +69,36 @@
 // time of a rotation with the provider's plus that of two synced transactions of
 // bare Badger that store as many bytes.
 //
+// # The suite scale
+//
+//	go run ./cmd/bench scale [-sizes LIST] [-rounds N] [-idle D] [-duration D] [-dir DIR] [-json FILE]
+//
+// Stores of 10,000, 100,000 and a million grants of 3 KB, side by side, so that
+// growth can be read off. Each is loaded in bulk by a process of its own, opened
+// by bare Badger with the same options and by the product, each in a process of
+// its own, from a cold page cache (its files were dropped from it) and a warm one;
+// then the product serves all of them at once. Metrics are load_rate and the most
+// memory of loading; ready_cold and ready_warm, until the product serves, with bare
+// Badger's opening as their base; idle memory, anonymous (what only the process's
+// end gives back) and resident (with mapped files); hot_p99 of the same thousand
+// grants, in alternation with the smallest store, which is its base; rate, p99 and
+// memory under a load by Zipf's law over all grants; due_scan_N, the time to find N
+// due grants; the size on disk loaded, after a fifth of all grants was changed, and
+// after the value log was collected. Where nothing else is named the base is the
+// smallest store's figure.
+//
+// # The suite storm
+//
+//	go run ./cmd/bench storm [-grants N] [-callers N] [-replicas N] [-store KIND] [-json FILE]
+//
+// Replicas are processes of the product's binary over one PostgreSQL, which the
+// suite starts from the machine's own binaries. Every caller of every grant asks
+// at every replica, sixteen grants at a time, while all access tokens have ended.
+// Metrics are posts, which must be as many as there are grants; posts_twice, with
+// a token that had been sent before; answered, failed and wrong, answers with
+// another token than other callers of the grant got; took, p50 and p99. The exit
+// code is 1 unless each grant took one POST and each caller got its token.
+//
 // # The suite hostile
 //
 //	go run ./cmd/bench hostile [-connections N] [-attacks LIST] [-duration D] [-json FILE]

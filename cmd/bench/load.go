@@ -80,13 +80,9 @@ func request() *holdfastv1.GetAccessTokenRequest {
 
 // dial makes connections that are up before it returns.
 func dial(ctx context.Context, t loadTarget, n int) ([]*grpc.ClientConn, error) {
-	config, err := t.TLS.clientConfig()
-	if err != nil {
-		return nil, err
-	}
 	var conns []*grpc.ClientConn
 	for range n {
-		conn, err := grpc.NewClient("passthrough:///"+t.Addr, grpc.WithTransportCredentials(credentials.NewTLS(config)))
+		conn, err := dialTo(t)
 		if err == nil {
 			conns = append(conns, conn)
 			_, err = holdfastv1.NewTokenServiceClient(conn).GetAccessToken(ctx, request())
@@ -96,6 +92,15 @@ func dial(ctx context.Context, t loadTarget, n int) ([]*grpc.ClientConn, error) 
 		}
 	}
 	return conns, nil
+}
+
+// dialTo makes a connection that comes up when it is used.
+func dialTo(t loadTarget) (*grpc.ClientConn, error) {
+	config, err := t.TLS.clientConfig()
+	if err != nil {
+		return nil, err
+	}
+	return grpc.NewClient("passthrough:///"+t.Addr, grpc.WithTransportCredentials(credentials.NewTLS(config)))
 }
 
 func closeAll(conns []*grpc.ClientConn) error {

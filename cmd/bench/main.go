@@ -21,6 +21,8 @@ suites:
   crash    the released binary killed again and again under load; "bench crash -h" has its flags
   hostile  the product under attack: what honest callers notice; "bench hostile -h" has its flags
   refresh  whole rotations against a bare token endpoint; "bench refresh -h" has its flags
+  scale    opening, memory, load and disk as the number of grants grows; "bench scale -h" has its flags
+  storm    callers of expired grants at several replicas at once; "bench storm -h" has its flags
 
 flags of hot and noise:
 `
@@ -96,7 +98,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 		return o, usageError{fmt.Errorf("unexpected argument %q; run with -h for help", rest[0])}
 	}
 	if o.suite == "" {
-		return o, usageError{errors.New("name a suite: hot, noise, crash, hostile or refresh; run with -h for help")}
+		return o, usageError{errors.New("name a suite: hot, noise, crash, hostile, refresh, scale or storm; run with -h for help")}
 	}
 	if o.rounds < 1 || o.duration <= 0 || o.warmUp < 0 {
 		return o, usageError{errors.New("-rounds and -duration must be positive, -warmup not negative")}
@@ -109,15 +111,16 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	return o, nil
 }
 
+// ownFlags are the suites that have flags of their own.
+var ownFlags = map[string]func(ctx context.Context, args []string, stdout, stderr io.Writer) error{
+	"crash": runCrash, "hostile": runHostile, "refresh": runRefresh, "scale": runScale, "storm": runStorm,
+}
+
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	if len(args) > 0 && args[0] == "crash" {
-		return runCrash(ctx, args[1:], stdout, stderr)
-	}
-	if len(args) > 0 && args[0] == "hostile" {
-		return runHostile(ctx, args[1:], stdout, stderr)
-	}
-	if len(args) > 0 && args[0] == "refresh" {
-		return runRefresh(ctx, args[1:], stdout, stderr)
+	if len(args) > 0 {
+		if own := ownFlags[args[0]]; own != nil {
+			return own(ctx, args[1:], stdout, stderr)
+		}
 	}
 	o, err := parseOptions(args, stderr)
 	if err != nil {
@@ -130,7 +133,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case "noise":
 		product = childBare
 	default:
-		return usageError{fmt.Errorf("unknown suite %q: want hot or noise, or crash, hostile or refresh before its flags", o.suite)}
+		return usageError{fmt.Errorf("unknown suite %q: want hot or noise, or crash, hostile, refresh, scale or storm before its flags", o.suite)}
 	}
 	results, err := measureSuite(ctx, o, product, &sharedWriter{w: stderr})
 	if err != nil {

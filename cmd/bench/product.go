@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -19,12 +20,13 @@ import (
 
 // configuration of the product: what `holdfast serve` would be given, with free
 // ports, and more rules than the caller needs. The first %s is the directory of the
-// certificates, the second the audit level.
+// certificates, the second the audit level; then come the store, the address of the
+// contract and the key file.
 const configuration = `environment: bench
 public_url: https://holdfast.bench
-store: {dir: store}
-keys: {kek_file: kek}
-grpc: {listen: "127.0.0.1:0"}
+store: %[3]s
+keys: {kek_file: %[5]s}
+grpc: {listen: "%[4]s"}
 http: {listen: "127.0.0.1:0", behind_proxy: true}
 metrics: {listen: "127.0.0.1:0"}
 tls:
@@ -81,13 +83,15 @@ func startNode(ctx context.Context, o node.Options) (n *node.Node, stop func() e
 // writeConfig lays out the files that the configuration names.
 func writeConfig(c serveCommand) (*config.Config, error) { return writeConfigWith(c, "") }
 
-// writeConfigWith adds sections to the configuration.
+// writeConfigWith adds sections to the configuration, and takes the store's from c.
 func writeConfigWith(c serveCommand, more string) (*config.Config, error) {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	if _, err := seal.CreateFile(filepath.Join(c.Dir, "kek")); err != nil {
-		return nil, err
+	if c.KEK == "" {
+		if _, err := seal.CreateFile(filepath.Join(c.Dir, "kek")); err != nil {
+			return nil, err
+		}
 	}
 	if err := os.WriteFile(filepath.Join(c.Dir, "secret"), []byte("bench"), 0o600); err != nil {
 		return nil, err
@@ -96,11 +100,17 @@ func writeConfigWith(c serveCommand, more string) (*config.Config, error) {
 	if c.Durable {
 		level = "durable"
 	}
-	path := filepath.Join(c.Dir, "holdfast.yaml")
-	if err := os.WriteFile(path, fmt.Appendf(nil, configuration+more, c.TLS.Dir, level), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(c.Dir, configFile), fmt.Appendf(nil, configuration+more, c.TLS.Dir, level, cmp.Or(c.Store, "{dir: store}"), cmp.Or(c.Listen, "127.0.0.1:0"), cmp.Or(c.KEK, "kek")), 0o600); err != nil {
 		return nil, err
 	}
-	cfg, _, err := config.Load(path)
+	return loadConfig(c)
+}
+
+const configFile = "holdfast.yaml"
+
+// loadConfig reads what writeConfig has laid out.
+func loadConfig(c serveCommand) (*config.Config, error) {
+	cfg, _, err := config.Load(filepath.Join(c.Dir, configFile))
 	return cfg, err
 }
 
@@ -131,7 +141,7 @@ func consent(a storage.Address, at time.Time, life time.Duration, refreshSize in
 			Sites: []storage.Site{{CloudID: "11111111-2222-3333-4444-555555555555", Name: "acme", URL: "https://acme.atlassian.net", Scopes: scopes[:2]}},
 			State: family.State{
 				Phase: family.Active, Generation: 1, FamilyFirst: 1, FamilyStarted: at, LastExchange: at,
-				Refresh: secret.New(strings.Repeat("r", refreshSize)),
+				Refresh: secret.New(a.GrantID() + strings.Repeat("r", refreshSize-len(a.GrantID()))), // each its own
 				Access:  family.Access{Token: secret.New(strings.Repeat("t", tokenSize)), ExpiresAt: at.Add(life), Scopes: scopes},
 			},
 		},

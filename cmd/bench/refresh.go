@@ -125,7 +125,7 @@ func (c *refreshContest) start(ctx context.Context, o refreshFlags, dir string) 
 	if c.endpoint, err = startChild(ctx, childToken, anyCore, c.log); err != nil {
 		return err
 	}
-	r, err := c.endpoint.ask(command{Endpoint: &endpointCommand{}})
+	r, err := c.endpoint.ask(command{Endpoint: &endpointCommand{Life: tokenLife}})
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -21,19 +20,37 @@ func seedExpired(ctx context.Context, o node.Options, n int) (grants []storage.A
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	const writers = 64 // they share syncs
+	const batch = 256
+	for len(grants) < n {
+		var list []storage.Update
+		for range min(batch, n-len(grants)) {
+			a := scaleAddress(len(grants))
+			grants = append(grants, a)
+			list = append(list, consent(a, time.Now().Add(-2*time.Hour), time.Hour, refreshSize))
+		}
+		if err := store.LoadNew(ctx, list); err != nil {
+			return nil, err
+		}
+	}
+	return grants, nil
+}
+
+// changeEach stores the first n grants anew, by many writers who share syncs.
+func changeEach(ctx context.Context, store *storage.Store, n int) error {
+	const writers = 64
 	errs := make([]error, writers)
 	var group sync.WaitGroup
-	for i := range n {
-		grants = append(grants, storage.Address{Tenant: "acme", Subject: fmt.Sprintf("user-%d", i), Product: "jira", Name: storage.DefaultName})
-	}
 	for w := range writers {
 		group.Go(func() {
 			for i := w; i < n && errs[w] == nil; i += writers {
-				errs[w] = store.Swap(ctx, consent(grants[i], time.Now().Add(-2*time.Hour), time.Hour, refreshSize))
+				g, err := store.Grant(ctx, scaleAddress(i).GrantID())
+				if err == nil {
+					err = store.Swap(ctx, storage.Update{Grant: &g})
+				}
+				errs[w] = err
 			}
 		})
 	}
 	group.Wait()
-	return grants, errors.Join(errs...)
+	return errors.Join(errs...)
 }

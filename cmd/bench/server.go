@@ -16,6 +16,9 @@ type serveCommand struct {
 	Answer []byte
 	// Durable: the product's audit level.
 	Durable bool
+	// Store is the section of that name; "": an embedded one in Dir. Listen is the
+	// address of the contract; "": any. KEK is a key file; "": a new one in Dir.
+	Store, Listen, KEK string
 }
 
 // starter starts a server on a free port and returns its address and what ends it.

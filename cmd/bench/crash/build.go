@@ -23,6 +23,9 @@ func Build(ctx context.Context, dir string) (Binaries, error) {
 	return b, goBuild(ctx, b.Tagged, "-tags", "crashpoints")
 }
 
+// BuildReleased builds what scripts/build.sh builds into the file out.
+func BuildReleased(ctx context.Context, out string) error { return goBuild(ctx, out) }
+
 // goBuild builds cmd/holdfast with the flags of a release and some more.
 func goBuild(ctx context.Context, out string, flags ...string) error {
 	args := append([]string{"build", "-trimpath", "-ldflags", "-s -w", "-o", out}, flags...)
