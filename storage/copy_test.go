@@ -320,3 +320,61 @@ func TestACopyThatMayNotBeginChangesNothing(t *testing.T) {
 func announced(g *storage.Grant) []family.Event {
 	return []family.Event{{Type: family.EventAnnounced, At: at, Fence: g.State.Fence}}
 }
+
+func TestATargetThatHoldsSomethingElseIsNotFinished(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		tamper func(*testing.T, *memstore.Store)
+		want   string
+	}{
+		{"a record more", func(t *testing.T, m *memstore.Store) {
+			it := storage.Item{Key: storage.Key{Kind: storage.KindMeta, ID: "more"}, Version: 1, Public: []byte("p"), Sealed: []byte("s")}
+			if err := m.Load(t.Context(), []storage.Item{it}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}, "13 records, 36 journal entries"},
+		{"a journal entry more", func(t *testing.T, m *memstore.Store) {
+			if err := m.Load(t.Context(), nil, []storage.Entry{{GrantID: address(t, "acme/user1/jira").GrantID(), Sealed: []byte("s")}}); err != nil {
+				t.Fatal(err)
+			}
+		}, "12 records, 37 journal entries"},
+		{"another record of a name", func(t *testing.T, m *memstore.Store) {
+			key := storage.Key{Kind: storage.KindConsent, ID: "con_1"}
+			it, err := m.Get(t.Context(), key)
+			if err == nil {
+				err = m.Swap(t.Context(), []storage.Change{{Old: it.Version, Item: it}}, nil)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}, "holds another record con_1"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			p := inMemory(t)
+			target := memstore.New()
+			p.to.Backend = target.Opener()
+			last := ""
+			o := storage.WithDurable(storage.CopyOptions{}, func(what string) error {
+				if last = what; what == "before done" {
+					return errKilled
+				}
+				return nil
+			})
+			if _, err := storage.Copy(t.Context(), p.from, p.to, o); !errors.Is(err, errKilled) {
+				t.Fatalf("at %q: %v", last, err)
+			}
+			target.Crash()
+			row.tamper(t, target)
+			_, err := storage.Copy(t.Context(), p.from, p.to, storage.CopyOptions{})
+			if err == nil || !strings.Contains(err.Error(), row.want) || !strings.Contains(err.Error(), "--undo") {
+				t.Errorf("got %v, want %q and the way out", err, row.want)
+			}
+			if opens(t, p.from) || opens(t, p.to) {
+				t.Error("one of the two opens")
+			}
+			if _, err := storage.UndoCopy(t.Context(), p.from, p.to); err != nil || !opens(t, p.from) {
+				t.Errorf("undoing it: %v", err)
+			}
+		})
+	}
+}
