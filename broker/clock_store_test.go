@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/holdfast-io/holdfast/broker"
+	"github.com/holdfast-io/holdfast/broker/family"
 )
 
 // TestNothingIsSentLateHoweverTheStoresClockIsSet: the guard goes by the machine's
@@ -96,4 +97,25 @@ func TestAStepOfAReplicasClockBeginsNoSecondAttempt(t *testing.T) {
 			}
 		}, noHints)
 	}
+}
+
+// TestAnAttemptIsAnnouncedByTheStoresClock, also right after the replica's was set.
+func TestAnAttemptIsAnnouncedByTheStoresClock(t *testing.T) {
+	inCluster(t, 1, func(c *cluster) {
+		m := c.replica[0]
+		m.consent(jira)
+		m.setSkew(time.Hour)
+		if _, err := m.ForceRefresh(ctx, op, "", jira); err != nil {
+			t.Fatal(err)
+		}
+		events, err := m.store.Events(ctx, jira.GrantID(), 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			if e.Type == family.EventAnnounced && time.Since(e.At).Abs() > time.Second {
+				t.Errorf("announced %v from now", -time.Since(e.At))
+			}
+		}
+	})
 }
