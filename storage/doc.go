@@ -10,6 +10,13 @@
 //	spill                 settlements that could not be stored (spill_slot.go)
 //	(the backend's files) sealed records (record.go) and journal entries
 //
+// or, for several replicas, it is a database (place.go), which holds header and
+// records, and a directory of each replica's own:
+//
+//	spill                 as above
+//	rings                 key rings that may have sealed what waits there (ring_kept.go)
+//	fences                the fence log (failover.go)
+//
 // Everything public about a record is authenticated with it, every record
 // knows its key and version, and every journal entry knows the version and the
 // fence of its grant. So nobody who can write the files can move a grant to

@@ -11,7 +11,7 @@ import (
 func TestADatabaseIsNamedWithoutItsSecrets(t *testing.T) {
 	for dsn, want := range map[string]string{
 		"postgres://holdfast:hunter2@a.example.com:5433,b.example.com/tokens?target_session_attrs=read-write": "database tokens at a.example.com:5433, b.example.com:5432",
-		"host=db.example.com user=holdfast password=hunter2 dbname=tokens":                                     "database tokens at db.example.com:5432",
+		"host=db.example.com user=holdfast password=hunter2 dbname=tokens":                                    "database tokens at db.example.com:5432",
 	} {
 		got, err := pgstore.Describe(secret.New(dsn))
 		if err != nil || got != want {

@@ -59,7 +59,7 @@ func again(err error) bool {
 // ErrUnavailable.
 func onlyUnavailable(err error) error {
 	if errors.Is(err, storage.ErrUnknown) {
-		return fmt.Errorf("%w: %s", storage.ErrUnavailable, err)
+		return fmt.Errorf("%w: %s", storage.ErrUnavailable, err.Error())
 	}
 	return err
 }
