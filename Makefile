@@ -20,7 +20,7 @@ build: ## Build the release binary bin/holdfast; check that it is static and bel
 test: ## Run all tests, with all the set-up that they need
 	@"$(ROOT)/scripts/test.sh"
 
-soak: ## Simulate 1000000 rotations under faults, kill the real process 1000 times, let disasters happen to three replicas (ROTATIONS=n, FIRST=seed, KILLS=n, CHAOS=10m)
+soak: ## Simulate 1000000 rotations under faults, kill the real process 1000 times, let disasters happen to three replicas (ROTATIONS=n, FIRST=seed, KILLS=n, CHAOS=10m, PATRONI=10m)
 	@"$(ROOT)/scripts/soak.sh"
 
 lint: ## Check generated code, contract, format, layering and the Go code

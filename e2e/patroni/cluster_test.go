@@ -55,15 +55,27 @@ func whole(t testing.TB) {
 // view is what the members tell of their cluster.
 type view struct {
 	// leader is nil unless a member says of itself that it takes writes, and the others agree.
-	leader *member
+	leader   *member
+	timeline int
 	// synchronous may take over; nil if there is none.
 	synchronous *member
 	// following are the standbys on the leader's timeline.
 	following []*member
 }
 
-// look asks the first member that answers, at the cable of the callers.
-func look(t testing.TB) (v view) {
+// look asks all members at the cable of the callers. One that is cut off from the
+// others may still tell of itself as the leader; the newest history counts.
+func look(t testing.TB) (newest view) {
+	t.Helper()
+	for _, m := range members {
+		if v := m.look(t); v.leader != nil && (newest.leader == nil || v.timeline > newest.timeline) {
+			newest = v
+		}
+	}
+	return newest
+}
+
+func (m *member) look(t testing.TB) (v view) {
 	t.Helper()
 	var answer struct {
 		Members []struct {
@@ -71,20 +83,17 @@ func look(t testing.TB) (v view) {
 			Timeline          int
 		}
 	}
-	for _, m := range members {
-		if m.get(t, 8008, "/cluster", &answer) {
-			break
-		}
+	if !m.get(t, 8008, "/cluster", &answer) {
+		return v
 	}
-	timeline := 0
 	for _, a := range answer.Members {
 		if m := named(a.Name); a.Role == "leader" && a.State == "running" && m.get(t, 8008, "/primary", nil) {
-			v.leader, timeline = m, a.Timeline
+			v.leader, v.timeline = m, a.Timeline
 		}
 	}
 	for _, a := range answer.Members {
 		// "streaming" is what newer releases say instead of "running".
-		if a.Role == "leader" || v.leader == nil || a.Timeline != timeline || a.State != "running" && a.State != "streaming" {
+		if a.Role == "leader" || v.leader == nil || a.Timeline != v.timeline || a.State != "running" && a.State != "streaming" {
 			continue
 		}
 		v.following = append(v.following, named(a.Name))

@@ -34,13 +34,24 @@ type fault struct {
 var (
 	killed = fault{"killed", func(t testing.TB, m *member) { m.kill(t) }, func(t testing.TB, m *member) { m.boot(t) }}
 	cutOff = fault{"cut off", func(t testing.TB, m *member) { m.unplug(t, peers, callers) }, func(t testing.TB, m *member) {
-		rig.Until(t, m.name+", which is cut off, takes no writes any more", func() bool {
-			said, err := m.sql(t, "SELECT pg_is_in_recovery()")
-			return err == nil && said == "t"
-		})
+		m.awaitReadOnly(t)
 		m.plug(t, peers, callers)
 	}}
+	// isolated: callers still reach it, and it answers them for a while.
+	isolated = fault{"cut off from its peers", func(t testing.TB, m *member) { m.unplug(t, peers) }, func(t testing.TB, m *member) {
+		m.awaitReadOnly(t)
+		m.plug(t, peers)
+	}}
 )
+
+// awaitReadOnly waits until a member that is cut off takes no writes any more.
+func (m *member) awaitReadOnly(t testing.TB) {
+	t.Helper()
+	rig.Until(t, m.name+", which is cut off, takes no writes any more", func() bool {
+		said, err := m.sql(t, "SELECT pg_is_in_recovery()")
+		return err == nil && said == "t"
+	})
+}
 
 // happen lets the fault last until another member leads and has a synchronous
 // standby, so that it can commit.

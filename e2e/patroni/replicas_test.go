@@ -11,7 +11,10 @@ import (
 	"github.com/holdfast-io/holdfast/e2e/rig"
 )
 
-var seed = flag.Uint64("seed", 0, "seed of the load; 0: a random one")
+var (
+	seed = flag.Uint64("seed", 0, "seed of the load and the faults; 0: a random one")
+	runs = flag.Duration("for", 0, "how long leaders fail in any way, and replicas are killed and stopped meanwhile; 0: each way of two once, and replicas are left alone")
+)
 
 // healsWithin is how long after the last fault everything must be well again.
 const healsWithin = time.Minute
@@ -34,15 +37,40 @@ func TestReplicasFollowTheLeaderAndLoseNothing(t *testing.T) {
 	load.Start(s)
 	w := startWriting(t)
 	for _, f := range []fault{killed, cutOff} {
-		leader := look(t).leader
-		over := c.AllTroubled("leader " + f.name)
-		f.happen(t, leader)
-		over()
-		follow(t, c, load)
-		whole(t)
+		failOver(t, c, load, f)
+	}
+	if *runs > 0 {
+		failAgainAndAgain(t, c, load, s)
 	}
 	w.judge(t)
 	judge(t, c, load)
+}
+
+// failOver lets a fault happen to the leader and waits until all is well again.
+func failOver(t testing.TB, c *chaos.Cluster, load *chaos.Load, f fault) {
+	t.Helper()
+	leader := look(t).leader
+	over := c.AllTroubled("leader " + f.name)
+	f.happen(t, leader)
+	over()
+	follow(t, c, load)
+	whole(t)
+}
+
+// failAgainAndAgain lets any fault happen for as long as the flag says, and
+// replicas die or stand still at any time.
+func failAgainAndAgain(t testing.TB, c *chaos.Cluster, load *chaos.Load, seed uint64) {
+	t.Helper()
+	x := c.StartChaos(seed, chaos.ProcessDisasters())
+	random := rand.New(rand.NewPCG(seed, 3))
+	for end := time.Now().Add(*runs); time.Now().Before(end) && x.Err() == nil; {
+		failOver(t, c, load, []fault{killed, cutOff, isolated}[random.IntN(3)])
+	}
+	counts, err := x.Stop()
+	if err != nil {
+		t.Error(err)
+	}
+	t.Logf("disasters of replicas: %v", counts)
 }
 
 // follow waits until a rotation succeeds through every replica.

@@ -10,7 +10,7 @@ import (
 )
 
 // settings is the member's patroni.yml. README.md says which of them Holdfast's
-// promise needs, and why. Newer releases of Patroni raise ttl to 20 s.
+// promise needs, and why. Patroni from 3.2 on raises ttl to 20 s.
 func (m *member) settings(t testing.TB) string {
 	t.Helper()
 	var etcd []string
@@ -36,7 +36,7 @@ bootstrap:
     postgresql:
       use_pg_rewind: true
       use_slots: true
-      parameters: {wal_sender_timeout: 5s, wal_receiver_timeout: 5s, shared_buffers: 16MB, max_connections: 100, max_wal_size: 128MB, min_wal_size: 32MB}
+      parameters: {wal_sender_timeout: 5s, shared_buffers: 16MB, max_connections: 100, max_wal_size: 128MB, min_wal_size: 32MB}
   initdb: [data-checksums, {encoding: UTF8}, {locale: C}]
 postgresql:
   listen: 0.0.0.0:5432
