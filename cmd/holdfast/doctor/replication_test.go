@@ -46,16 +46,19 @@ func TestTheDatabaseIsLookedAtWithoutBeingChanged(t *testing.T) {
 	place := func(dsn string) *storage.Config {
 		return &storage.Config{Database: pgstore.Place("a database", pgstore.Options{DSN: secret.New(dsn)})}
 	}
-	s, err := pgstore.Open(t.Context(), pgstore.Options{DSN: secret.New(server.DSN("postgres"))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	found := replication(t.Context(), place(server.DSN("postgres")))
-	if len(found) != 3 || found[0].State != Good || found[1].State != Look || found[2].State != Good || !strings.Contains(found[2].Found, "timeline, which is 1") {
-		t.Errorf("found %+v", found)
+	// Before there is a schema, and after it.
+	for range 2 {
+		found := replication(t.Context(), place(server.DSN("postgres")))
+		if len(found) != 3 || found[0].State != Good || found[1].State != Look || found[2].State != Good || !strings.Contains(found[2].Found, "timeline, which is 1") {
+			t.Errorf("found %+v", found)
+		}
+		s, err := pgstore.Open(t.Context(), pgstore.Options{DSN: secret.New(server.DSN("postgres"))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	server.Stop(t)
 	if found := replication(t.Context(), place(server.DSN("postgres"))); len(found) != 1 || found[0].State != Bad {
