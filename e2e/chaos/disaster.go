@@ -86,12 +86,17 @@ func freeze(ctx context.Context, r *Replica, random *rand.Rand) error {
 	return r.Thaw()
 }
 
-// disconnect lets the replica's way to the database fail for a while.
+// disconnect lets the replica's way to the database fail for a while. In most cases
+// it gets slow first, so that the fault finds commits on their way.
 func disconnect(ctx context.Context, r *Replica, f faultproxy.Fault, random *rand.Rand) error {
 	over := r.Troubled(f.String(), false)
 	defer over()
+	if random.IntN(4) > 0 {
+		r.Set(faultproxy.Slow(between(random, 40*time.Millisecond, 200*time.Millisecond)))
+		pause(ctx, between(random, 600*time.Millisecond, 1200*time.Millisecond))
+	}
 	r.Set(f)
-	pause(ctx, between(random, 1500*time.Millisecond, 7*time.Second))
+	pause(ctx, between(random, 1500*time.Millisecond, 6*time.Second))
 	r.Set(faultproxy.None)
 	return nil
 }

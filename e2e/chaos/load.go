@@ -18,7 +18,7 @@ const (
 	// callPause between two draws of a grant through one replica, about.
 	callPause = 150 * time.Millisecond
 	// forcePause between two rotations that the operator forces, of one grant after the other.
-	forcePause = 900 * time.Millisecond
+	forcePause = 350 * time.Millisecond
 	// journalPause between two looks at all journals, of which the newest 64 entries are kept.
 	journalPause = 1500 * time.Millisecond
 	// CallPatience of one call.
