@@ -32,8 +32,7 @@ type Database interface {
 type DatabasePlace struct {
 	// Name of the place for people, without secrets.
 	Name string
-	// Open connects. With look it must change nothing, nor will its caller; then
-	// ErrNotFound is a database in which there is nothing to look at yet.
+	// Open connects. With look it must change nothing, nor will its caller.
 	Open func(ctx context.Context, look bool) (Database, error)
 }
 
@@ -53,9 +52,6 @@ func (c *Config) connect(ctx context.Context, look bool) error {
 		return nil
 	}
 	db, err := c.Database.Open(ctx, look)
-	if errors.Is(err, ErrNotFound) {
-		return fmt.Errorf("%w: %w", os.ErrNotExist, err)
-	}
 	if err != nil {
 		return fmt.Errorf("opening the store in %s: %w", c.Place(), err)
 	}

@@ -12,6 +12,9 @@ import (
 
 // Header implements storage.HeaderKeeper.
 func (s *Store) Header(ctx context.Context) (header []byte, err error) {
+	if s.bare {
+		return nil, storage.ErrNotFound
+	}
 	err = s.reading(ctx, "reading the store's header", func(ctx context.Context, c *pgxpool.Conn) error {
 		return c.QueryRow(ctx, "SELECT header FROM holdfast_store").Scan(&header)
 	})
@@ -39,7 +42,7 @@ func (s *Store) SwapHeader(ctx context.Context, was, now []byte) error {
 var _ storage.Database = (*Store)(nil)
 
 // Place returns where a store lies, for storage.Config. name is for people. With
-// look nothing is migrated, and a database without a schema is one without a store.
+// look nothing is migrated.
 func Place(name string, o Options) *storage.DatabasePlace {
 	return &storage.DatabasePlace{Name: name, Open: func(ctx context.Context, look bool) (storage.Database, error) {
 		open := Open

@@ -123,7 +123,8 @@ func (s *Store) lookAtSchema(ctx context.Context) error {
 		return err
 	}
 	if pending[0].Version == 1 {
-		return fmt.Errorf("%w: the database has no schema of Holdfast", storage.ErrNotFound)
+		s.bare = true
+		return nil
 	}
 	return fmt.Errorf("the database's schema lacks %s: start a broker, or run holdfast store migrate; nothing was changed", named(pending))
 }

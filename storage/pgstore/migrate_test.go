@@ -100,8 +100,15 @@ func TestAMigrationByHandIsCheckedAndTheSameAsOneByTheProgram(t *testing.T) {
 	if err != nil || len(pending) != 1 {
 		t.Fatalf("pending are %v, error %v", pending, err)
 	}
-	if _, err := Look(t.Context(), o); !errors.Is(err, storage.ErrNotFound) {
+	seen, err := Look(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := seen.Header(t.Context()); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("looking at it: %v", err)
+	}
+	if err := seen.Close(); err != nil {
+		t.Error(err)
 	}
 	run(t, dsn, Script(pending))
 	opened(t, o)

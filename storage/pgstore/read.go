@@ -117,6 +117,9 @@ func (s *Store) List(ctx context.Context, q storage.Query) (out []storage.Item, 
 	if !q.DueBefore.IsZero() && q.Kind != storage.KindGrant {
 		return nil, errors.New("only grants have a due time")
 	}
+	if s.bare {
+		return nil, nil
+	}
 	err = s.reading(ctx, "listing records", func(ctx context.Context, c *pgxpool.Conn) error {
 		query, args, err := listQuery(ctx, c, q)
 		if err != nil {

@@ -40,6 +40,8 @@ type Store struct {
 	mu     sync.RWMutex
 	closed bool // guarded by mu
 
+	// bare is set of a database without a schema, which is only looked at.
+	bare bool
 	// trusted is the history that the store is used in; nil: any.
 	trusted atomic.Pointer[trust]
 	doubts  doubts
@@ -58,9 +60,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	return start(ctx, o, (*Store).prepareSchema)
 }
 
-// Look connects like Open and changes nothing. If the database has no schema
-// that this program can read, the error says so; it is storage.ErrNotFound if it
-// has none at all.
+// Look connects like Open and changes nothing. If the database has a schema that
+// this program can not read, the error says so; one without any has no header and
+// no records.
 func Look(ctx context.Context, o Options) (*Store, error) {
 	return start(ctx, o, (*Store).lookAtSchema)
 }
