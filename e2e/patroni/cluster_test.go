@@ -30,10 +30,9 @@ func explain(t testing.TB) {
 	})
 }
 
-// whole returns once the cluster has a leader, a synchronous standby and one
-// more, all following the same history. The first test that asks starts it; it
-// ends with the namespaces.
-func whole(t testing.TB) {
+// able returns once the cluster takes commits: it has a leader and a synchronous
+// standby. The first test that asks starts it; it ends with the namespaces.
+func able(t testing.TB) {
 	t.Helper()
 	if !started {
 		for _, m := range members {
@@ -46,10 +45,21 @@ func whole(t testing.TB) {
 		}
 		started = true
 	}
+	rig.Until(t, "a leader with a synchronous standby", func() bool {
+		v := look(t)
+		return v.leader != nil && v.synchronous != nil
+	})
+}
+
+// whole returns the leader once one more standby follows it, so that the leader may fail.
+func whole(t testing.TB) (leader *member) {
+	t.Helper()
 	rig.Until(t, "a leader with two standbys, one of them synchronous", func() bool {
 		v := look(t)
+		leader = v.leader
 		return v.leader != nil && v.synchronous != nil && len(v.following) == len(members)-1
 	})
+	return leader
 }
 
 // view is what the members tell of their cluster.

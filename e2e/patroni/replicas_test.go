@@ -28,7 +28,7 @@ func TestReplicasFollowTheLeaderAndLoseNothing(t *testing.T) {
 	}
 	t.Logf("-seed %d", s)
 	explain(t)
-	whole(t)
+	able(t)
 	c := chaos.Start(t, chaos.Options{
 		Seed: s, Servers: addresses(), Direct: true, User: role, Password: password, Database: database(t), Parameters: "connect_timeout=2",
 	})
@@ -46,15 +46,15 @@ func TestReplicasFollowTheLeaderAndLoseNothing(t *testing.T) {
 	judge(t, c, load)
 }
 
-// failOver lets a fault happen to the leader and waits until all is well again.
+// failOver lets a fault happen to the leader of a whole cluster and waits until
+// the replicas are well again.
 func failOver(t testing.TB, c *chaos.Cluster, load *chaos.Load, f fault) {
 	t.Helper()
-	leader := look(t).leader
+	leader := whole(t)
 	over := c.AllTroubled("leader " + f.name)
 	f.happen(t, leader)
 	over()
 	follow(t, c, load)
-	whole(t)
 }
 
 // failAgainAndAgain lets any fault happen for as long as the flag says, and
