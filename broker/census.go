@@ -17,6 +17,9 @@ const (
 	censusShare = 20
 	// quickCount is what GetStatus may take to count: some ten thousand grants.
 	quickCount = 250 * time.Millisecond
+	// censusPage grants are in memory at a time: it is done all the time, and what
+	// it holds would be most of an idle broker's memory.
+	censusPage = 100
 )
 
 // Census is how the families fared when they were last counted. It is shared:
@@ -86,7 +89,7 @@ func (b *Broker) recount(ctx context.Context) (Census, error) {
 func (b *Broker) countOnce(ctx context.Context) (Census, error) {
 	now, started := b.now(), time.Now()
 	c := Census{At: now, Apps: map[string]AppCensus{}}
-	f := storage.Filter{Limit: mostPage}
+	f := storage.Filter{Limit: censusPage}
 	for {
 		page, err := b.store.Grants(ctx, f)
 		if err != nil {

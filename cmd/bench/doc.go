@@ -28,6 +28,16 @@
 // the median of the rounds' own ratios, which a drift between rounds does not
 // touch. The table also shows the ratio's lowest and highest round.
 //
+// # The case brownout
+//
+//	go run ./cmd/bench hot -cases brownout [-rounds N] [-duration D]
+//
+// Hot answers of one grant, drawn in the broker's own process, while callers wait
+// for a provider that takes 2 s (brownout-slow), while nobody listens where the
+// provider should be (brownout-dead), and while some hundred other grants a second
+// are refreshed (brownout-refresh). The base is the same broker undisturbed, slice by
+// slice in alternation.
+//
 // # The suite crash
 //
 //	go run ./cmd/bench crash [-kills N] [-seed S] [-grants N] [-dir DIR] [-json FILE]

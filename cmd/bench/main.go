@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -59,6 +60,8 @@ type options struct {
 	suite    string
 	jsonFile string
 	cases    []benchCase
+	// brownout is the case of that name, of the suite hot alone.
+	brownout bool
 	rounds   int
 	duration time.Duration
 	warmUp   time.Duration
@@ -75,7 +78,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 		fs.PrintDefaults()
 	}
 	fs.StringVar(&o.jsonFile, "json", "", "also write one JSON object a line to this `file`")
-	cases := fs.String("cases", strings.Join(defaultCases(), ","), "comma-separated `list` of cases, mtls-cCALLERS-kCONNECTIONS")
+	cases := fs.String("cases", strings.Join(defaultCases(), ","), "comma-separated `list` of cases, mtls-cCALLERS-kCONNECTIONS; for hot also brownout")
 	fs.IntVar(&o.rounds, "rounds", 5, "interleaved rounds; the median is reported")
 	fs.DurationVar(&o.duration, "duration", 2*time.Second, "measured time of one case in one round, for each server")
 	fs.DurationVar(&o.warmUp, "warmup", 300*time.Millisecond, "unmeasured time before it")
@@ -104,12 +107,21 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 		return o, usageError{errors.New("-rounds and -duration must be positive, -warmup not negative")}
 	}
 	var err error
-	o.cases, err = parseCases(*cases)
-	if err != nil {
+	names := strings.Split(*cases, ",")
+	if i := slices.Index(names, brownoutName); i >= 0 && o.suite == "hot" {
+		o.brownout, names = true, slices.Delete(names, i, i+1)
+	}
+	if len(names) == 0 {
+		return o, nil
+	}
+	if o.cases, err = parseCases(strings.Join(names, ",")); err != nil {
 		return o, usageError{err}
 	}
 	return o, nil
 }
+
+// brownoutName is a case of the suite hot: see brownoutCases.
+const brownoutName = "brownout"
 
 // ownFlags are the suites that have flags of their own.
 var ownFlags = map[string]func(ctx context.Context, args []string, stdout, stderr io.Writer) error{
@@ -135,9 +147,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	default:
 		return usageError{fmt.Errorf("unknown suite %q: want hot or noise, or crash, hostile, refresh, scale or storm before its flags", o.suite)}
 	}
-	results, err := measureSuite(ctx, o, product, &sharedWriter{w: stderr})
-	if err != nil {
-		return err
+	var results []result
+	log := &sharedWriter{w: stderr}
+	if len(o.cases) > 0 {
+		if results, err = measureSuite(ctx, o, product, log); err != nil {
+			return err
+		}
+	}
+	if o.brownout {
+		more, err := measureBrownout(ctx, o, log)
+		if err != nil {
+			return err
+		}
+		results = append(results, more...)
 	}
 	if o.jsonFile != "" {
 		if err := writeJSONFile(o.jsonFile, results); err != nil {

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime/pprof"
@@ -35,6 +34,7 @@ const (
 	ofBroker   = "broker"   // whole rotations
 	ofProvider = "provider" // the broker's own client at the token endpoint, without a broker
 	ofSync     = "sync"     // bare Badger, what one of a rotation's writes stores
+	ofHot      = "hot"      // tokens of one grant from memory
 )
 
 // sliceCommand is one slice of a measurement.
@@ -42,6 +42,10 @@ type sliceCommand struct {
 	Of                   string
 	Callers              int
 	Unmeasured, Measured time.Duration
+	// Others callers have other grants refreshed meanwhile, each so often, whatever
+	// becomes of that.
+	Others int
+	Every  time.Duration
 }
 
 // sliceReply is what it found.
@@ -88,7 +92,7 @@ func (p *refresher) handle(q command) (r reply, err error) {
 
 func (p *refresher) start(c refreshCommand) error {
 	ctx := context.Background()
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	log := quietLog()
 	cfg, err := writeConfigWith(c.Serve, fmt.Sprintf("provider:\n  rate: %d\n  burst: %d\n  concurrency: %d\n  overrides: {token_url: %q, access_grace: %s}\n",
 		broker.MostLoadRate, broker.MostLoadRate, c.Limit, c.TokenURL, accessGrace))
 	if err != nil {
@@ -101,6 +105,9 @@ func (p *refresher) start(c refreshCommand) error {
 	if p.grants, err = seedExpired(ctx, o, c.Grants); err != nil {
 		return fmt.Errorf("storing grants: %w", err)
 	}
+	if err := seedStore(o); err != nil {
+		return fmt.Errorf("storing a grant: %w", err)
+	}
 	p.dir = c.Serve.Dir
 	if p.bare, err = badgerstore.OpenBare(filepath.Join(p.dir, "bare"), make([]byte, 32)); err != nil {
 		return err
@@ -111,7 +118,7 @@ func (p *refresher) start(c refreshCommand) error {
 
 func (p *refresher) measure(c sliceCommand) (*sliceReply, error) {
 	ctx := context.Background()
-	call := map[string]func(context.Context) error{ofBroker: p.rotate, ofProvider: p.post, ofSync: p.commit}[c.Of]
+	call := map[string]func(context.Context) error{ofBroker: p.rotate, ofProvider: p.post, ofSync: p.commit, ofHot: p.hot}[c.Of]
 	if call == nil {
 		return nil, fmt.Errorf("nobody measures %q", c.Of)
 	}
@@ -119,6 +126,8 @@ func (p *refresher) measure(c sliceCommand) (*sliceReply, error) {
 	if err != nil {
 		return nil, err
 	}
+	leave := p.disturb(c)
+	defer leave()
 	var r sliceReply
 	if r.tally, err = closedLoop(ctx, c.Callers, c.Unmeasured, c.Measured, call); err != nil {
 		return nil, err

@@ -115,6 +115,7 @@ func (p *scaler) fill(ctx context.Context, c *scaleCommand) (*scaleReply, error)
 	if err != nil {
 		return nil, err
 	}
+	node.BoundMemory()
 	started := time.Now()
 	err = fillStore(ctx, store, c.Grants)
 	took := time.Since(started)

@@ -122,6 +122,7 @@ First it says what it would do; it does that with --yes, or after a "yes" at a t
 }
 
 func restore(ctx context.Context, io streams, c *config.Config, in string, adopt, yes bool) error {
+	node.BoundMemory()
 	place, err := storeOf(c, io)
 	if err != nil {
 		return err

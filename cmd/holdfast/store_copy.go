@@ -61,6 +61,7 @@ terminal. --dry-run reads the source, looks at the target and changes nothing.`,
 }
 
 func (m *moving) run(ctx context.Context, io streams) error {
+	node.BoundMemory()
 	from, err := m.place(io, m.from)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -64,6 +65,9 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 			return nil, errors.Join(err, n.stack.Stop())
 		}
 	}
+	// Opening a store of a million grants leaves garbage which an idle broker would
+	// keep for minutes.
+	debug.FreeOSMemory()
 	n.log.Info("serving",
 		"grpc", n.listens.grpc.Addr().String(), "http", n.listens.http.Addr().String(),
 		"metrics", n.listens.metrics.Addr().String(), "public_url", o.Config.PublicURL, "environment", o.Config.Environment)
