@@ -21,7 +21,7 @@ unit() {
 }
 
 # Always run anew: what they test is a process, which no cache of results sees.
-e2e() { go test -race -timeout 5m -count=1 ./e2e/; }
+e2e() { go test -race -timeout 10m -count=1 ./e2e/ ./e2e/postgres/; }
 # Most of it waits for leases and leeways to end, so more runs at a time than there are processors.
 machine() { go test -race -timeout 5m -count=1 -parallel 16 ./e2e/machine/; }
 # Looks for secrets in everything that the real binary says and writes.
