@@ -29,7 +29,7 @@ func TestNothingIsSentLateHoweverTheStoresClockIsSet(t *testing.T) {
 					c.dialing = nil
 					c.mem.SetClock(func() time.Time { return time.Now().Add(-row.back) })
 					if row.late {
-						time.Sleep(3 * time.Second) // in which the clock is measured several times
+						pass(3 * time.Second) // in which the clock is measured several times
 					}
 				}
 				_, err := c.replica[0].ForceRefresh(ctx, op, "", jira)
@@ -49,16 +49,16 @@ func TestNothingIsSentLateHoweverTheStoresClockIsSet(t *testing.T) {
 func TestNothingIsSpentWhenTheStoresClockGoesBack(t *testing.T) {
 	inCluster(t, 2, func(c *cluster) {
 		c.replica[0].consent(jira)
-		time.Sleep(time.Minute) // the store has seen the time by now
+		pass(time.Minute) // the store has seen the time by now
 		c.mem.SetClock(func() time.Time { return time.Now().Add(-10 * time.Minute) })
-		time.Sleep(30 * time.Second)
+		pass(30 * time.Second)
 		for _, m := range c.replica {
 			if _, err := m.ForceRefresh(ctx, op, "", jira); broker.ReasonOf(err) != broker.ReasonStoreUnavailable {
 				t.Errorf("got %v, want STORE_UNAVAILABLE", err)
 			}
 		}
 		c.mem.SetClock(nil)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if _, err := c.replica[1].ForceRefresh(ctx, op, "", jira); err != nil || c.posts() != 1 {
 			t.Errorf("%v, %d requests", err, c.posts())
 		}
@@ -77,14 +77,14 @@ func TestAStepOfAReplicasClockBeginsNoSecondAttempt(t *testing.T) {
 			}
 			c.dialing = func() {
 				c.dialing = nil
-				time.Sleep(4 * time.Second)
+				pass(4 * time.Second)
 			}
 			forced := make(chan error, 1)
 			go func() {
 				_, err := one.ForceRefresh(ctx, op, "", jira)
 				forced <- err
 			}()
-			time.Sleep(1100 * time.Millisecond) // it is announced, and on its way
+			pass(1100 * time.Millisecond) // it is announced, and on its way
 			other.setSkew(step)
 			if n, err := other.ForceRefresh(ctx, op, "", jira); err != nil {
 				t.Errorf("%v, %v", n, err)

@@ -151,7 +151,7 @@ func (l *link) Versions(ctx context.Context, keys []storage.Key) ([]storage.Vers
 	l.mu.Lock()
 	slow := l.slow
 	l.mu.Unlock()
-	time.Sleep(slow)
+	pass(slow)
 	return versions, now, err
 }
 
@@ -179,6 +179,9 @@ func (l *link) Health(ctx context.Context) error {
 // Close leaves the store to the others.
 func (l *link) Close() error { return nil }
 
+// pass lets virtual time pass.
+func pass(d time.Duration) { <-time.After(d) }
+
 // inCluster plays a test with n replicas whose sweeps run, in virtual time.
 func inCluster(t *testing.T, n int, test func(c *cluster), settings ...func(*cluster)) {
 	synctest.Test(t, func(t *testing.T) {
@@ -186,7 +189,7 @@ func inCluster(t *testing.T, n int, test func(c *cluster), settings ...func(*clu
 		for range n {
 			c.start(0)
 		}
-		time.Sleep(time.Second) // what each does at once
+		pass(time.Second) // what each does at once
 		test(c)
 	})
 }
@@ -225,7 +228,9 @@ func newCluster(t *testing.T, settings ...func(*cluster)) *cluster {
 	go func() { served <- atlassiansim.Serve(ctx, c.pipe, c.sim, c.cfg.Log) }()
 	t.Cleanup(func() {
 		stop()
-		<-served
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
 		c.sim.Close()
 	})
 	return c
@@ -322,7 +327,7 @@ func (m *member) draw(a storage.Address) (*broker.TokenAnswer, error) {
 // the last call began, from now on, that was still answered otherwise.
 func (m *member) drawsEvery(step, d time.Duration, a storage.Address, end func(*broker.TokenAnswer, error) bool) (last time.Duration) {
 	m.c.t.Helper()
-	for began := time.Now(); time.Since(began) <= d; time.Sleep(step) {
+	for began := time.Now(); time.Since(began) <= d; pass(step) {
 		at := time.Since(began)
 		if answer, err := m.draw(a); end(answer, err) {
 			return last

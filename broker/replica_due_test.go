@@ -40,7 +40,7 @@ func TestReplicasShareOutWhatIsDue(t *testing.T) {
 			}
 		}
 		began := c.posts()
-		time.Sleep(80 * time.Minute) // an hour, a ninth more or less
+		pass(80 * time.Minute) // an hour, a ninth more or less
 		if n := c.posts() - began; n != len(all) {
 			t.Errorf("%d requests for %d idle families", n, len(all))
 		}
@@ -74,7 +74,7 @@ func TestWhatADeadReplicaLeftIsTakenOverAfterItsLease(t *testing.T) {
 			defer close(forced)
 			_, _ = one.ForceRefresh(ctx, op, "", jira)
 		}()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		one.link.lose(storage.ErrUnavailable, false) // it has announced, and nobody hears of it again
 		announced := other.grant(jira).State.Attempt
 		if announced == nil {
@@ -83,18 +83,18 @@ func TestWhatADeadReplicaLeftIsTakenOverAfterItsLease(t *testing.T) {
 		if n, err := other.TakeOver(ctx); n != 0 || err != nil {
 			t.Errorf("took over %d, %v: the replica may live", n, err)
 		}
-		time.Sleep(time.Until(announced.LeaseUntil) - time.Second)
+		pass(time.Until(announced.LeaseUntil) - time.Second)
 		if n := c.posts(); n != 1 {
 			t.Errorf("%d requests before the lease ended", n)
 		}
-		time.Sleep(2*time.Minute - time.Second)
+		pass(2*time.Minute - time.Second)
 		g := other.grant(jira)
 		if g.State.Generation != 2 || g.State.Doubt != nil || g.State.Attempt != nil || c.posts() != 2 {
 			t.Errorf("generation %d, doubt %v, attempt %v, %d requests: want it repeated once", g.State.Generation, g.State.Doubt, g.State.Attempt, c.posts())
 		}
 		one.link.lose(nil, false)
 		<-forced
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if g := other.grant(jira); len(g.State.Alternates) != 1 {
 			t.Errorf("%d alternates: the late successor is to be kept", len(g.State.Alternates))
 		}
@@ -107,18 +107,18 @@ func TestClaimsOfADeadReplicaDelayByTheirHoldOnly(t *testing.T) {
 	inCluster(t, 1, func(c *cluster) {
 		all := c.consentMany(20)
 		c.replica[0].close()
-		time.Sleep(80 * time.Minute)
+		pass(80 * time.Minute)
 		before := c.posts()
 		taken, err := c.mem.Claim(ctx, storage.Span{Before: time.Now()}, 17*time.Second, 1000)
 		if err != nil || len(taken) != len(all) {
 			t.Fatalf("claimed %d, %v", len(taken), err)
 		}
 		c.start(0)
-		time.Sleep(15 * time.Second)
+		pass(15 * time.Second)
 		if n := c.posts() - before; n != 0 {
 			t.Errorf("%d requests while others have claimed all", n)
 		}
-		time.Sleep(15 * time.Second)
+		pass(15 * time.Second)
 		if n := c.posts() - before; n != len(all) {
 			t.Errorf("%d requests of %d after the claims had ended", n, len(all))
 		}
@@ -147,7 +147,7 @@ func TestADoubtIsNotHeldBackByThousandsOfIdleFamilies(t *testing.T) {
 		if g := c.grant(jira); g.State.Doubt == nil {
 			t.Fatal("it is not in doubt")
 		}
-		time.Sleep(20 * time.Second)
+		pass(20 * time.Second)
 		if g := c.grant(jira); g.State.Doubt != nil || g.State.Generation != 2 {
 			t.Errorf("doubt %v at generation %d", g.State.Doubt, g.State.Generation)
 		}

@@ -25,6 +25,9 @@ func (b *Broker) fresh(e *entry, local time.Time) bool {
 // it holds a valid token. The error is STORE_UNAVAILABLE, or says what is wrong
 // with the record. The slot is another one if the cache was emptied meanwhile.
 func (b *Broker) current(ctx context.Context, sl *slot) (_ *slot, e *entry, stale bool, err error) {
+	if s := b.hot.find(sl.entry.Load().grant.Address); s != nil {
+		sl = s // the sweep may have dropped the slot while the call waited
+	}
 	if e = sl.entry.Load(); b.fresh(e, b.clock.local()) {
 		return sl, e, false, nil
 	}

@@ -69,7 +69,7 @@ func TestWhatOneReplicaChangesEndsTheOldAnswerOfTheOthersWithinASecond(t *testin
 					}
 					for range 3 * int(time.Second/step) { // until it is hot
 						_, _ = other.draw(jira)
-						time.Sleep(step)
+						pass(step)
 					}
 					if err := row.act(one); err != nil {
 						t.Fatal(err)
@@ -88,7 +88,7 @@ func TestANotificationEndsTheOldAnswerAtOnce(t *testing.T) {
 		c.replica[0].consent(jira)
 		for range 2000 {
 			_, _ = c.replica[1].draw(jira)
-			time.Sleep(time.Millisecond)
+			pass(time.Millisecond)
 		}
 		if _, err := c.replica[0].Revoke(ctx, op, "", jira, "test"); err != nil {
 			t.Fatal(err)
@@ -119,7 +119,7 @@ func TestWhileTheStoreDoesNotAnswerValidTokensAreServedForAWhile(t *testing.T) {
 				one.consent(jira)
 				for range 20 {
 					_, _ = other.draw(jira)
-					time.Sleep(100 * time.Millisecond)
+					pass(100 * time.Millisecond)
 				}
 				row.lose(other.link)
 				began := time.Now()
@@ -142,7 +142,7 @@ func TestWhileTheStoreDoesNotAnswerValidTokensAreServedForAWhile(t *testing.T) {
 					t.Error("it is ready without its store")
 				}
 				other.link.lose(nil, false)
-				time.Sleep(2500 * time.Millisecond) // a question may still hang
+				pass(2500 * time.Millisecond) // a question may still hang
 				if _, err := other.draw(jira); err != nil {
 					t.Errorf("after the store came back: %v", err)
 				}
@@ -157,7 +157,7 @@ func TestATokenThatIsKnownToBeChangedIsNotServedWhenTheStoreGoes(t *testing.T) {
 		one.consent(jira)
 		for range 20 {
 			_, _ = other.draw(jira)
-			time.Sleep(100 * time.Millisecond)
+			pass(100 * time.Millisecond)
 		}
 		other.link.loseRecords(storage.ErrUnavailable) // so that it learns only that there is a newer one
 		if _, err := one.Revoke(ctx, op, "", jira, "test"); err != nil {
@@ -167,7 +167,7 @@ func TestATokenThatIsKnownToBeChangedIsNotServedWhenTheStoreGoes(t *testing.T) {
 			t.Errorf("the old answer ended after %v", after)
 		}
 		other.link.lose(storage.ErrUnavailable, false)
-		time.Sleep(3 * time.Second)
+		pass(3 * time.Second)
 		if a, err := other.draw(jira); err == nil {
 			t.Errorf("served generation %d", a.Generation)
 		}
@@ -184,17 +184,17 @@ func TestAnAnswerOfTheStoreIsAsOldAsItsQuestion(t *testing.T) {
 			other.link.setSlow(800 * time.Millisecond)
 			for range 400 {
 				_, _ = other.draw(jira)
-				time.Sleep(10 * time.Millisecond)
+				pass(10 * time.Millisecond)
 			}
 			drawn := make(chan struct{})
 			go func() {
 				defer close(drawn)
 				for range 16 {
 					_, _ = other.draw(jira)
-					time.Sleep(50 * time.Millisecond)
+					pass(50 * time.Millisecond)
 				}
 			}()
-			time.Sleep(time.Duration(phase) * 50 * time.Millisecond)
+			pass(time.Duration(phase) * 50 * time.Millisecond)
 			if _, err := one.Revoke(ctx, op, "", jira, "test"); err != nil {
 				t.Fatal(err)
 			}
@@ -222,13 +222,13 @@ func TestOneGrantIsRotatedOnceByAllReplicas(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				time.Sleep(2 * time.Hour)
+				pass(2 * time.Hour)
 				settled := make(chan time.Time, 1)
 				for _, m := range c.replica {
 					m.link.before = func(changes []storage.Change) {
 						// The provider takes 3 s; only what is settled is stored after that.
 						if changes[0].Item.Key.Kind == storage.KindGrant && changes[0].Old == 2 {
-							time.Sleep(time.Second)
+							pass(time.Second)
 							settled <- time.Now()
 						}
 					}
@@ -264,14 +264,14 @@ func TestAnOperatorsPauseBindsAllReplicasWithinASecond(t *testing.T) {
 		if _, err := one.PauseApp(ctx, op, "jira", "test"); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if _, err := other.ForceRefresh(ctx, op, "", jira); broker.ReasonOf(err) != broker.ReasonAppPaused {
 			t.Fatalf("got %v, want APP_PAUSED", err)
 		}
 		if _, _, err := one.ResumeApp(ctx, op, "jira", 0); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if _, err := other.ForceRefresh(ctx, op, "", jira); err != nil {
 			t.Fatal(err)
 		}
@@ -292,14 +292,14 @@ func TestAStoreThatLostCommitsIsReadAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		if a, err := other.draw(jira); err != nil || a.Generation != 2 {
-			time.Sleep(time.Second)
+			pass(time.Second)
 			if a, err = other.draw(jira); err != nil || a.Generation != 2 {
 				t.Fatalf("%+v, %v", a, err)
 			}
 		}
 		c.mem.SetFault(nil)
 		c.mem.Crash() // as a standby that had not got them would be
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		if g, ok := one.AtHand(jira.GrantID()); !ok || g.State.Generation != 2 {
 			t.Errorf("at hand is %v, generation %d: want what the store has lost", ok, g.State.Generation)
 		}
@@ -319,10 +319,10 @@ func TestReplicasWhoseClocksAreMinutesOffAgreeByTheStores(t *testing.T) {
 		for _, skew := range []time.Duration{0, 7 * time.Minute, -7 * time.Minute} {
 			c.start(skew)
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		c.replica[1].consent(jira)
 		for round := range 6 {
-			time.Sleep(2 * time.Hour)
+			pass(2 * time.Hour)
 			before := c.posts()
 			done := make(chan error, 9)
 			for i := range 9 {

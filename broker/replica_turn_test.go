@@ -25,7 +25,7 @@ func TestOneReplicaDoesForAllWhatIsToBeDoneOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(4 * time.Hour)
+		pass(4 * time.Hour)
 		for _, a := range all {
 			if _, err := c.replica[1].store.Grant(ctx, a.GrantID()); err == nil {
 				t.Errorf("%s was not purged", a)
@@ -65,7 +65,7 @@ func (l *logBuffer) String() string {
 func TestGrantsAreCountedByOneReplicaForAll(t *testing.T) {
 	inCluster(t, 3, func(c *cluster) {
 		c.consentMany(4)
-		time.Sleep(3 * time.Minute)
+		pass(3 * time.Minute)
 		var latest time.Time
 		for i, m := range c.replica {
 			census := m.Census()
@@ -90,7 +90,7 @@ func TestGrantsAreCountedByOneReplicaForAll(t *testing.T) {
 // countings counts the censuses that are stored within a time.
 func (c *cluster) countings(within time.Duration) (n int) {
 	var last time.Time
-	for began := time.Now(); time.Since(began) < within; time.Sleep(5 * time.Second) {
+	for began := time.Now(); time.Since(began) < within; pass(5 * time.Second) {
 		for _, m := range c.replica {
 			if at := m.Census().At; at.After(last) {
 				last = at
@@ -105,7 +105,7 @@ func (c *cluster) countings(within time.Duration) (n int) {
 func TestAnOutageIsOneEventOfTheApp(t *testing.T) {
 	inCluster(t, 3, func(c *cluster) {
 		all := c.consentMany(12)
-		time.Sleep(2 * time.Hour)
+		pass(2 * time.Hour)
 		id, err := c.sim.AddFault(atlassiansim.Fault{Kind: atlassiansim.FaultStatus, Status: 503, KeepToken: true, GrantType: "refresh_token"})
 		if err != nil {
 			t.Fatal(err)
@@ -113,16 +113,16 @@ func TestAnOutageIsOneEventOfTheApp(t *testing.T) {
 		for i, a := range all {
 			_, _ = c.replica[i%3].draw(a)
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		_ = id
 		c.sim.ClearFaults()
-		time.Sleep(5 * time.Minute)
+		pass(5 * time.Minute)
 		for i, a := range all {
 			if _, err := c.replica[i%3].draw(a); err != nil {
 				t.Errorf("after the outage: %v", err)
 			}
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		got := map[storage.AppEventType]int{}
 		rec, err := c.replica[0].store.App(ctx, "jira")
 		if err != nil {

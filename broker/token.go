@@ -159,11 +159,6 @@ func (b *Broker) obtain(ctx context.Context, sl *slot, need family.Need) (*entry
 		}
 	}()
 	for round := range rounds {
-		if round > 0 { // the sweep may have dropped the slot while this call waited
-			if s := b.hot.find(sl.entry.Load().grant.Address); s != nil {
-				sl = s
-			}
-		}
 		var e *entry
 		var stale bool
 		var err error
