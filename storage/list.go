@@ -105,10 +105,7 @@ func (s *Store) PurgeConsents(ctx context.Context, t time.Time) (int, error) {
 	n := 0
 	err := eachItem(ctx, s.backend, KindConsent, func(it Item) error {
 		var p storagev1.ConsentPublic
-		if openPublic(it, &p) != nil || !fromTime(p.GetExpiresAt()).Before(t) {
-			return nil
-		}
-		if s.DeleteConsent(ctx, it.Key.ID, it.Version) == nil {
+		if openPublic(it, &p) == nil && fromTime(p.GetExpiresAt()).Before(t) && s.DeleteConsent(ctx, it.Key.ID, it.Version) == nil {
 			n++
 		}
 		return ctx.Err()
