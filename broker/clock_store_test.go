@@ -25,13 +25,12 @@ func TestNothingIsSentLateHoweverTheStoresClockIsSet(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			inCluster(t, 2, func(c *cluster) {
 				c.replica[0].consent(jira)
-				c.dialing = func() {
-					c.dialing = nil
+				c.onDial(func() {
 					c.mem.SetClock(func() time.Time { return time.Now().Add(-row.back) })
 					if row.late {
 						pass(3 * time.Second) // in which the clock is measured several times
 					}
-				}
+				})
 				_, err := c.replica[0].ForceRefresh(ctx, op, "", jira)
 				if n := c.posts(); n != row.sent || (err == nil) != (row.sent == 1) {
 					t.Errorf("%d requests, %v", n, err)
@@ -75,10 +74,7 @@ func TestAStepOfAReplicasClockBeginsNoSecondAttempt(t *testing.T) {
 			if _, err := other.draw(jira); err != nil {
 				t.Fatal(err)
 			}
-			c.dialing = func() {
-				c.dialing = nil
-				pass(4 * time.Second)
-			}
+			c.onDial(func() { pass(4 * time.Second) })
 			forced := make(chan error, 1)
 			go func() {
 				_, err := one.ForceRefresh(ctx, op, "", jira)

@@ -40,8 +40,11 @@ type cluster struct {
 	dir     string
 	cfg     broker.Config
 	replica []*member
-	// dialing is called before a connection to the provider is made.
-	dialing func()
+	// accessLife of the provider's tokens; 0: an hour.
+	accessLife time.Duration
+
+	mu      sync.Mutex
+	dialing func() // guarded by mu
 }
 
 // member is one of the replicas.
@@ -59,11 +62,9 @@ type member struct {
 type link struct {
 	*memstore.Store
 	mu sync.Mutex
-	// fails is what the store says; hangs: it says nothing; swaps counts those
-	// that were asked for. Guarded by mu.
+	// fails is what the store says; hangs: it says nothing. Guarded by mu, as all below.
 	fails error
 	hangs bool
-	swaps int
 	// before a swap; nil: nothing.
 	before func([]storage.Change)
 	// records is what reading one says.
@@ -88,6 +89,13 @@ func (l *link) lose(err error, hangs bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.fails, l.hangs = err, hangs
+}
+
+// onSwap calls f before each swap.
+func (l *link) onSwap(f func([]storage.Change)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.before = f
 }
 
 func (l *link) setSlow(d time.Duration) {
@@ -132,7 +140,6 @@ func (l *link) List(ctx context.Context, q storage.Query) ([]storage.Item, error
 func (l *link) Swap(ctx context.Context, c []storage.Change, e []storage.Entry) error {
 	l.mu.Lock()
 	before := l.before
-	l.swaps++
 	l.mu.Unlock()
 	if before != nil {
 		before(c)
@@ -216,7 +223,11 @@ func newCluster(t *testing.T, settings ...func(*cluster)) *cluster {
 	for _, set := range settings {
 		set(c)
 	}
-	c.sim, err = atlassiansim.New(atlassiansim.Config{AutoConsent: true, Apps: []atlassiansim.App{{
+	behaviour := atlassiansim.DefaultBehaviour()
+	if c.accessLife > 0 {
+		behaviour.AccessTTLSeconds = int(c.accessLife / time.Second)
+	}
+	c.sim, err = atlassiansim.New(atlassiansim.Config{AutoConsent: true, Behaviour: &behaviour, Apps: []atlassiansim.App{{
 		ClientID: "client-jira", Secrets: []secret.String{secret.New("secret")}, CallbackURL: public.JoinPath("oauth/callback").String(),
 		Scopes: []string{"read:me", "read:jira-work", "write:jira-work"},
 	}}})
@@ -282,9 +293,20 @@ func (c *cluster) start(skew time.Duration) *member {
 	return m
 }
 
+// onDial calls f once, before a connection to the provider is made.
+func (c *cluster) onDial(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dialing = f
+}
+
 func (c *cluster) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	if c.dialing != nil {
-		c.dialing()
+	c.mu.Lock()
+	dialing := c.dialing
+	c.dialing = nil
+	c.mu.Unlock()
+	if dialing != nil {
+		dialing()
 	}
 	return c.pipe.DialContext(ctx, network, address)
 }

@@ -31,16 +31,16 @@ func TestReplicasShareOutWhatIsDue(t *testing.T) {
 		var mu sync.Mutex
 		by := map[int]int{}
 		for i, m := range c.replica {
-			m.link.before = func(changes []storage.Change) {
+			m.link.onSwap(func(changes []storage.Change) {
 				if changes[0].Item.Key.Kind == storage.KindGrant {
 					mu.Lock()
 					by[i]++
 					mu.Unlock()
 				}
-			}
+			})
 		}
 		began := c.posts()
-		pass(80 * time.Minute) // an hour, a ninth more or less
+		pass(17 * time.Minute) // fifteen minutes, a ninth of half an hour more or less
 		if n := c.posts() - began; n != len(all) {
 			t.Errorf("%d requests for %d idle families", n, len(all))
 		}
@@ -57,8 +57,13 @@ func TestReplicasShareOutWhatIsDue(t *testing.T) {
 	}, shortLives)
 }
 
-// shortLives makes idle families due after an hour.
-func shortLives(c *cluster) { c.cfg.Timing.IdleLimit = 2 * time.Hour }
+// untilExpired is when tokens of shortLives have expired, and nobody is due.
+const untilExpired = 12*time.Minute + 30*time.Second
+
+// shortLives makes tokens live for 12 minutes and idle families due after 15.
+func shortLives(c *cluster) {
+	c.accessLife, c.cfg.Timing.IdleLimit = 12*time.Minute, 30*time.Minute
+}
 
 // TestWhatADeadReplicaLeftIsTakenOverAfterItsLease, inside the leeway, although
 // nobody asks for it, and its late answer is kept.
@@ -107,7 +112,7 @@ func TestClaimsOfADeadReplicaDelayByTheirHoldOnly(t *testing.T) {
 	inCluster(t, 1, func(c *cluster) {
 		all := c.consentMany(20)
 		c.replica[0].close()
-		pass(80 * time.Minute)
+		pass(17 * time.Minute)
 		before := c.posts()
 		taken, err := c.mem.Claim(ctx, storage.Span{Before: time.Now()}, 17*time.Second, 1000)
 		if err != nil || len(taken) != len(all) {

@@ -222,16 +222,16 @@ func TestOneGrantIsRotatedOnceByAllReplicas(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				pass(2 * time.Hour)
+				pass(untilExpired)
 				settled := make(chan time.Time, 1)
 				for _, m := range c.replica {
-					m.link.before = func(changes []storage.Change) {
+					m.link.onSwap(func(changes []storage.Change) {
 						// The provider takes 3 s; only what is settled is stored after that.
 						if changes[0].Item.Key.Kind == storage.KindGrant && changes[0].Old == 2 {
 							pass(time.Second)
 							settled <- time.Now()
 						}
-					}
+					})
 				}
 				answered := make(chan time.Time, 150)
 				for i := range 150 {
@@ -243,7 +243,12 @@ func TestOneGrantIsRotatedOnceByAllReplicas(t *testing.T) {
 						answered <- time.Now()
 					}()
 				}
-				at := <-settled
+				var at time.Time
+				select {
+				case at = <-settled:
+				case <-time.After(time.Minute):
+					t.Fatal("nothing was settled")
+				}
 				for range 150 {
 					if late := (<-answered).Sub(at); late > row.late {
 						t.Errorf("a caller learned of it %v after the commit", late)
@@ -252,7 +257,7 @@ func TestOneGrantIsRotatedOnceByAllReplicas(t *testing.T) {
 				if n := c.posts(); n != 1 {
 					t.Errorf("%d requests", n)
 				}
-			})
+			}, shortLives)
 		})
 	}
 }
@@ -315,14 +320,14 @@ func TestAStoreThatLostCommitsIsReadAgain(t *testing.T) {
 // nothing is sent late.
 func TestReplicasWhoseClocksAreMinutesOffAgreeByTheStores(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
+		c := newCluster(t, shortLives)
 		for _, skew := range []time.Duration{0, 7 * time.Minute, -7 * time.Minute} {
 			c.start(skew)
 		}
 		pass(time.Second)
 		c.replica[1].consent(jira)
 		for round := range 6 {
-			pass(2 * time.Hour)
+			pass(untilExpired)
 			before := c.posts()
 			done := make(chan error, 9)
 			for i := range 9 {

@@ -105,8 +105,8 @@ func (c *cluster) countings(within time.Duration) (n int) {
 func TestAnOutageIsOneEventOfTheApp(t *testing.T) {
 	inCluster(t, 3, func(c *cluster) {
 		all := c.consentMany(12)
-		pass(2 * time.Hour)
-		id, err := c.sim.AddFault(atlassiansim.Fault{Kind: atlassiansim.FaultStatus, Status: 503, KeepToken: true, GrantType: "refresh_token"})
+		pass(untilExpired)
+		_, err := c.sim.AddFault(atlassiansim.Fault{Kind: atlassiansim.FaultStatus, Status: 503, KeepToken: true, GrantType: "refresh_token"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -114,7 +114,6 @@ func TestAnOutageIsOneEventOfTheApp(t *testing.T) {
 			_, _ = c.replica[i%3].draw(a)
 		}
 		pass(time.Minute)
-		_ = id
 		c.sim.ClearFaults()
 		pass(5 * time.Minute)
 		for i, a := range all {
@@ -134,5 +133,5 @@ func TestAnOutageIsOneEventOfTheApp(t *testing.T) {
 		if got[storage.AppCircuitOpened] != 1 || got[storage.AppCircuitClosed] != 1 {
 			t.Errorf("events %v", rec.Events)
 		}
-	})
+	}, shortLives)
 }
