@@ -59,7 +59,7 @@
 //
 // # The suite refresh
 //
-//	go run ./cmd/bench refresh [-cases LIST] [-rounds N] [-duration D] [-grants N] [-dir DIR] [-json FILE]
+//	go run ./cmd/bench refresh [-store KIND] [-cases LIST] [-rounds N] [-duration D] [-grants N] [-dir DIR] [-json FILE]
 //
 // Whole rotations: a caller asks for the token of a grant whose token has ended,
 // the broker announces an attempt durably, spends, settles durably and answers.
@@ -78,6 +78,19 @@
 // and its value log for each. With one caller, beside_two_writes_ms compares the
 // time of a rotation with the provider's plus that of two synced transactions of
 // bare Badger that store as many bytes.
+//
+// With -store postgres each broker's store is a database of one private server, which
+// syncs, with PostgreSQL's default settings. Cases whose provider answers at once have
+// a third side: pgbench with as many clients on as many connections, in a database
+// with the product's tables and as many grants. Its script is what a rotation writes:
+// two transactions, of one prepared statement each, that store all of a grant's
+// record and append an entry to its journal, in bytes as many as the product's. It
+// looks for no conflict, groups nothing and trims no journal. The brokers are stopped
+// (SIGSTOP) during its turns, and what it counted is compared with the database.
+// beside_pgbench is rotations a second with its pairs a second as their base; with
+// one caller, beside_two_writes_ms has the provider's time plus that of a pair as its
+// base. syncs are the commits of a rotation, each of which syncs PostgreSQL's log once
+// at the most. A goal that the table names is one of the ratio.
 //
 // # The suite scale
 //

@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/holdfast-io/holdfast/storage/pgstore/pgtest"
@@ -18,9 +21,9 @@ type postgresServer struct {
 }
 
 // startPostgres starts one; the caller calls end.
-func startPostgres(log func(string, ...any)) (s *postgresServer, err error) {
+func startPostgres(log func(string, ...any), settings ...pgtest.Option) (s *postgresServer, err error) {
 	h := &harness{log: log}
-	err = h.try(func() { s = &postgresServer{Server: pgtest.Start(h), end: h.end} })
+	err = h.try(func() { s = &postgresServer{Server: pgtest.Start(h, settings...), end: h.end} })
 	if err != nil {
 		h.end()
 		return nil, fmt.Errorf("starting PostgreSQL: %w", err)
@@ -28,11 +31,44 @@ func startPostgres(log func(string, ...any)) (s *postgresServer, err error) {
 	return s, nil
 }
 
-// database makes an empty one and returns its connection string.
-func (s *postgresServer) database(name string) (dsn string, err error) {
+// measuredSettings are those of a server whose speed is measured: PostgreSQL's
+// own defaults, and room for as many connections as any case has callers.
+func measuredSettings() []pgtest.Option {
+	return []pgtest.Option{pgtest.Setting("shared_buffers", "128MB"), pgtest.Setting("max_connections", "400")}
+}
+
+// logTo writes a server's messages to w.
+func logTo(w io.Writer) func(string, ...any) {
+	return func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
+}
+
+// database makes an empty one, leaves its connection string in dir and returns
+// the configuration's section of a store in it.
+func (s *postgresServer) database(dir, name string) (store string, err error) {
+	if err := s.exec("postgres", "CREATE DATABASE "+name); err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, "dsn-"+name)
+	if err := os.WriteFile(file, []byte(s.DSN(name)), 0o600); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("{kind: postgres, dir: store, postgres: {dsn_file: %q}}", file), nil
+}
+
+// exec runs statements in a database.
+func (s *postgresServer) exec(database, sql string) error {
 	h := &harness{}
-	err = h.try(func() { s.Exec(h, "postgres", "CREATE DATABASE "+name) })
-	return s.DSN(name), err
+	return h.try(func() { s.Exec(h, database, sql) })
+}
+
+// number asks a database for one.
+func (s *postgresServer) number(database, question string) (n int64, err error) {
+	h := &harness{}
+	var text string
+	if err = h.try(func() { text = s.Ask(h, database, question) }); err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(text, 10, 64)
 }
 
 // harness lets what is written for tests be used in a program: a failure ends

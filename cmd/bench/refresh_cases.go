@@ -17,6 +17,32 @@ type refreshCase struct {
 	delay time.Duration
 	// limit is the configured concurrency of spends.
 	limit int
+	// postgres: the broker's store is a database.
+	postgres bool
+}
+
+// title of the case in the report.
+func (c *refreshCase) title() string {
+	if c.postgres {
+		return "postgres-" + c.name
+	}
+	return c.name
+}
+
+// database of the broker.
+func (c *refreshCase) database() string { return fmt.Sprintf("broker_%d", c.limit) }
+
+// sides of the case. What only writes is beside those whose provider answers at
+// once: of the others it would say nothing.
+func (c *refreshCase) sides() []string {
+	out := []string{ofBroker, ofProvider}
+	switch {
+	case c.postgres && c.delay == 0:
+		out = append(out, ofPgbench)
+	case !c.postgres && c.callers == 1:
+		out = append(out, ofSync)
+	}
+	return out
 }
 
 const (

@@ -35,6 +35,7 @@ const (
 	ofProvider = "provider" // the broker's own client at the token endpoint, without a broker
 	ofSync     = "sync"     // bare Badger, what one of a rotation's writes stores
 	ofHot      = "hot"      // tokens of one grant from memory
+	ofPgbench  = "pgbench"  // what a rotation writes, by pgbench; in a process of its own
 )
 
 // sliceCommand is one slice of a measurement.
@@ -67,8 +68,10 @@ type refresher struct {
 	// committed counts the transactions of bare.
 	committed atomic.Int64
 	dir       string
-	bare      *badgerstore.Bare
-	profile   *os.File
+	// postgres: the store is a database, which is asked elsewhere how often it committed.
+	postgres bool
+	bare     *badgerstore.Bare
+	profile  *os.File
 }
 
 func (p *refresher) handle(q command) (r reply, err error) {
@@ -108,7 +111,11 @@ func (p *refresher) start(c refreshCommand) error {
 	if err := seedStore(o); err != nil {
 		return fmt.Errorf("storing a grant: %w", err)
 	}
-	p.dir = c.Serve.Dir
+	p.dir, p.postgres = c.Serve.Dir, c.Serve.Store != ""
+	if p.postgres {
+		p.node, p.stop, err = startNode(ctx, o)
+		return err
+	}
 	if p.bare, err = badgerstore.OpenBare(filepath.Join(p.dir, "bare"), make([]byte, 32)); err != nil {
 		return err
 	}
@@ -141,12 +148,14 @@ func (p *refresher) meters() (m sliceReply, err error) {
 	if m.CPU, err = cpuTime(os.Getpid()); err != nil {
 		return m, err
 	}
+	if m.Rotations = p.next.Load(); p.postgres {
+		return m, nil
+	}
 	// The store's own count of its commits; see storage/badgerstore.
 	b, err := os.ReadFile(filepath.Join(p.dir, "store", "holdfast-commits"))
 	if err == nil && len(b) >= 8 {
 		m.Commits = int64(binary.BigEndian.Uint64(b))
 	}
-	m.Rotations = p.next.Load()
 	return m, err
 }
 

@@ -1,12 +1,24 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
 
 // refreshRound is one case measured once on all sides, slices apart.
-type refreshRound struct{ broker, provider, sync sliceReply }
+type refreshRound struct {
+	broker, provider, sync sliceReply
+	pgbench                pairTally
+}
+
+// besidePgbench says for the log how the broker did beside it, if it was there.
+func (r *refreshRound) besidePgbench() string {
+	if r.pgbench.pairs == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", pgbench's pairs/s %6.0f (%.3f)", r.pgbench.rate(), r.broker.rate()/r.pgbench.rate())
+}
 
 // commits of the store for each rotation: two, less what concurrent ones share.
 func (r *refreshRound) commits() float64 {
@@ -21,9 +33,17 @@ const syncsPerCommit = 2
 type refreshMetric struct {
 	name, unit  string
 	value, base func(*refreshRound) float64
-	// only with one caller, whose waiting adds up.
-	alone bool
+	// of says of which cases; nil: of all.
+	of func(*refreshCase) bool
+	// goal of the ratio.
+	goal string
 }
+
+func (c *refreshCase) besideSync() bool    { return slices.Contains(c.sides(), ofSync) }
+func (c *refreshCase) besidePgbench() bool { return slices.Contains(c.sides(), ofPgbench) }
+func (c *refreshCase) besidePair() bool    { return c.callers == 1 && c.besidePgbench() }
+func (c *refreshCase) onBadger() bool      { return !c.postgres }
+func (c *refreshCase) onPostgres() bool    { return c.postgres }
 
 func mean(t *tally) float64 {
 	return t.Elapsed.Seconds() * 1000 / float64(max(t.Calls, 1))
@@ -39,11 +59,18 @@ var refreshMetrics = []refreshMetric{
 	{name: "cpu_us", unit: "us/rotation",
 		value: func(r *refreshRound) float64 { return cpuOf(&r.broker, r.broker.Rotations) },
 		base:  func(r *refreshRound) float64 { return cpuOf(&r.provider, int64(r.provider.Calls)) }},
-	{name: "syncs", unit: "per rotation",
+	{name: "syncs", unit: "per rotation", of: (*refreshCase).onBadger,
 		value: func(r *refreshRound) float64 { return syncsPerCommit * r.commits() }, base: func(*refreshRound) float64 { return 2 * syncsPerCommit }},
-	{name: "beside_two_writes_ms", unit: "ms", alone: true,
+	{name: "syncs", unit: "per rotation", of: (*refreshCase).onPostgres, // one for each commit at the most
+		value: (*refreshRound).commits, base: func(*refreshRound) float64 { return 2 }},
+	{name: "beside_two_writes_ms", unit: "ms", of: (*refreshCase).besideSync, goal: "<= 1.3",
 		value: func(r *refreshRound) float64 { return mean(&r.broker.tally) },
 		base:  func(r *refreshRound) float64 { return mean(&r.provider.tally) + 2*mean(&r.sync.tally) }},
+	{name: "beside_two_writes_ms", unit: "ms", of: (*refreshCase).besidePair, goal: "<= 1.3",
+		value: func(r *refreshRound) float64 { return mean(&r.broker.tally) },
+		base:  func(r *refreshRound) float64 { return mean(&r.provider.tally) + 1000/r.pgbench.rate() }},
+	{name: "beside_pgbench", unit: "1/s", of: (*refreshCase).besidePgbench, goal: ">= 0.5",
+		value: func(r *refreshRound) float64 { return r.broker.rate() }, base: func(r *refreshRound) float64 { return r.pgbench.rate() }},
 }
 
 func cpuOf(s *sliceReply, calls int64) float64 {
@@ -54,7 +81,7 @@ func cpuOf(s *sliceReply, calls int64) float64 {
 func refreshResults(rc refreshCase, rounds []refreshRound) []result {
 	var out []result
 	for _, m := range refreshMetrics {
-		if m.alone && rc.callers > 1 {
+		if m.of != nil && !m.of(&rc) {
 			continue
 		}
 		var values, bases, ratios []float64
@@ -63,9 +90,9 @@ func refreshResults(rc refreshCase, rounds []refreshRound) []result {
 			values, bases, ratios = append(values, v), append(bases, b), append(ratios, v/b)
 		}
 		out = append(out, result{
-			Suite: "refresh", Case: rc.name, Metric: m.name, Unit: m.unit,
+			Suite: "refresh", Case: rc.title(), Metric: m.name, Unit: m.unit,
 			Value: median(values), Base: median(bases), Ratio: median(ratios),
-			lowest: slices.Min(ratios), highest: slices.Max(ratios),
+			lowest: slices.Min(ratios), highest: slices.Max(ratios), goal: m.goal,
 		})
 	}
 	return out

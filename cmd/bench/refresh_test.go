@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,6 +30,44 @@ func TestARefreshRunReportsEveryMetricOfEveryCase(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, readLines(t, file)); diff != "" {
 		t.Errorf("lines (-want +got):\n%s", diff)
+	}
+}
+
+// TestARefreshRunOnPostgreSQLIsBesidePgbench asserts no time.
+func TestARefreshRunOnPostgreSQLIsBesidePgbench(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "out.json")
+	var table, log bytes.Buffer
+	args := []string{"refresh", "-store", "postgres", "-cases", "c1,c8-5ms-limit4", "-rounds", "1", "-duration", "300ms", "-grants", "1024", "-json", file}
+	if err := run(t.Context(), args, &table, &log); err != nil {
+		t.Fatalf("%v\n%s", err, log.String())
+	}
+	var want []string
+	for _, name := range []string{"postgres-c1", "postgres-c8-5ms-limit4"} {
+		for _, m := range []string{"rotations 1/s", "p50_ms ms", "p99_ms ms", "cpu_us us/rotation", "syncs per rotation"} {
+			want = append(want, "refresh "+name+" "+m)
+		}
+		if name == "postgres-c1" {
+			want = append(want, "refresh postgres-c1 beside_two_writes_ms ms", "refresh postgres-c1 beside_pgbench 1/s")
+		}
+	}
+	if diff := cmp.Diff(want, readLines(t, file)); diff != "" {
+		t.Errorf("lines (-want +got):\n%s", diff)
+	}
+	if !strings.Contains(table.String(), ">= 0.5") {
+		t.Errorf("the goal is not printed:\n%s", table.String())
+	}
+}
+
+func TestTheReportOfPgbench(t *testing.T) {
+	const report = "number of transactions actually processed: 300\nlatency average = 3.1 ms\ninitial connection time = 2.3 ms\ntps = 150.000000 (without initial connection time)\n"
+	got, err := readPgbench(report)
+	if want := (pairTally{pairs: 300, elapsed: 2 * time.Second}); err != nil || got != want {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+	for _, bad := range []string{"", strings.Replace(report, "300", "0", 1), strings.Replace(report, "150.0", "0.0", 1)} {
+		if _, err := readPgbench(bad); err == nil {
+			t.Errorf("%q is a report", bad)
+		}
 	}
 }
 

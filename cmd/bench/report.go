@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,10 +33,10 @@ func writeJSON(w io.Writer, results []result) error {
 // writeTable writes the results for people.
 func writeTable(w io.Writer, results []result) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(t, "suite\tcase\tmetric\tvalue\tbase\tratio\tlowest\thighest\tunit\t\n")
+	fmt.Fprint(t, "suite\tcase\tmetric\tvalue\tbase\tratio\tlowest\thighest\tgoal\tunit\t\n")
 	for _, r := range results {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%.3f\t%.3f\t%.3f\t%s\t\n",
-			r.Suite, r.Case, r.Metric, figure(r.Value), figure(r.Base), r.Ratio, r.lowest, r.highest, r.Unit)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%.3f\t%.3f\t%.3f\t%s\t%s\t\n",
+			r.Suite, r.Case, r.Metric, figure(r.Value), figure(r.Base), r.Ratio, r.lowest, r.highest, cmp.Or(r.goal, "-"), r.Unit)
 	}
 	return t.Flush()
 }

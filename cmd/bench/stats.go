@@ -39,8 +39,10 @@ type result struct {
 	// Ratio is the median of the rounds' ratios of value to base.
 	Ratio float64 `json:"ratio"`
 
-	// lowest and highest ratio of a round; for the table only.
+	// lowest and highest ratio of a round, and what the ratio is to be where that is
+	// set; for the table only.
 	lowest, highest float64
+	goal            string
 }
 
 // summarize reduces the rounds of one case to a line for each metric.

@@ -50,19 +50,14 @@ func storm(ctx context.Context, o stormFlags, log io.Writer) (_ *stormResult, er
 	}
 	store := ""
 	if o.store == "postgres" {
-		server, err := startPostgres(func(format string, args ...any) { fmt.Fprintf(log, format+"\n", args...) })
+		server, err := startPostgres(logTo(log))
 		if err != nil {
 			return nil, err
 		}
 		defer server.end()
-		dsn, err := server.database("storm")
-		if err != nil {
+		if store, err = server.database(dir, "storm"); err != nil {
 			return nil, err
 		}
-		if err := os.WriteFile(filepath.Join(dir, "dsn"), []byte(dsn), 0o600); err != nil {
-			return nil, err
-		}
-		store = fmt.Sprintf("{kind: postgres, dir: store, postgres: {dsn_file: %q}}", filepath.Join(dir, "dsn"))
 	}
 	replicas, err := startReplicas(ctx, o, dir, store, at.Addr, log)
 	defer func() {

@@ -41,6 +41,9 @@ func TestAServerSyncsAndKeepsWhatWasCommittedWhateverEndsIt(t *testing.T) {
 	}
 	database := ask(t, dsn, "SELECT current_database()::text")
 	s.Exec(t, database, "CREATE TABLE kept (word text); INSERT INTO kept VALUES ('here')")
+	if got := s.Ask(t, database, "SELECT count(*) FROM kept"); got != "1" {
+		t.Errorf("%s rows were kept, want 1", got)
+	}
 	for name, end := range map[string]func(testing.TB){"Restart": s.Restart, "Kill": func(t testing.TB) { s.Kill(t); s.StartAgain(t) }} {
 		end(t)
 		if got := ask(t, dsn, "SELECT word FROM kept"); got != "here" {

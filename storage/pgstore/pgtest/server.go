@@ -209,6 +209,22 @@ func (s *Server) Exec(t testing.TB, database, sql string) {
 	}
 }
 
+// Ask returns the one value that a question has for its answer, as text.
+func (s *Server) Ask(t testing.TB, database, question string) (answer string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), startWithin)
+	defer cancel()
+	c, err := pgx.Connect(ctx, s.DSN(database))
+	if err == nil {
+		err = c.QueryRow(ctx, question, pgx.QueryExecModeSimpleProtocol).Scan(&answer)
+		_ = c.Close(ctx) // nothing is lost by a bad farewell
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", question, err)
+	}
+	return answer
+}
+
 func (s *Server) exec(database, sql string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), startWithin)
 	defer cancel()
