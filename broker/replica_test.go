@@ -305,7 +305,7 @@ func TestAStoreThatLostCommitsIsReadAgain(t *testing.T) {
 		c.mem.SetFault(nil)
 		c.mem.Crash() // as a standby that had not got them would be
 		pass(2 * time.Second)
-		if g, ok := one.AtHand(jira.GrantID()); !ok || g.State.Generation != 2 {
+		if g, ok := other.AtHand(jira.GrantID()); !ok || g.State.Generation != 2 {
 			t.Errorf("at hand is %v, generation %d: want what the store has lost", ok, g.State.Generation)
 		}
 		for _, m := range c.replica {
