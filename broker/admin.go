@@ -124,7 +124,7 @@ func (b *Broker) forceRefresh(ctx context.Context, c *call, id string) (*GrantIn
 	before := sl.entry.Load()
 	c.about(&before.grant)
 	const rounds = 4 // the first may only have waited for a refresh that was under way
-	for range rounds {
+	for round := range rounds {
 		e := sl.entry.Load()
 		now := b.now()
 		d := family.Plan(e.grant.State, b.cfg.Timing, now, family.Need{Force: true})
@@ -140,12 +140,15 @@ func (b *Broker) forceRefresh(ctx context.Context, c *call, id string) (*GrantIn
 		if err := b.refresh(ctx, sl, family.Need{Force: true}); err != nil {
 			return nil, err
 		}
-		if e := sl.entry.Load(); e.grant.State.Generation > before.grant.State.Generation {
-			c.about(&e.grant)
-			return b.info(&e.grant), nil
+		after := sl.entry.Load()
+		if after.grant.State.Generation > before.grant.State.Generation {
+			c.about(&after.grant)
+			return b.info(&after.grant), nil
 		}
-		if e := sl.entry.Load(); e.grant.State.Attempt == nil {
-			return nil, b.notRotated(e)
+		// What changed nothing was a refresh that had settled when this call joined it.
+		tried := after.grant.Version > e.grant.Version || round == rounds-1
+		if tried && after.grant.State.Attempt == nil {
+			return nil, b.notRotated(after)
 		}
 	}
 	return nil, inProgress(&before.grant, nil, retrySoon)
