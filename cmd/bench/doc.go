@@ -94,7 +94,7 @@
 //
 // # The suite scale
 //
-//	go run ./cmd/bench scale [-sizes LIST] [-rounds N] [-idle D] [-duration D] [-dir DIR] [-json FILE]
+//	go run ./cmd/bench scale [-store KIND] [-sizes LIST] [-rounds N] [-idle D] [-duration D] [-dir DIR] [-json FILE]
 //
 // Stores of 10,000, 100,000 and a million grants of 3 KB, side by side, so that
 // growth can be read off. Each is loaded in bulk by a process of its own, opened
@@ -109,6 +109,15 @@
 // due grants; the size on disk loaded, after a fifth of all grants was changed, and
 // after the value log was collected. Where nothing else is named the base is the
 // smallest store's figure.
+//
+// With -store postgres the stores are databases of one private server, which syncs,
+// with PostgreSQL's default settings, and the processes are replicas: all memory is
+// theirs, not the server's. After loading, outside of its time, the database is vacuumed
+// and a checkpoint made, so that neither falls into what is measured. For ready_cold
+// the server was stopped, its files dropped from the page cache, and started again; for
+// ready_warm they were all read. Sizes are the sum of pg_total_relation_size of the
+// product's tables, disk_changed with disk_loaded as its base. due_scan_N reads the
+// index that claims go by, and claims nothing.
 //
 // # The suite storm
 //

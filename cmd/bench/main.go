@@ -22,7 +22,7 @@ suites:
   crash    the released binary killed again and again under load; "bench crash -h" has its flags
   hostile  the product under attack: what honest callers notice; "bench hostile -h" has its flags
   refresh  whole rotations against a bare token endpoint, and pgbench; "bench refresh -h" has its flags
-  scale    opening, memory, load and disk as the number of grants grows; "bench scale -h" has its flags
+  scale    opening, memory, load and disk as the number of grants grows, on either store; "bench scale -h" has its flags
   storm    callers of expired grants at several replicas at once; "bench storm -h" has its flags
 
 flags of hot and noise:

@@ -45,7 +45,7 @@ func logTo(w io.Writer) func(string, ...any) {
 // database makes an empty one, leaves its connection string in dir and returns
 // the configuration's section of a store in it.
 func (s *postgresServer) database(dir, name string) (store string, err error) {
-	if err := s.exec("postgres", "CREATE DATABASE "+name); err != nil {
+	if err := s.exec("postgres", fmt.Sprintf("CREATE DATABASE %q", name)); err != nil {
 		return "", err
 	}
 	file := filepath.Join(dir, "dsn-"+name)

@@ -15,7 +15,9 @@ import (
 
 // scaleFlags are those of the suite scale.
 type scaleFlags struct {
-	sizes    []int
+	sizes []int
+	// postgres: the stores are databases of one server.
+	postgres bool
 	rounds   int
 	idle     time.Duration
 	duration time.Duration
@@ -28,12 +30,13 @@ func parseScale(args []string, stderr io.Writer) (scaleFlags, error) {
 	var o scaleFlags
 	fs := flag.NewFlagSet("bench scale", flag.ContinueOnError)
 	fs.SetOutput(stderr)
+	store := fs.String("store", "badger", "where the grants are: badger, or postgres, of which a replica is measured")
 	sizes := fs.String("sizes", "10000,100000,1000000", "comma-separated `list` of how many grants; a million take 5 GB of disk, and 2 GB more while a fifth of them is changed")
 	fs.IntVar(&o.rounds, "rounds", 3, "openings of each store, bare and by the product, from a cold and from a warm cache; the median is reported")
 	fs.DurationVar(&o.idle, "idle", 30*time.Second, "time for which the product's memory is watched before it is asked anything")
 	fs.DurationVar(&o.duration, "duration", 5*time.Second, "time of each load")
-	fs.BoolVar(&o.trash, "trash", true, "change a fifth of the grants, and collect the value log")
-	fs.StringVar(&o.dir, "dir", "", "`directory` on a real disk for the stores; default: the system's for temporary files")
+	fs.BoolVar(&o.trash, "trash", true, "change a fifth of the grants, and collect Badger's value log")
+	fs.StringVar(&o.dir, "dir", "", "`directory` on a real disk for the stores; default: the system's for temporary files, where a PostgreSQL server always is")
 	fs.StringVar(&o.jsonFile, "json", "", "also write one JSON object a line to this `file`")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -43,6 +46,10 @@ func parseScale(args []string, stderr io.Writer) (scaleFlags, error) {
 	}
 	if fs.NArg() > 0 {
 		return o, usageError{fmt.Errorf("unexpected argument %q; run with -h for help", fs.Arg(0))}
+	}
+	var err error
+	if o.postgres, err = onPostgres(*store); err != nil {
+		return o, err
 	}
 	for text := range strings.SplitSeq(*sizes, ",") {
 		n, err := strconv.Atoi(text)
@@ -79,7 +86,16 @@ func runScale(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 type scaled struct {
 	grants int
 	serve  serveCommand
+	// server has the store in a database; nil: it is Badger's.
+	server *postgresServer
 	figures
+}
+
+func (s *scaled) name() string {
+	if s.server != nil {
+		return "postgres-" + sizeName(s.grants)
+	}
+	return "badger-" + sizeName(s.grants)
 }
 
 // figures by metric: the rounds' values, and their bases where a metric has its own.
@@ -106,12 +122,17 @@ func measureScale(ctx context.Context, o scaleFlags, log io.Writer) (_ []result,
 	if err != nil {
 		return nil, err
 	}
+	var server *postgresServer
+	if o.postgres {
+		if server, err = startPostgres(logTo(log), measuredSettings()...); err != nil {
+			return nil, err
+		}
+		defer server.end()
+	}
 	var all []*scaled
 	for _, n := range o.sizes {
-		s := &scaled{
-			grants: n, serve: serveCommand{TLS: certs, Dir: filepath.Join(dir, "badger-"+sizeName(n))},
-			figures: figures{map[string][]float64{}, map[string][]float64{}},
-		}
+		s := &scaled{grants: n, server: server, figures: figures{map[string][]float64{}, map[string][]float64{}}}
+		s.serve = serveCommand{TLS: certs, Dir: filepath.Join(dir, s.name())}
 		all = append(all, s)
 		if err := s.fill(ctx, log); err != nil {
 			return nil, fmt.Errorf("filling a store with %d grants: %w", n, err)
@@ -159,11 +180,17 @@ func (s *scaled) ask(ctx context.Context, what string, log io.Writer) (r *scaleR
 }
 
 func (s *scaled) fill(ctx context.Context, log io.Writer) error {
+	if err := s.makeDatabase(); err != nil {
+		return err
+	}
 	r, most, err := s.ask(ctx, scaleFill, log)
 	if err != nil {
 		return err
 	}
-	size, err := diskSize(s.storeDir())
+	if err := s.settleDatabase(ctx); err != nil {
+		return err
+	}
+	size, err := s.diskSize()
 	s.note("load_rate", float64(s.grants)/r.Took.Seconds())
 	s.note("load_anonymous_peak", float64(most.anonymous)/mib)
 	s.note("disk_loaded", float64(size)/mib)
@@ -176,6 +203,9 @@ func (s *scaled) storeDir() string { return filepath.Join(s.serve.Dir, "store") 
 
 // open times bare Badger and the product, each from a cold and a warm cache.
 func (s *scaled) open(ctx context.Context, log io.Writer) error {
+	if s.server != nil {
+		return s.openDatabase(ctx, log)
+	}
 	for _, cache := range []struct {
 		name    string
 		prepare func(string) error

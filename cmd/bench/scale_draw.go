@@ -97,7 +97,7 @@ func drawHot(o scaleFlags, all []*scaled, products []*child) error {
 	return nil
 }
 
-// scanAndTrash looks for what is due, and collects the value log.
+// scanAndTrash looks for what is due, changes a fifth of all, and collects Badger's value log.
 func (s *scaled) scanAndTrash(ctx context.Context, trash bool, log io.Writer) error {
 	r, _, err := s.ask(ctx, scaleDue, log)
 	if err != nil {
@@ -112,9 +112,12 @@ func (s *scaled) scanAndTrash(ctx context.Context, trash bool, log io.Writer) er
 	if r, _, err = s.ask(ctx, scaleTrash, log); err != nil {
 		return err
 	}
+	s.note("change_rate", float64(s.grants/5)/r.Took.Seconds())
+	if s.server != nil {
+		return s.noteGrowth()
+	}
 	s.note("disk_changed", float64(r.Before)/mib)
 	s.noteBeside("disk_collected", float64(r.After)/mib, float64(r.Before)/mib)
-	s.note("change_rate", float64(s.grants/5)/r.Took.Seconds())
 	return nil
 }
 
@@ -149,7 +152,7 @@ func scaleResults(all []*scaled) []result {
 				ratios = append(ratios, v/bases[i])
 			}
 			out = append(out, result{
-				Suite: "scale", Case: "badger-" + sizeName(s.grants), Metric: m.name, Unit: m.unit,
+				Suite: "scale", Case: s.name(), Metric: m.name, Unit: m.unit,
 				Value: median(values), Base: median(bases), Ratio: median(ratios), lowest: slices.Min(ratios), highest: slices.Max(ratios),
 			})
 		}

@@ -261,6 +261,9 @@ func (p *scaler) trash(ctx context.Context, c *scaleCommand) (*scaleReply, error
 	if err != nil {
 		return nil, err
 	}
+	if c.Serve.Store != "" {
+		return changeDatabase(ctx, cfg, c.Grants/5)
+	}
 	place, err := node.StoreConfig(cfg, quietLog())
 	if err != nil {
 		return nil, err
