@@ -33,14 +33,14 @@ const (
 
 var table = []mutant{
 	{1, "spends though the announcement was not stored", refresh,
-		"return g, sp, swapError(g.Address, err)", "return g, sp, nil"},
+		"return g, sp, sendBefore, swapError(g.Address, err)", "return g, sp, sendBefore, nil"},
 	{1, "serves the successor before it is durable", settle,
 		"next, err = b.swap(ctx, next, events)",
 		"next.Version++; b.hot.publish(next, b.now()); next.Version--; next, err = b.swap(ctx, next, events)"},
 	{2, "takes every lease for ended", plan,
 		"a != nil && !now.Before(a.LeaseUntil)", "a != nil"},
 	{3, "sends without asking the guard", refresh,
-		"if !b.now().Before(sp.SendBefore) {", "if false {"},
+		"if local, now := b.clock.both(); !local.Before(sendBefore) || !now.Before(sp.SendBefore) {", "if false {"},
 	{4, "takes a 5xx for a token unspent", classify,
 		"Class: family.InDoubt, Code: doubtWord(r)", "Class: family.Transient, Code: doubtWord(r)"},
 	{5, "leaves repeats to the callers", due,
