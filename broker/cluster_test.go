@@ -186,8 +186,7 @@ func (l *link) Health(ctx context.Context) error {
 // Close leaves the store to the others.
 func (l *link) Close() error { return nil }
 
-// pass lets virtual time pass. A timer of no time at all brings the race detector
-// down with it, inside of a bubble.
+// pass lets virtual time pass; no time needs no timer.
 func pass(d time.Duration) {
 	if d > 0 {
 		<-time.After(d)
