@@ -37,7 +37,9 @@ func (b *Broker) current(ctx context.Context, sl *slot) (_ *slot, e *entry, stal
 // renew is current for an entry that was not verified in time: the call waits for a look.
 func (r *replica) renew(ctx context.Context, sl *slot) (_ *slot, e *entry, stale bool, err error) {
 	r.keep(sl)
-	const rounds = 3 // a look that another call had begun may be too old by its end
+	// A look, and the read after it, may be shared with calls that began them too
+	// early, and the record may change meanwhile: few rounds are not enough always.
+	const rounds = 10
 	for range rounds {
 		e = sl.entry.Load()
 		if r.lost() > 0 {
