@@ -105,6 +105,9 @@ func (w *world) judge() {
 func (w *world) judgeGrant(l *life, g *grant) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
+	w.mu.Lock()
+	reserved := len(g.durable.State.Reserves) > 0 // before what is asked here brings one back
+	w.mu.Unlock()
 	answer, err := l.broker.AccessToken(ctx, svc, broker.TokenRequest{Address: g.address})
 	w.mu.Lock()
 	lapsed := g.durable.State.Phase == family.Lapsed
@@ -121,7 +124,7 @@ func (w *world) judgeGrant(l *life, g *grant) {
 	switch {
 	case err == nil:
 		w.handedOut(l, g, answer)
-	case len(g.durable.State.Reserves) > 0 && time.Since(w.held[g.app]) < recovery && broker.ReasonOf(err) == broker.ReasonProviderUnavailable:
+	case reserved && time.Since(w.held[g.app]) < recovery && broker.ReasonOf(err) == broker.ReasonProviderUnavailable:
 		// So many families have ended at once that its sibling's refusal is not believed.
 	case w.inReach(entry):
 		w.fail(0, g, "%s after the last fault, with its family alive, replica %d says: %v", recovery, l.replica.index, err)
