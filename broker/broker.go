@@ -57,24 +57,7 @@ func New(cfg Config) (*Broker, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
-	if cfg.Log == nil {
-		cfg.Log = slog.Default()
-	}
-	if cfg.Observe == nil {
-		cfg.Observe = nobody{}
-	}
-	if cfg.LinkTTL == 0 {
-		cfg.LinkTTL = 30 * time.Minute
-	}
-	if cfg.ConsentTTL == 0 {
-		cfg.ConsentTTL = 15 * time.Minute
-	}
-	if cfg.SweepEvery == 0 {
-		cfg.SweepEvery = defaultSweepEvery
-	}
+	cfg.applyDefaults()
 	apps, err := newApps(cfg.Apps, cfg.Log)
 	if err != nil {
 		return nil, err

@@ -157,3 +157,25 @@ func (nobody) HotMiss()                         {}
 func (nobody) Death(string, family.LapseReason) {}
 func (nobody) Purged(string, string)            {}
 func (nobody) Security(family.EventType)        {}
+
+// applyDefaults fills in what may be left out.
+func (c *Config) applyDefaults() {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.Observe == nil {
+		c.Observe = nobody{}
+	}
+	if c.LinkTTL == 0 {
+		c.LinkTTL = 30 * time.Minute
+	}
+	if c.ConsentTTL == 0 {
+		c.ConsentTTL = 15 * time.Minute
+	}
+	if c.SweepEvery == 0 {
+		c.SweepEvery = defaultSweepEvery
+	}
+}

@@ -161,10 +161,5 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 		results = append(results, more...)
 	}
-	if o.jsonFile != "" {
-		if err := writeJSONFile(o.jsonFile, results); err != nil {
-			return err
-		}
-	}
-	return writeTable(stdout, results)
+	return report(stdout, o.jsonFile, results)
 }

@@ -73,12 +73,7 @@ func runRefresh(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	if err != nil {
 		return err
 	}
-	if o.jsonFile != "" {
-		if err := writeJSONFile(o.jsonFile, results); err != nil {
-			return err
-		}
-	}
-	return writeTable(stdout, results)
+	return report(stdout, o.jsonFile, results)
 }
 
 // refreshContest is the processes of a run: one provider, and a broker for each

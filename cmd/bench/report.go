@@ -10,6 +10,16 @@ import (
 	"text/tabwriter"
 )
 
+// report writes the table, and the results to a file as well if one is named.
+func report(stdout io.Writer, jsonFile string, results []result) error {
+	if jsonFile != "" {
+		if err := writeJSONFile(jsonFile, results); err != nil {
+			return err
+		}
+	}
+	return writeTable(stdout, results)
+}
+
 // writeJSONFile writes one object a line, replacing the file.
 func writeJSONFile(path string, results []result) (err error) {
 	f, err := os.Create(path)

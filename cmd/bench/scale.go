@@ -74,12 +74,7 @@ func runScale(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	if err != nil {
 		return err
 	}
-	if o.jsonFile != "" {
-		if err := writeJSONFile(o.jsonFile, results); err != nil {
-			return err
-		}
-	}
-	return writeTable(stdout, results)
+	return report(stdout, o.jsonFile, results)
 }
 
 // scaled is what was measured of one size.
