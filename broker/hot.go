@@ -14,6 +14,9 @@ import (
 // lock. An entry only ever gives way to one of a newer version, so that a slow
 // reader of an old record can never bring back what was revoked.
 type cache struct {
+	// mu is held by whoever writes, so that both maps and an entry change at once:
+	// what was put into a slot is found by its address and by its id.
+	mu        sync.Mutex
 	byAddress sync.Map // storage.Address -> *slot
 	byID      sync.Map // grant id string -> *slot
 }
@@ -106,25 +109,25 @@ func (c *cache) publish(g storage.Grant, began time.Time) (*slot, *entry) {
 }
 
 func (c *cache) put(next *entry) (*slot, *entry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	g := &next.grant
 	s := c.find(g.Address)
 	if s == nil {
-		fresh := &slot{}
-		fresh.entry.Store(next) // before anybody can find it: who does reads that
-		known, _ := c.byAddress.LoadOrStore(g.Address, fresh)
-		s = known.(*slot)
+		s = &slot{}
+		s.entry.Store(next) // before anybody can find it: who does reads that
+		c.byAddress.Store(g.Address, s)
+		c.byID.Store(g.ID, s)
+		return s, next
 	}
-	defer c.byID.LoadOrStore(g.ID, s)
-	for {
-		old := s.entry.Load()
-		if old.grant.Version >= g.Version {
-			return s, old
-		}
-		if s.entry.CompareAndSwap(old, next) {
-			close(old.changed)
-			return s, next
-		}
+	c.byID.Store(g.ID, s)
+	old := s.entry.Load()
+	if old.grant.Version >= g.Version {
+		return s, old
 	}
+	s.entry.Store(next)
+	close(old.changed)
+	return s, next
 }
 
 // purge puts an entry in the place of a deleted grant that holds nothing of it.
@@ -137,22 +140,29 @@ func (c *cache) purge(g *storage.Grant, began time.Time) {
 	}
 }
 
-// drop forgets a slot: its record is read anew.
-func (c *cache) drop(s *slot) {
-	g := &s.entry.Load().grant
-	c.byAddress.CompareAndDelete(g.Address, s)
-	c.byID.CompareAndDelete(g.ID, s)
+// drop forgets a slot if that is wanted of its present entry: its record is read
+// anew. Calls that have found it before may still hold it.
+func (c *cache) drop(s *slot, wanted func(*entry) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := s.entry.Load()
+	if !wanted(e) {
+		return
+	}
+	c.byAddress.CompareAndDelete(e.grant.Address, s)
+	c.byID.CompareAndDelete(e.grant.ID, s)
 }
 
 // sweep drops entries that have served nothing for a while.
 func (c *cache) sweep(local, now time.Time, t family.Timing) {
+	useless := func(e *entry) bool {
+		return local.Sub(e.at) >= quiet && !now.Before(e.grant.State.ServableUntil(t)) && e.grant.State.Attempt == nil
+	}
 	c.byAddress.Range(func(_, value any) bool {
 		s := value.(*slot)
-		e := s.entry.Load()
-		if e == nil || local.Sub(e.at) < quiet || now.Before(e.grant.State.ServableUntil(t)) || e.grant.State.Attempt != nil {
-			return true
+		if useless(s.entry.Load()) { // few are: the others are looked at without the lock
+			c.drop(s, useless)
 		}
-		c.drop(s)
 		return true
 	})
 }

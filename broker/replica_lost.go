@@ -23,13 +23,13 @@ func (r *replica) forgetRecords() {
 	}
 	r.forgotAt = began
 	r.b.hot.byAddress.Range(func(_, value any) bool {
-		sl := value.(*slot)
-		e := sl.entry.Load()
-		e.outdate(began)
-		if was := r.forgotten[e.grant.ID]; !e.purged && (was == nil || was.grant.Version < e.grant.Version) {
-			r.forgotten[e.grant.ID] = e
-		}
-		r.b.hot.drop(sl)
+		r.b.hot.drop(value.(*slot), func(e *entry) bool {
+			e.outdate(began)
+			if was := r.forgotten[e.grant.ID]; !e.purged && (was == nil || was.grant.Version < e.grant.Version) {
+				r.forgotten[e.grant.ID] = e
+			}
+			return true
+		})
 		return true
 	})
 }

@@ -38,7 +38,7 @@ func (b *Broker) current(ctx context.Context, sl *slot) (_ *slot, e *entry, stal
 func (r *replica) renew(ctx context.Context, sl *slot) (_ *slot, e *entry, stale bool, err error) {
 	r.keep(sl)
 	// A look, and the read after it, may be shared with calls that began them too
-	// early, and the record may change meanwhile: few rounds are not enough always.
+	// early, and the record may change meanwhile: one round is not enough always.
 	const rounds = 10
 	for range rounds {
 		e = sl.entry.Load()

@@ -83,6 +83,33 @@ func TestWhatOneReplicaChangesEndsTheOldAnswerOfTheOthersWithinASecond(t *testin
 	}
 }
 
+// TestACallThatTheSweepOfTheCacheOvertakesIsAnswered: its slot is dropped while it
+// asks the store, and was changed on another replica long ago.
+func TestACallThatTheSweepOfTheCacheOvertakesIsAnswered(t *testing.T) {
+	inCluster(t, 2, func(c *cluster) {
+		began := time.Now().Add(-time.Second) // when the replicas did
+		one, other := c.replica[0], c.replica[1]
+		one.consent(jira)
+		if _, err := one.Revoke(ctx, op, "", jira, "test"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := other.draw(jira); broker.ReasonOf(err) != broker.ReasonGrantRevoked {
+			t.Fatalf("a revoked grant: %v", err)
+		}
+		pass(30 * time.Minute)
+		if _, err := one.Reauth(ctx, op, "", jira); err != nil {
+			t.Fatal(err)
+		}
+		one.consent(jira)
+		other.link.setSlow(200 * time.Millisecond)
+		// Of the rounds each minute the first that finds the old token expired comes within the question.
+		pass(time.Until(began.Add(time.Hour + time.Minute - 100*time.Millisecond)))
+		if _, err := other.draw(jira); err != nil {
+			t.Error(err)
+		}
+	}, noHints)
+}
+
 func TestANotificationEndsTheOldAnswerAtOnce(t *testing.T) {
 	inCluster(t, 2, func(c *cluster) {
 		c.replica[0].consent(jira)

@@ -100,11 +100,15 @@ func (r *replica) compare(l looked, version storage.Version, began time.Time) bo
 	return false
 }
 
-// look verifies one slot, and reads its record again if that has changed.
+// look verifies one slot, and reads its record again if that has changed, or if
+// the cache has dropped the slot, which nothing brings up to date any more.
 // Concurrent calls share one look, which may have begun before the call.
 func (r *replica) look(ctx context.Context, sl *slot) error {
 	l := looked{sl, sl.entry.Load()}
 	key := storage.Key{Kind: storage.KindGrant, ID: l.entry.grant.ID}
+	if r.b.hot.findID(key.ID) != sl {
+		return r.read(ctx, l.entry)
+	}
 	return r.share(ctx, "verify "+key.ID, func(ctx context.Context) error {
 		versions, began, err := r.versions(ctx, []storage.Key{key})
 		if err != nil || r.compare(l, versions[0], began.local) {
