@@ -319,6 +319,142 @@ func (x *GetAccessTokenResponse) GetApiBaseUrl() string {
 	return ""
 }
 
+// WatchAccessTokenRequest asks for the access tokens of one grant from now on.
+type WatchAccessTokenRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The grant, site, scopes and purpose, as in GetAccessToken. Required.
+	// if_not_generation: the first message is a newer token, or waits for one; 0
+	// brings the present token at once. min_ttl must not be set.
+	Token         *GetAccessTokenRequest `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchAccessTokenRequest) Reset() {
+	*x = WatchAccessTokenRequest{}
+	mi := &file_holdfast_v1_token_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchAccessTokenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchAccessTokenRequest) ProtoMessage() {}
+
+func (x *WatchAccessTokenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_token_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchAccessTokenRequest.ProtoReflect.Descriptor instead.
+func (*WatchAccessTokenRequest) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_token_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *WatchAccessTokenRequest) GetToken() *GetAccessTokenRequest {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
+// WatchAccessTokenResponse is one thing that happened to a watched token.
+type WatchAccessTokenResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What happened; always set. Treat an unknown one as nothing.
+	//
+	// Types that are valid to be assigned to Event:
+	//
+	//	*WatchAccessTokenResponse_Token
+	//	*WatchAccessTokenResponse_Unavailable
+	Event         isWatchAccessTokenResponse_Event `protobuf_oneof:"event"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchAccessTokenResponse) Reset() {
+	*x = WatchAccessTokenResponse{}
+	mi := &file_holdfast_v1_token_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchAccessTokenResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchAccessTokenResponse) ProtoMessage() {}
+
+func (x *WatchAccessTokenResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_token_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchAccessTokenResponse.ProtoReflect.Descriptor instead.
+func (*WatchAccessTokenResponse) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_token_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *WatchAccessTokenResponse) GetEvent() isWatchAccessTokenResponse_Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *WatchAccessTokenResponse) GetToken() *GetAccessTokenResponse {
+	if x != nil {
+		if x, ok := x.Event.(*WatchAccessTokenResponse_Token); ok {
+			return x.Token
+		}
+	}
+	return nil
+}
+
+func (x *WatchAccessTokenResponse) GetUnavailable() *BatchError {
+	if x != nil {
+		if x, ok := x.Event.(*WatchAccessTokenResponse_Unavailable); ok {
+			return x.Unavailable
+		}
+	}
+	return nil
+}
+
+type isWatchAccessTokenResponse_Event interface {
+	isWatchAccessTokenResponse_Event()
+}
+
+type WatchAccessTokenResponse_Token struct {
+	// A token that is newer than all before it.
+	Token *GetAccessTokenResponse `protobuf:"bytes,1,opt,name=token,proto3,oneof"`
+}
+
+type WatchAccessTokenResponse_Unavailable struct {
+	// There is no token for now, and why; see retry_after. A token that was sent
+	// before is not to be used any more if the reason is final.
+	Unavailable *BatchError `protobuf:"bytes,2,opt,name=unavailable,proto3,oneof"`
+}
+
+func (*WatchAccessTokenResponse_Token) isWatchAccessTokenResponse_Event() {}
+
+func (*WatchAccessTokenResponse_Unavailable) isWatchAccessTokenResponse_Event() {}
+
 // BatchGetAccessTokensRequest asks for access tokens of several grants.
 type BatchGetAccessTokensRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -330,7 +466,7 @@ type BatchGetAccessTokensRequest struct {
 
 func (x *BatchGetAccessTokensRequest) Reset() {
 	*x = BatchGetAccessTokensRequest{}
-	mi := &file_holdfast_v1_token_service_proto_msgTypes[2]
+	mi := &file_holdfast_v1_token_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -342,7 +478,7 @@ func (x *BatchGetAccessTokensRequest) String() string {
 func (*BatchGetAccessTokensRequest) ProtoMessage() {}
 
 func (x *BatchGetAccessTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_token_service_proto_msgTypes[2]
+	mi := &file_holdfast_v1_token_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -355,7 +491,7 @@ func (x *BatchGetAccessTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchGetAccessTokensRequest.ProtoReflect.Descriptor instead.
 func (*BatchGetAccessTokensRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_token_service_proto_rawDescGZIP(), []int{2}
+	return file_holdfast_v1_token_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *BatchGetAccessTokensRequest) GetRequests() []*GetAccessTokenRequest {
@@ -376,7 +512,7 @@ type BatchGetAccessTokensResponse struct {
 
 func (x *BatchGetAccessTokensResponse) Reset() {
 	*x = BatchGetAccessTokensResponse{}
-	mi := &file_holdfast_v1_token_service_proto_msgTypes[3]
+	mi := &file_holdfast_v1_token_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -388,7 +524,7 @@ func (x *BatchGetAccessTokensResponse) String() string {
 func (*BatchGetAccessTokensResponse) ProtoMessage() {}
 
 func (x *BatchGetAccessTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_token_service_proto_msgTypes[3]
+	mi := &file_holdfast_v1_token_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -401,7 +537,7 @@ func (x *BatchGetAccessTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchGetAccessTokensResponse.ProtoReflect.Descriptor instead.
 func (*BatchGetAccessTokensResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_token_service_proto_rawDescGZIP(), []int{3}
+	return file_holdfast_v1_token_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *BatchGetAccessTokensResponse) GetResults() []*BatchGetAccessTokensResult {
@@ -427,7 +563,7 @@ type BatchGetAccessTokensResult struct {
 
 func (x *BatchGetAccessTokensResult) Reset() {
 	*x = BatchGetAccessTokensResult{}
-	mi := &file_holdfast_v1_token_service_proto_msgTypes[4]
+	mi := &file_holdfast_v1_token_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -439,7 +575,7 @@ func (x *BatchGetAccessTokensResult) String() string {
 func (*BatchGetAccessTokensResult) ProtoMessage() {}
 
 func (x *BatchGetAccessTokensResult) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_token_service_proto_msgTypes[4]
+	mi := &file_holdfast_v1_token_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -452,7 +588,7 @@ func (x *BatchGetAccessTokensResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchGetAccessTokensResult.ProtoReflect.Descriptor instead.
 func (*BatchGetAccessTokensResult) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_token_service_proto_rawDescGZIP(), []int{4}
+	return file_holdfast_v1_token_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *BatchGetAccessTokensResult) GetOutcome() isBatchGetAccessTokensResult_Outcome {
@@ -498,8 +634,8 @@ func (*BatchGetAccessTokensResult_Token) isBatchGetAccessTokensResult_Outcome() 
 
 func (*BatchGetAccessTokensResult_Error) isBatchGetAccessTokensResult_Outcome() {}
 
-// BatchError says why one request of a batch was refused. It carries what the
-// status details of a single call would.
+// BatchError says why one request of a batch was refused, or why a watched grant
+// has no token. It carries what the status details of a single call would.
 type BatchError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Reason; its gRPC code stands beside it in ErrorReason.
@@ -518,7 +654,7 @@ type BatchError struct {
 
 func (x *BatchError) Reset() {
 	*x = BatchError{}
-	mi := &file_holdfast_v1_token_service_proto_msgTypes[5]
+	mi := &file_holdfast_v1_token_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -530,7 +666,7 @@ func (x *BatchError) String() string {
 func (*BatchError) ProtoMessage() {}
 
 func (x *BatchError) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_token_service_proto_msgTypes[5]
+	mi := &file_holdfast_v1_token_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -543,7 +679,7 @@ func (x *BatchError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchError.ProtoReflect.Descriptor instead.
 func (*BatchError) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_token_service_proto_rawDescGZIP(), []int{5}
+	return file_holdfast_v1_token_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *BatchError) GetReason() ErrorReason {
@@ -596,7 +732,7 @@ type ReportRejectedTokenRequest struct {
 
 func (x *ReportRejectedTokenRequest) Reset() {
 	*x = ReportRejectedTokenRequest{}
-	mi := &file_holdfast_v1_token_service_proto_msgTypes[6]
+	mi := &file_holdfast_v1_token_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -608,7 +744,7 @@ func (x *ReportRejectedTokenRequest) String() string {
 func (*ReportRejectedTokenRequest) ProtoMessage() {}
 
 func (x *ReportRejectedTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_token_service_proto_msgTypes[6]
+	mi := &file_holdfast_v1_token_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -621,7 +757,7 @@ func (x *ReportRejectedTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRejectedTokenRequest.ProtoReflect.Descriptor instead.
 func (*ReportRejectedTokenRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_token_service_proto_rawDescGZIP(), []int{6}
+	return file_holdfast_v1_token_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ReportRejectedTokenRequest) GetGrant() *GrantSelector {
@@ -656,7 +792,7 @@ type ReportRejectedTokenResponse struct {
 
 func (x *ReportRejectedTokenResponse) Reset() {
 	*x = ReportRejectedTokenResponse{}
-	mi := &file_holdfast_v1_token_service_proto_msgTypes[7]
+	mi := &file_holdfast_v1_token_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -668,7 +804,7 @@ func (x *ReportRejectedTokenResponse) String() string {
 func (*ReportRejectedTokenResponse) ProtoMessage() {}
 
 func (x *ReportRejectedTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_token_service_proto_msgTypes[7]
+	mi := &file_holdfast_v1_token_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -681,7 +817,7 @@ func (x *ReportRejectedTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRejectedTokenResponse.ProtoReflect.Descriptor instead.
 func (*ReportRejectedTokenResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_token_service_proto_rawDescGZIP(), []int{7}
+	return file_holdfast_v1_token_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ReportRejectedTokenResponse) GetVerdict() TokenVerdict {
@@ -705,7 +841,7 @@ type ListMyGrantsRequest struct {
 
 func (x *ListMyGrantsRequest) Reset() {
 	*x = ListMyGrantsRequest{}
-	mi := &file_holdfast_v1_token_service_proto_msgTypes[8]
+	mi := &file_holdfast_v1_token_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -717,7 +853,7 @@ func (x *ListMyGrantsRequest) String() string {
 func (*ListMyGrantsRequest) ProtoMessage() {}
 
 func (x *ListMyGrantsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_token_service_proto_msgTypes[8]
+	mi := &file_holdfast_v1_token_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -730,7 +866,7 @@ func (x *ListMyGrantsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMyGrantsRequest.ProtoReflect.Descriptor instead.
 func (*ListMyGrantsRequest) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_token_service_proto_rawDescGZIP(), []int{8}
+	return file_holdfast_v1_token_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListMyGrantsRequest) GetPageSize() int32 {
@@ -760,7 +896,7 @@ type ListMyGrantsResponse struct {
 
 func (x *ListMyGrantsResponse) Reset() {
 	*x = ListMyGrantsResponse{}
-	mi := &file_holdfast_v1_token_service_proto_msgTypes[9]
+	mi := &file_holdfast_v1_token_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -772,7 +908,7 @@ func (x *ListMyGrantsResponse) String() string {
 func (*ListMyGrantsResponse) ProtoMessage() {}
 
 func (x *ListMyGrantsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_token_service_proto_msgTypes[9]
+	mi := &file_holdfast_v1_token_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -785,7 +921,7 @@ func (x *ListMyGrantsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMyGrantsResponse.ProtoReflect.Descriptor instead.
 func (*ListMyGrantsResponse) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_token_service_proto_rawDescGZIP(), []int{9}
+	return file_holdfast_v1_token_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListMyGrantsResponse) GetGrants() []*Grant {
@@ -830,7 +966,13 @@ const file_holdfast_v1_token_service_proto_rawDesc = "" +
 	"\x04site\x18\t \x01(\v2\x11.holdfast.v1.SiteR\x04site\x12 \n" +
 	"\fapi_base_url\x18\n" +
 	" \x01(\tR\n" +
-	"apiBaseUrl\"i\n" +
+	"apiBaseUrl\"[\n" +
+	"\x17WatchAccessTokenRequest\x12@\n" +
+	"\x05token\x18\x01 \x01(\v2\".holdfast.v1.GetAccessTokenRequestB\x06\xbaH\x03\xc8\x01\x01R\x05token\"\x9d\x01\n" +
+	"\x18WatchAccessTokenResponse\x12;\n" +
+	"\x05token\x18\x01 \x01(\v2#.holdfast.v1.GetAccessTokenResponseH\x00R\x05token\x12;\n" +
+	"\vunavailable\x18\x02 \x01(\v2\x17.holdfast.v1.BatchErrorH\x00R\vunavailableB\a\n" +
+	"\x05event\"i\n" +
 	"\x1bBatchGetAccessTokensRequest\x12J\n" +
 	"\brequests\x18\x01 \x03(\v2\".holdfast.v1.GetAccessTokenRequestB\n" +
 	"\xbaH\a\x92\x01\x04\b\x01\x10dR\brequests\"a\n" +
@@ -873,10 +1015,11 @@ const file_holdfast_v1_token_service_proto_rawDesc = "" +
 	"\x1cTOKEN_VERDICT_TOKEN_ACCEPTED\x10\x01\x12 \n" +
 	"\x1cTOKEN_VERDICT_TOKEN_REJECTED\x10\x02\x12\"\n" +
 	"\x1eTOKEN_VERDICT_GENERATION_STALE\x10\x03\x12\x1c\n" +
-	"\x18TOKEN_VERDICT_UNVERIFIED\x10\x042\x95\x03\n" +
+	"\x18TOKEN_VERDICT_UNVERIFIED\x10\x042\xf8\x03\n" +
 	"\fTokenService\x12Y\n" +
 	"\x0eGetAccessToken\x12\".holdfast.v1.GetAccessTokenRequest\x1a#.holdfast.v1.GetAccessTokenResponse\x12k\n" +
-	"\x14BatchGetAccessTokens\x12(.holdfast.v1.BatchGetAccessTokensRequest\x1a).holdfast.v1.BatchGetAccessTokensResponse\x12h\n" +
+	"\x14BatchGetAccessTokens\x12(.holdfast.v1.BatchGetAccessTokensRequest\x1a).holdfast.v1.BatchGetAccessTokensResponse\x12a\n" +
+	"\x10WatchAccessToken\x12$.holdfast.v1.WatchAccessTokenRequest\x1a%.holdfast.v1.WatchAccessTokenResponse0\x01\x12h\n" +
 	"\x13ReportRejectedToken\x12'.holdfast.v1.ReportRejectedTokenRequest\x1a(.holdfast.v1.ReportRejectedTokenResponse\x12S\n" +
 	"\fListMyGrants\x12 .holdfast.v1.ListMyGrantsRequest\x1a!.holdfast.v1.ListMyGrantsResponseB>Z<github.com/holdfast-io/holdfast/proto/holdfast/v1;holdfastv1b\x06proto3"
 
@@ -893,58 +1036,65 @@ func file_holdfast_v1_token_service_proto_rawDescGZIP() []byte {
 }
 
 var file_holdfast_v1_token_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_holdfast_v1_token_service_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_holdfast_v1_token_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_holdfast_v1_token_service_proto_goTypes = []any{
 	(TokenVerdict)(0),                    // 0: holdfast.v1.TokenVerdict
 	(*GetAccessTokenRequest)(nil),        // 1: holdfast.v1.GetAccessTokenRequest
 	(*GetAccessTokenResponse)(nil),       // 2: holdfast.v1.GetAccessTokenResponse
-	(*BatchGetAccessTokensRequest)(nil),  // 3: holdfast.v1.BatchGetAccessTokensRequest
-	(*BatchGetAccessTokensResponse)(nil), // 4: holdfast.v1.BatchGetAccessTokensResponse
-	(*BatchGetAccessTokensResult)(nil),   // 5: holdfast.v1.BatchGetAccessTokensResult
-	(*BatchError)(nil),                   // 6: holdfast.v1.BatchError
-	(*ReportRejectedTokenRequest)(nil),   // 7: holdfast.v1.ReportRejectedTokenRequest
-	(*ReportRejectedTokenResponse)(nil),  // 8: holdfast.v1.ReportRejectedTokenResponse
-	(*ListMyGrantsRequest)(nil),          // 9: holdfast.v1.ListMyGrantsRequest
-	(*ListMyGrantsResponse)(nil),         // 10: holdfast.v1.ListMyGrantsResponse
-	nil,                                  // 11: holdfast.v1.BatchError.MetadataEntry
-	(*GrantSelector)(nil),                // 12: holdfast.v1.GrantSelector
-	(*durationpb.Duration)(nil),          // 13: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),        // 14: google.protobuf.Timestamp
-	(*Site)(nil),                         // 15: holdfast.v1.Site
-	(ErrorReason)(0),                     // 16: holdfast.v1.ErrorReason
-	(*Grant)(nil),                        // 17: holdfast.v1.Grant
+	(*WatchAccessTokenRequest)(nil),      // 3: holdfast.v1.WatchAccessTokenRequest
+	(*WatchAccessTokenResponse)(nil),     // 4: holdfast.v1.WatchAccessTokenResponse
+	(*BatchGetAccessTokensRequest)(nil),  // 5: holdfast.v1.BatchGetAccessTokensRequest
+	(*BatchGetAccessTokensResponse)(nil), // 6: holdfast.v1.BatchGetAccessTokensResponse
+	(*BatchGetAccessTokensResult)(nil),   // 7: holdfast.v1.BatchGetAccessTokensResult
+	(*BatchError)(nil),                   // 8: holdfast.v1.BatchError
+	(*ReportRejectedTokenRequest)(nil),   // 9: holdfast.v1.ReportRejectedTokenRequest
+	(*ReportRejectedTokenResponse)(nil),  // 10: holdfast.v1.ReportRejectedTokenResponse
+	(*ListMyGrantsRequest)(nil),          // 11: holdfast.v1.ListMyGrantsRequest
+	(*ListMyGrantsResponse)(nil),         // 12: holdfast.v1.ListMyGrantsResponse
+	nil,                                  // 13: holdfast.v1.BatchError.MetadataEntry
+	(*GrantSelector)(nil),                // 14: holdfast.v1.GrantSelector
+	(*durationpb.Duration)(nil),          // 15: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),        // 16: google.protobuf.Timestamp
+	(*Site)(nil),                         // 17: holdfast.v1.Site
+	(ErrorReason)(0),                     // 18: holdfast.v1.ErrorReason
+	(*Grant)(nil),                        // 19: holdfast.v1.Grant
 }
 var file_holdfast_v1_token_service_proto_depIdxs = []int32{
-	12, // 0: holdfast.v1.GetAccessTokenRequest.grant:type_name -> holdfast.v1.GrantSelector
-	13, // 1: holdfast.v1.GetAccessTokenRequest.min_ttl:type_name -> google.protobuf.Duration
-	14, // 2: holdfast.v1.GetAccessTokenResponse.expires_at:type_name -> google.protobuf.Timestamp
-	14, // 3: holdfast.v1.GetAccessTokenResponse.guaranteed_until:type_name -> google.protobuf.Timestamp
-	14, // 4: holdfast.v1.GetAccessTokenResponse.refresh_after:type_name -> google.protobuf.Timestamp
-	14, // 5: holdfast.v1.GetAccessTokenResponse.server_time:type_name -> google.protobuf.Timestamp
-	15, // 6: holdfast.v1.GetAccessTokenResponse.site:type_name -> holdfast.v1.Site
-	1,  // 7: holdfast.v1.BatchGetAccessTokensRequest.requests:type_name -> holdfast.v1.GetAccessTokenRequest
-	5,  // 8: holdfast.v1.BatchGetAccessTokensResponse.results:type_name -> holdfast.v1.BatchGetAccessTokensResult
-	2,  // 9: holdfast.v1.BatchGetAccessTokensResult.token:type_name -> holdfast.v1.GetAccessTokenResponse
-	6,  // 10: holdfast.v1.BatchGetAccessTokensResult.error:type_name -> holdfast.v1.BatchError
-	16, // 11: holdfast.v1.BatchError.reason:type_name -> holdfast.v1.ErrorReason
-	13, // 12: holdfast.v1.BatchError.retry_after:type_name -> google.protobuf.Duration
-	11, // 13: holdfast.v1.BatchError.metadata:type_name -> holdfast.v1.BatchError.MetadataEntry
-	12, // 14: holdfast.v1.ReportRejectedTokenRequest.grant:type_name -> holdfast.v1.GrantSelector
-	0,  // 15: holdfast.v1.ReportRejectedTokenResponse.verdict:type_name -> holdfast.v1.TokenVerdict
-	17, // 16: holdfast.v1.ListMyGrantsResponse.grants:type_name -> holdfast.v1.Grant
-	1,  // 17: holdfast.v1.TokenService.GetAccessToken:input_type -> holdfast.v1.GetAccessTokenRequest
-	3,  // 18: holdfast.v1.TokenService.BatchGetAccessTokens:input_type -> holdfast.v1.BatchGetAccessTokensRequest
-	7,  // 19: holdfast.v1.TokenService.ReportRejectedToken:input_type -> holdfast.v1.ReportRejectedTokenRequest
-	9,  // 20: holdfast.v1.TokenService.ListMyGrants:input_type -> holdfast.v1.ListMyGrantsRequest
-	2,  // 21: holdfast.v1.TokenService.GetAccessToken:output_type -> holdfast.v1.GetAccessTokenResponse
-	4,  // 22: holdfast.v1.TokenService.BatchGetAccessTokens:output_type -> holdfast.v1.BatchGetAccessTokensResponse
-	8,  // 23: holdfast.v1.TokenService.ReportRejectedToken:output_type -> holdfast.v1.ReportRejectedTokenResponse
-	10, // 24: holdfast.v1.TokenService.ListMyGrants:output_type -> holdfast.v1.ListMyGrantsResponse
-	21, // [21:25] is the sub-list for method output_type
-	17, // [17:21] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	14, // 0: holdfast.v1.GetAccessTokenRequest.grant:type_name -> holdfast.v1.GrantSelector
+	15, // 1: holdfast.v1.GetAccessTokenRequest.min_ttl:type_name -> google.protobuf.Duration
+	16, // 2: holdfast.v1.GetAccessTokenResponse.expires_at:type_name -> google.protobuf.Timestamp
+	16, // 3: holdfast.v1.GetAccessTokenResponse.guaranteed_until:type_name -> google.protobuf.Timestamp
+	16, // 4: holdfast.v1.GetAccessTokenResponse.refresh_after:type_name -> google.protobuf.Timestamp
+	16, // 5: holdfast.v1.GetAccessTokenResponse.server_time:type_name -> google.protobuf.Timestamp
+	17, // 6: holdfast.v1.GetAccessTokenResponse.site:type_name -> holdfast.v1.Site
+	1,  // 7: holdfast.v1.WatchAccessTokenRequest.token:type_name -> holdfast.v1.GetAccessTokenRequest
+	2,  // 8: holdfast.v1.WatchAccessTokenResponse.token:type_name -> holdfast.v1.GetAccessTokenResponse
+	8,  // 9: holdfast.v1.WatchAccessTokenResponse.unavailable:type_name -> holdfast.v1.BatchError
+	1,  // 10: holdfast.v1.BatchGetAccessTokensRequest.requests:type_name -> holdfast.v1.GetAccessTokenRequest
+	7,  // 11: holdfast.v1.BatchGetAccessTokensResponse.results:type_name -> holdfast.v1.BatchGetAccessTokensResult
+	2,  // 12: holdfast.v1.BatchGetAccessTokensResult.token:type_name -> holdfast.v1.GetAccessTokenResponse
+	8,  // 13: holdfast.v1.BatchGetAccessTokensResult.error:type_name -> holdfast.v1.BatchError
+	18, // 14: holdfast.v1.BatchError.reason:type_name -> holdfast.v1.ErrorReason
+	15, // 15: holdfast.v1.BatchError.retry_after:type_name -> google.protobuf.Duration
+	13, // 16: holdfast.v1.BatchError.metadata:type_name -> holdfast.v1.BatchError.MetadataEntry
+	14, // 17: holdfast.v1.ReportRejectedTokenRequest.grant:type_name -> holdfast.v1.GrantSelector
+	0,  // 18: holdfast.v1.ReportRejectedTokenResponse.verdict:type_name -> holdfast.v1.TokenVerdict
+	19, // 19: holdfast.v1.ListMyGrantsResponse.grants:type_name -> holdfast.v1.Grant
+	1,  // 20: holdfast.v1.TokenService.GetAccessToken:input_type -> holdfast.v1.GetAccessTokenRequest
+	5,  // 21: holdfast.v1.TokenService.BatchGetAccessTokens:input_type -> holdfast.v1.BatchGetAccessTokensRequest
+	3,  // 22: holdfast.v1.TokenService.WatchAccessToken:input_type -> holdfast.v1.WatchAccessTokenRequest
+	9,  // 23: holdfast.v1.TokenService.ReportRejectedToken:input_type -> holdfast.v1.ReportRejectedTokenRequest
+	11, // 24: holdfast.v1.TokenService.ListMyGrants:input_type -> holdfast.v1.ListMyGrantsRequest
+	2,  // 25: holdfast.v1.TokenService.GetAccessToken:output_type -> holdfast.v1.GetAccessTokenResponse
+	6,  // 26: holdfast.v1.TokenService.BatchGetAccessTokens:output_type -> holdfast.v1.BatchGetAccessTokensResponse
+	4,  // 27: holdfast.v1.TokenService.WatchAccessToken:output_type -> holdfast.v1.WatchAccessTokenResponse
+	10, // 28: holdfast.v1.TokenService.ReportRejectedToken:output_type -> holdfast.v1.ReportRejectedTokenResponse
+	12, // 29: holdfast.v1.TokenService.ListMyGrants:output_type -> holdfast.v1.ListMyGrantsResponse
+	25, // [25:30] is the sub-list for method output_type
+	20, // [20:25] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_v1_token_service_proto_init() }
@@ -954,7 +1104,11 @@ func file_holdfast_v1_token_service_proto_init() {
 	}
 	file_holdfast_v1_error_reason_proto_init()
 	file_holdfast_v1_grant_proto_init()
-	file_holdfast_v1_token_service_proto_msgTypes[4].OneofWrappers = []any{
+	file_holdfast_v1_token_service_proto_msgTypes[3].OneofWrappers = []any{
+		(*WatchAccessTokenResponse_Token)(nil),
+		(*WatchAccessTokenResponse_Unavailable)(nil),
+	}
+	file_holdfast_v1_token_service_proto_msgTypes[6].OneofWrappers = []any{
 		(*BatchGetAccessTokensResult_Token)(nil),
 		(*BatchGetAccessTokensResult_Error)(nil),
 	}
@@ -964,7 +1118,7 @@ func file_holdfast_v1_token_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_v1_token_service_proto_rawDesc), len(file_holdfast_v1_token_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   11,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

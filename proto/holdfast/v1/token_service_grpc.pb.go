@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	TokenService_GetAccessToken_FullMethodName       = "/holdfast.v1.TokenService/GetAccessToken"
 	TokenService_BatchGetAccessTokens_FullMethodName = "/holdfast.v1.TokenService/BatchGetAccessTokens"
+	TokenService_WatchAccessToken_FullMethodName     = "/holdfast.v1.TokenService/WatchAccessToken"
 	TokenService_ReportRejectedToken_FullMethodName  = "/holdfast.v1.TokenService/ReportRejectedToken"
 	TokenService_ListMyGrants_FullMethodName         = "/holdfast.v1.TokenService/ListMyGrants"
 )
@@ -48,6 +49,20 @@ type TokenServiceClient interface {
 	// be as large as 7 MB, but most gRPC clients take 4 MiB by default: raise the
 	// limit if your tokens are long.
 	BatchGetAccessTokens(ctx context.Context, in *BatchGetAccessTokensRequest, opts ...grpc.CallOption) (*BatchGetAccessTokensResponse, error)
+	// WatchAccessToken sends an access token of one grant at once, a newer one each
+	// time there is one, well before the last one ends, and each change of the grant
+	// that leaves the caller without one. It goes on after those: a consent that makes
+	// up for them brings a token again. Whether the caller may have the token is
+	// decided, and put on record, anew for each message. A reader that falls behind
+	// finds the newest state alone; one that takes nothing for 30 s is cut off.
+	// The stream ends with UNAVAILABLE and RetryInfo when the broker stops or the
+	// stream has lasted for an hour: open another one, which names the last generation;
+	// with CALLER_UNAUTHENTICATED when the caller's credential ends; with
+	// CALLER_NOT_ALLOWED or GRANT_NOT_FOUND when the policy does not allow it any more;
+	// and with CALLER_RATE_LIMITED at once if the caller has too many open.
+	// Errors: those of GetAccessToken, all of which but INVALID_REQUEST,
+	// GRANT_NOT_FOUND and those above come as messages.
+	WatchAccessToken(ctx context.Context, in *WatchAccessTokenRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchAccessTokenResponse], error)
 	// ReportRejectedToken tells the broker that the provider's API refused an access
 	// token. The broker asks the provider itself, and only its refusal permits a
 	// rotation. Deduplicated and rate-limited per grant.
@@ -86,6 +101,25 @@ func (c *tokenServiceClient) BatchGetAccessTokens(ctx context.Context, in *Batch
 	}
 	return out, nil
 }
+
+func (c *tokenServiceClient) WatchAccessToken(ctx context.Context, in *WatchAccessTokenRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchAccessTokenResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &TokenService_ServiceDesc.Streams[0], TokenService_WatchAccessToken_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchAccessTokenRequest, WatchAccessTokenResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type TokenService_WatchAccessTokenClient = grpc.ServerStreamingClient[WatchAccessTokenResponse]
 
 func (c *tokenServiceClient) ReportRejectedToken(ctx context.Context, in *ReportRejectedTokenRequest, opts ...grpc.CallOption) (*ReportRejectedTokenResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -130,6 +164,20 @@ type TokenServiceServer interface {
 	// be as large as 7 MB, but most gRPC clients take 4 MiB by default: raise the
 	// limit if your tokens are long.
 	BatchGetAccessTokens(context.Context, *BatchGetAccessTokensRequest) (*BatchGetAccessTokensResponse, error)
+	// WatchAccessToken sends an access token of one grant at once, a newer one each
+	// time there is one, well before the last one ends, and each change of the grant
+	// that leaves the caller without one. It goes on after those: a consent that makes
+	// up for them brings a token again. Whether the caller may have the token is
+	// decided, and put on record, anew for each message. A reader that falls behind
+	// finds the newest state alone; one that takes nothing for 30 s is cut off.
+	// The stream ends with UNAVAILABLE and RetryInfo when the broker stops or the
+	// stream has lasted for an hour: open another one, which names the last generation;
+	// with CALLER_UNAUTHENTICATED when the caller's credential ends; with
+	// CALLER_NOT_ALLOWED or GRANT_NOT_FOUND when the policy does not allow it any more;
+	// and with CALLER_RATE_LIMITED at once if the caller has too many open.
+	// Errors: those of GetAccessToken, all of which but INVALID_REQUEST,
+	// GRANT_NOT_FOUND and those above come as messages.
+	WatchAccessToken(*WatchAccessTokenRequest, grpc.ServerStreamingServer[WatchAccessTokenResponse]) error
 	// ReportRejectedToken tells the broker that the provider's API refused an access
 	// token. The broker asks the provider itself, and only its refusal permits a
 	// rotation. Deduplicated and rate-limited per grant.
@@ -154,6 +202,9 @@ func (UnimplementedTokenServiceServer) GetAccessToken(context.Context, *GetAcces
 }
 func (UnimplementedTokenServiceServer) BatchGetAccessTokens(context.Context, *BatchGetAccessTokensRequest) (*BatchGetAccessTokensResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method BatchGetAccessTokens not implemented")
+}
+func (UnimplementedTokenServiceServer) WatchAccessToken(*WatchAccessTokenRequest, grpc.ServerStreamingServer[WatchAccessTokenResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchAccessToken not implemented")
 }
 func (UnimplementedTokenServiceServer) ReportRejectedToken(context.Context, *ReportRejectedTokenRequest) (*ReportRejectedTokenResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReportRejectedToken not implemented")
@@ -218,6 +269,17 @@ func _TokenService_BatchGetAccessTokens_Handler(srv interface{}, ctx context.Con
 	return interceptor(ctx, in, info, handler)
 }
 
+func _TokenService_WatchAccessToken_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchAccessTokenRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(TokenServiceServer).WatchAccessToken(m, &grpc.GenericServerStream[WatchAccessTokenRequest, WatchAccessTokenResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type TokenService_WatchAccessTokenServer = grpc.ServerStreamingServer[WatchAccessTokenResponse]
+
 func _TokenService_ReportRejectedToken_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ReportRejectedTokenRequest)
 	if err := dec(in); err != nil {
@@ -278,6 +340,12 @@ var TokenService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _TokenService_ListMyGrants_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchAccessToken",
+			Handler:       _TokenService_WatchAccessToken_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "holdfast/v1/token_service.proto",
 }
