@@ -24,7 +24,7 @@ type TokenBroker interface {
 // tokenService embeds the unsafe server on purpose: an rpc that is in the contract
 // and not here does not compile.
 type tokenService struct {
-	holdfastv1.UnsafeTokenServiceServer
+	holdfastv1.UnimplementedTokenServiceServer
 	broker TokenBroker
 	edge   *edge
 }
