@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"runtime"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -100,29 +98,4 @@ func clockWords(d time.Duration) string {
 		return fmt.Sprintf("%v behind the provider's", -d.Round(time.Second))
 	}
 	return "agrees with the provider's"
-}
-
-// version of this build: the module's, as the go command recorded it.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "unknown"
-	}
-	return info.Main.Version
-}
-
-func newVersion(io streams) *cobra.Command {
-	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version of this binary",
-		Args:  none,
-		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprint(io.out, versionLine())
-			return err
-		},
-	}
-}
-
-func versionLine() string {
-	return fmt.Sprintf("holdfast %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
