@@ -1,6 +1,8 @@
 package atlassiansim
 
 import (
+	"bytes"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -156,8 +158,11 @@ func scopeMismatch() answer {
 	return apiAnswer(http.StatusUnauthorized, "Unauthorized; scope does not match")
 }
 
-// product wraps a stub of a product's API: scope and site must fit.
-func (s *Sim) product(p string, inner func(c caller, site *Site) answer) func(*http.Request, caller) answer {
+// stub of one path of a product's API.
+type stub func(r *http.Request, c caller, site *Site) answer
+
+// product wraps a stub: scope and site must fit.
+func (s *Sim) product(p string, inner stub) func(*http.Request, caller) answer {
 	return func(r *http.Request, c caller) answer {
 		if !slices.Contains(products(c.scopes), p) {
 			return scopeMismatch()
@@ -166,30 +171,23 @@ func (s *Sim) product(p string, inner func(c caller, site *Site) answer) func(*h
 		if site == nil || !slices.Contains(s.reach(c), site.CloudID) || !slices.Contains(site.Products, p) {
 			return apiAnswer(http.StatusNotFound, "Not found")
 		}
-		return inner(c, site)
+		return inner(r, c, site)
 	}
 }
 
-func (s *Sim) jiraMyself(c caller, site *Site) answer {
-	return jsonAnswer(http.StatusOK, map[string]any{
-		"self":      site.URL + "/rest/api/3/user?accountId=" + c.account.ID,
-		"accountId": c.account.ID, "accountType": "atlassian", "emailAddress": c.account.Email,
-		"displayName": c.account.Name, "active": true, "timeZone": "Etc/UTC", "locale": "en_US",
-	})
-}
+// maxAPIBody of a request to a stub: they only search.
+const maxAPIBody = 1 << 20
 
-func (s *Sim) jiraProjects(_ caller, site *Site) answer {
-	values := []any{}
-	for i, key := range []string{"OPS", "WEB"} {
-		values = append(values, map[string]any{"id": 10000 + i, "key": key, "name": site.Name + " " + key, "projectTypeKey": "software"})
+// buffered reads the whole body before next, which holds the mutex, looks at it: a
+// caller who sends it slowly must not stop the simulator.
+func buffered(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxAPIBody))
+		if err != nil {
+			http.Error(w, "simulator: reading the request's body failed", http.StatusBadRequest)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		next(w, r)
 	}
-	return jsonAnswer(http.StatusOK, map[string]any{"startAt": 0, "maxResults": 50, "total": len(values), "isLast": true, "values": values})
-}
-
-func (s *Sim) confluenceSpaces(_ caller, site *Site) answer {
-	results := []any{}
-	for i, key := range []string{"DOC", "TEAM"} {
-		results = append(results, map[string]any{"id": 20000 + i, "key": key, "name": site.Name + " " + key, "type": "global", "status": "current"})
-	}
-	return jsonAnswer(http.StatusOK, map[string]any{"results": results, "_links": map[string]any{"base": site.URL + "/wiki"}})
 }

@@ -17,10 +17,16 @@
 //	POST /oauth/revoke                                     absent, no effect or effective (switch)
 //	GET  /oauth/token/accessible-resources
 //	GET  /me
-//	GET  /ex/jira/{cloudid}/rest/api/3/myself
-//	GET  /ex/jira/{cloudid}/rest/api/3/project/search
-//	GET  /ex/confluence/{cloudid}/wiki/api/v2/spaces       and wiki/rest/api/space
+//	GET  /ex/jira/{cloudid}/rest/api/{2,3,latest}/         myself, serverInfo, field, project, project/search,
+//	                                                       project/{key}, issue/{key}, search, search/jql;
+//	                                                       POST search, search/jql, search/approximate-count
+//	GET  /ex/confluence/{cloudid}/wiki/api/v2/             spaces, spaces/{id}, spaces/{id}/pages, pages, pages/{id}
+//	GET  /ex/confluence/{cloudid}/wiki/rest/api/           space, space/{key}, content, content/{id}, content/search,
+//	                                                       user/current
 //	GET  /                                                 an overview for people
+//
+// The product APIs are read-only stubs, there to page through with a client library:
+// each site has the projects OPS and WEB of 25 issues and the spaces DOC and TEAM of 25 pages.
 //
 // The consent pages work without JavaScript. Their elements have the ids
 // account-0, account-1, ... and continue on the first page; site, accept and

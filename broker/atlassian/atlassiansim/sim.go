@@ -87,10 +87,8 @@ func (s *Sim) routes() http.Handler {
 	mux.HandleFunc("POST /oauth/revoke", s.handleRevoke)
 	mux.HandleFunc("GET /oauth/token/accessible-resources", s.api(EndpointResources, s.resources))
 	mux.HandleFunc("GET /me", s.api(EndpointMe, s.me))
-	mux.HandleFunc("GET /ex/jira/{cloudid}/rest/api/3/myself", s.api(EndpointAPI, s.product(productJira, s.jiraMyself)))
-	mux.HandleFunc("GET /ex/jira/{cloudid}/rest/api/3/project/search", s.api(EndpointAPI, s.product(productJira, s.jiraProjects)))
-	mux.HandleFunc("GET /ex/confluence/{cloudid}/wiki/api/v2/spaces", s.api(EndpointAPI, s.product(productConfluence, s.confluenceSpaces)))
-	mux.HandleFunc("GET /ex/confluence/{cloudid}/wiki/rest/api/space", s.api(EndpointAPI, s.product(productConfluence, s.confluenceSpaces)))
+	s.jiraRoutes(mux)
+	s.confluenceRoutes(mux)
 	s.controlRoutes(mux)
 	// A page of another origin, opened in the developer's browser, may neither
 	// consent nor turn the clock.
