@@ -40,6 +40,8 @@ page is plain http.`,
 	f.IntVar(&o.HTTPPort, "http-port", devmode.DefaultHTTPPort, "port of the connect page; 0: any free one")
 	f.IntVar(&o.MetricsPort, "metrics-port", devmode.DefaultMetricsPort, "port of /metrics; 0: any free one")
 	f.IntVar(&o.SimPort, "sim-port", devmode.DefaultSimPort, "port of the simulated provider; 0: any free one")
+	f.DurationVar(&o.AccessTTL, "access-ttl", 0, "life of the simulated provider's access tokens, in whole seconds, to see renewals soon; 0: 1h, as at Atlassian")
+	f.DurationVar(&o.AccessGrace, "access-grace", 0, "how long an old access token lives on after a rotation, in whole seconds; half of it is how long before its end a token in use is renewed; 0: 10m, as at Atlassian")
 	memory.bind(f)
 	f.StringVar(&level, "log-level", "warn", "debug, info, warn or error")
 	return cmd

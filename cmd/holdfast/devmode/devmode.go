@@ -48,6 +48,9 @@ type Options struct {
 	Dir string
 	// Ports; 0 means any free one.
 	GRPCPort, HTTPPort, MetricsPort, SimPort int
+	// AccessTTL is the life of the simulated provider's access tokens, AccessGrace how
+	// long an old one lives on after a rotation: whole seconds; 0 means as at Atlassian.
+	AccessTTL, AccessGrace time.Duration
 	// Self is how a shell calls this program, e.g. "go run ./cmd/holdfast".
 	Self string
 	// Version of the program.
@@ -88,7 +91,7 @@ func Run(ctx context.Context, o Options) error {
 func start(ctx context.Context, o Options, stack *lifecycle.Stack) error {
 	ctx, cancel := context.WithTimeout(ctx, startBound)
 	defer cancel()
-	if err := o.ports(); err != nil {
+	if err := errors.Join(o.ports(), o.lives()); err != nil {
 		return node.Input(err)
 	}
 	if err := prepare(o.Dir, o); err != nil {
@@ -101,7 +104,7 @@ func start(ctx context.Context, o Options, stack *lifecycle.Stack) error {
 	if err := serveSim(ctx, o, &a, stack); err != nil {
 		return err
 	}
-	text, c, err := makeConfig(o.Dir, a)
+	text, c, err := makeConfig(o.Dir, a, o.AccessGrace)
 	if err != nil {
 		return node.Input(err)
 	}
@@ -146,6 +149,31 @@ func (o Options) ports() error {
 	return nil
 }
 
+// lives reports durations that the simulated provider cannot keep.
+func (o Options) lives() error {
+	for _, d := range []struct {
+		flag string
+		v    time.Duration
+	}{{"--access-ttl", o.AccessTTL}, {"--access-grace", o.AccessGrace}} {
+		if d.v < 0 || d.v%time.Second != 0 {
+			return fmt.Errorf("%s %v: want whole seconds such as 30s or 5m, or 0 for Atlassian's own", d.flag, d.v)
+		}
+	}
+	return nil
+}
+
+// behaviour of the simulated provider.
+func (o Options) behaviour() *atlassiansim.Behaviour {
+	b := atlassiansim.DefaultBehaviour()
+	if o.AccessTTL > 0 {
+		b.AccessTTLSeconds = int(o.AccessTTL / time.Second)
+	}
+	if o.AccessGrace > 0 {
+		b.AccessGraceSeconds = int(o.AccessGrace / time.Second)
+	}
+	return &b
+}
+
 // choose fixes all addresses but the simulator's.
 func choose(o Options) (addresses, error) {
 	var a addresses
@@ -182,7 +210,7 @@ func serveSim(ctx context.Context, o Options, a *addresses, stack *lifecycle.Sta
 			CallbackURL: a.PublicURL + "/oauth/callback", Scopes: append([]string{"read:me"}, app.Scopes...),
 		}
 	}
-	sim, err := atlassiansim.New(atlassiansim.Config{Apps: apps, StateFile: filepath.Join(o.Dir, "sim.json")})
+	sim, err := atlassiansim.New(atlassiansim.Config{Apps: apps, Behaviour: o.behaviour(), StateFile: filepath.Join(o.Dir, "sim.json")})
 	if err != nil {
 		return fmt.Errorf("making the simulator: %w", err)
 	}

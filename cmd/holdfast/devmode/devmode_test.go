@@ -2,11 +2,13 @@ package devmode
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -30,11 +32,64 @@ func (u *until) Write(p []byte) (int, error) {
 // run starts dev mode and ends it as soon as it is ready.
 func run(t *testing.T, dir string) (string, error) {
 	t.Helper()
+	return runWith(t, Options{Dir: dir})
+}
+
+func runWith(t *testing.T, o Options) (string, error) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	out := &until{cancel: cancel}
-	err := Run(ctx, Options{Dir: dir, Self: "holdfast", Version: "test", Out: out, Log: slog.New(slog.DiscardHandler)})
+	o.Self, o.Version, o.Out, o.Log = "holdfast", "test", out, slog.New(slog.DiscardHandler)
+	err := Run(ctx, o)
 	return out.String(), err
+}
+
+// A token in use is renewed by the broker's idea of the access grace, and
+// expires by the provider's of its life: both must be the ones that were chosen.
+func TestShortLivesReachBrokerAndProvider(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "dev")
+	began := time.Now()
+	if _, err := runWith(t, Options{Dir: dir, AccessTTL: 5 * time.Minute, AccessGrace: 90 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, configFile))
+	if err != nil || !strings.Contains(string(text), "\n    access_grace: 1m30s\n") {
+		t.Errorf("the access grace is not in the configuration (%v):\n%s", err, text)
+	}
+	text, err = os.ReadFile(filepath.Join(dir, "sim.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var state struct {
+		Families []struct {
+			Access []struct {
+				ExpiresAt time.Time `json:"expires_at"`
+			} `json:"access"`
+		} `json:"families"`
+	}
+	if err := json.Unmarshal(text, &state); err != nil {
+		t.Fatal(err)
+	}
+	if len(state.Families) == 0 || len(state.Families[0].Access) == 0 {
+		t.Fatalf("no access token in the simulator's state:\n%.500s", text)
+	}
+	for _, f := range state.Families {
+		for _, a := range f.Access {
+			if life := a.ExpiresAt.Sub(began); life < 5*time.Minute || life > 6*time.Minute {
+				t.Errorf("an access token lives for %v, want 5m", life)
+			}
+		}
+	}
+}
+
+func TestLivesThatTheProviderCannotKeepAreRefused(t *testing.T) {
+	for _, o := range []Options{{AccessTTL: -time.Second}, {AccessTTL: 1500 * time.Millisecond}, {AccessGrace: time.Millisecond}} {
+		o.Dir = filepath.Join(t.TempDir(), "dev")
+		if _, err := runWith(t, o); err == nil || !strings.Contains(err.Error(), "want whole seconds") {
+			t.Errorf("%v, %v: %v", o.AccessTTL, o.AccessGrace, err)
+		}
+	}
 }
 
 func TestASecondStartNeedsNoNewConsent(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"text/template"
+	"time"
 
 	"github.com/holdfast-io/holdfast/cmd/holdfast/client"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/config"
@@ -39,6 +40,9 @@ provider:
     account_url: {{.Sim}}/me
     resources_url: {{.Sim}}/oauth/token/accessible-resources
     revoke_url: {{.Sim}}/oauth/revoke
+{{- if .AccessGrace}}
+    access_grace: {{.AccessGrace}}
+{{- end}}
     products:
       jira: {scope_words: [jira, servicedesk, cmdb], api_base: "{{.Sim}}/ex/jira/{cloudid}"}
       confluence: {scope_words: [confluence], api_base: "{{.Sim}}/ex/confluence/{cloudid}"}
@@ -123,13 +127,14 @@ func ensureSecret(path string) error {
 
 // makeConfig returns the text of the configuration file and reads it the way
 // serve would.
-func makeConfig(dir string, a addresses) (text []byte, c *config.Config, err error) {
+func makeConfig(dir string, a addresses, accessGrace time.Duration) (text []byte, c *config.Config, err error) {
 	var b bytes.Buffer
 	err = configText.Execute(&b, struct {
 		addresses
-		Apps   []devApp
-		Caller string
-	}{a, devApps, callerName})
+		Apps        []devApp
+		Caller      string
+		AccessGrace time.Duration // 0: the profile's own
+	}{a, devApps, callerName, accessGrace})
 	if err != nil {
 		return nil, nil, fmt.Errorf("writing the configuration of dev mode: %w", err)
 	}
