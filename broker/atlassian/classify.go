@@ -1,6 +1,7 @@
 package atlassian
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 
@@ -116,10 +117,14 @@ func parseObject(body []byte) (fields map[string]json.RawMessage, ok bool) {
 	return fields, err == nil && fields != nil
 }
 
-// text returns a JSON string; an absent field and null are the empty string.
+// text returns a JSON string of a parsed object; an absent field and null are the
+// empty string.
 func text(raw json.RawMessage) (s string, ok bool) {
 	if len(raw) == 0 {
 		return "", true
+	}
+	if last := len(raw) - 1; last > 0 && raw[0] == '"' && isToken(raw[1:last]) && !bytes.ContainsRune(raw, '\\') {
+		return string(raw[1:last]), true // as every token is: it stands for itself
 	}
 	return s, json.Unmarshal(raw, &s) == nil
 }

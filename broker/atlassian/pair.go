@@ -64,7 +64,7 @@ func notJSON(body []byte) string {
 // isToken reports whether s has only the characters of RFC 6749 appendix A.12.
 // Others would mean that the body was mangled on the way, and a line break in
 // a token would let the provider write into its users' HTTP headers.
-func isToken(s string) bool {
+func isToken[T string | json.RawMessage](s T) bool {
 	for i := range len(s) {
 		if s[i] < 0x21 || s[i] > 0x7e {
 			return false

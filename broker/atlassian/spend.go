@@ -1,15 +1,17 @@
 package atlassian
 
 import (
+	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
 	"strconv"
-	"sync"
 	"syscall"
 
 	"github.com/holdfast-io/holdfast/broker/crashpoint"
@@ -22,6 +24,9 @@ const (
 	// maxHeader of any answer.
 	maxHeader = 64 << 10
 )
+
+// errHeader ends an answer whose headers are longer than any provider's.
+var errHeader = errors.New("the headers of the answer are too long")
 
 // reply is what became of one token request.
 type reply struct {
@@ -51,8 +56,6 @@ func (p *Provider) post(ctx context.Context, contentType string, body []byte, gu
 		return reply{failure: lasted(ctx, failureWord(err))}
 	}
 	defer func() { _ = conn.Close() }()
-	// http.NewRequest would set GetBody for a bytes.Reader, and net/http may
-	// send a request with GetBody again.
 	req := (&http.Request{
 		Method: http.MethodPost, URL: target, Host: target.Host,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
@@ -62,7 +65,7 @@ func (p *Provider) post(ctx context.Context, contentType string, body []byte, gu
 			"Accept-Encoding": {"identity"},
 			"User-Agent":      {"holdfast"},
 		},
-		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
+		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)), Close: true,
 	}).WithContext(ctx)
 	sent := p.now()
 	r := roundTrip(conn, req)
@@ -87,38 +90,68 @@ func (d dialer) forSpend(ctx context.Context, target *url.URL, guard func() erro
 	return c, nil
 }
 
-// roundTrip sends req over conn and reads the answer. The transport lives for
-// this request alone and can get no second connection.
+// roundTrip sends req over conn, which carries nothing else, and reads the
+// answer. It is alone with the connection: a Transport of net/http would bring
+// two goroutines, and rules of its own for when to send again.
 func roundTrip(conn *spendConn, req *http.Request) reply {
-	var once sync.Once
-	dial := func(context.Context, string, string) (net.Conn, error) {
-		var c net.Conn
-		once.Do(func() { c = conn })
-		if c == nil {
-			return nil, net.ErrClosed
+	ctx := req.Context()
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	unsent := req.Write(conn)
+	if unsent != nil {
+		if written, refused := conn.end(); !written {
+			return reply{refused: refused, failure: ended(ctx, unsent)}
 		}
-		return c, nil
+		// An answer may have come nevertheless: one that did not wait for all of the request.
 	}
-	t := &http.Transport{
-		DialContext: dial, DialTLSContext: dial,
-		DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: maxHeader,
-	}
-	resp, err := t.RoundTrip(req)
+	resp, err := readHead(conn, req)
 	if err != nil {
 		written, refused := conn.end()
-		return reply{written: written, refused: refused, failure: failureWord(err)}
+		return reply{written: written, refused: refused, failure: ended(ctx, cmp.Or(unsent, err))}
 	}
-	defer resp.Body.Close()
+	defer func() {
+		_ = conn.Close() // first: else closing the body would wait for the rest of it
+		_ = resp.Body.Close()
+	}()
 	crashpoint.At(crashpoint.SpendHeaders)
 	r := reply{written: true, status: resp.StatusCode, header: resp.Header}
 	r.body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	switch {
 	case err != nil:
-		r.failure = failureWord(err)
+		r.failure = ended(ctx, err)
 	case len(r.body) > maxBody:
 		r.failure = "oversize"
 	}
 	return r
+}
+
+// readHead reads the status line and the headers of the answer, of at most
+// maxHeader bytes with all that announces it. What follows is read from its body.
+func readHead(conn net.Conn, req *http.Request) (*http.Response, error) {
+	head := &io.LimitedReader{R: conn, N: maxHeader}
+	r := bufio.NewReader(head)
+	for {
+		resp, err := http.ReadResponse(r, req)
+		if err != nil && head.N == 0 {
+			return nil, errHeader
+		}
+		if err != nil {
+			return nil, err //nolint:wrapcheck // failureWord finds words for it
+		}
+		if resp.StatusCode >= http.StatusOK || resp.StatusCode == http.StatusSwitchingProtocols {
+			head.N = math.MaxInt64
+			return resp, nil
+		}
+	}
+}
+
+// ended is the word for what ended a round trip, which the end of ctx does by
+// taking the connection away.
+func ended(ctx context.Context, err error) string {
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return failureWord(err)
 }
 
 // failureWord names what ended a connection, in words of our own: a text of

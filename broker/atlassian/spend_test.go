@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -224,5 +226,33 @@ func TestTokensOf64KiB(t *testing.T) {
 	}
 	if sent := decodeBody(t, BodyJSON, s.request())["refresh_token"]; sent != "O"+big {
 		t.Errorf("the provider saw %d bytes", len(sent))
+	}
+}
+
+// deaf takes the beginning of a request and no more, and has answered already.
+type deaf struct {
+	net.Conn
+	answer io.Reader
+}
+
+func (d deaf) Write(b []byte) (int, error) { return min(len(b), 10), syscall.EPIPE }
+func (d deaf) Read(b []byte) (int, error)  { return d.answer.Read(b) }
+func (d deaf) Close() error                { return nil }
+
+// A pair is never lost over a provider that did not wait for the whole request.
+func TestAnAnswerThatDidNotWaitForTheRequestCounts(t *testing.T) {
+	for answer, want := range map[string]family.Outcome{
+		httpAnswer("200 OK", "", goodPair): {Class: family.Settled},
+		"":                                 {Class: family.InDoubt, Code: "reset"},
+	} {
+		dial := func(context.Context, string, string) (net.Conn, error) {
+			return deaf{answer: strings.NewReader(answer)}, nil
+		}
+		profile := at(t, "atlassian", "http://provider.invalid")
+		profile.PlainHTTP = true
+		p := provider(t, profile, Options{Dial: dial})
+		if out := p.Refresh(t.Context(), creds, oldRefresh, nil); out.Class != want.Class || out.Code != want.Code {
+			t.Errorf("after %.15q: got %s %q, want %s %q", answer, out.Class, out.Code, want.Class, want.Code)
+		}
 	}
 }
