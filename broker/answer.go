@@ -17,6 +17,9 @@ func (b *Broker) answer(ctx context.Context, sl *slot, e *entry, req *TokenReque
 	if err != nil {
 		return nil, err
 	}
+	if req.NeedSite && site == nil {
+		return nil, noSite(&e.grant)
+	}
 	t := &b.cfg.Timing
 	local, now := b.clock.both()
 	st := &e.grant.State
@@ -30,7 +33,7 @@ func (b *Broker) answer(ctx context.Context, sl *slot, e *entry, req *TokenReque
 	return &TokenAnswer{
 		GrantID: e.grant.ID, Address: e.grant.Address, Token: st.Access.Token, Generation: st.Generation,
 		ExpiresAt: st.Access.ExpiresAt, GuaranteedUntil: guaranteed,
-		RefreshAfter: minTime(st.Access.ExpiresAt.Add(-t.RefreshAhead), guaranteed), ServerTime: now,
+		RefreshAfter: minTime(st.AheadFrom(t.RefreshAhead), guaranteed), ServerTime: now,
 		Scopes: st.Access.Scopes, Site: site, APIBaseURL: b.baseURL(e.grant.Address.Product, site),
 	}, nil
 }
@@ -87,6 +90,15 @@ func (b *Broker) chooseSite(ctx context.Context, sl *slot, e *entry, want string
 	}
 	return nil, &Error{Reason: ReasonSiteNotGranted, Metadata: map[string]string{"sites": siteList(sl.entry.Load().grant.Sites), "link": b.linkFor(&e.grant, "")},
 		Message: fmt.Sprintf("%s does not reach site %q; it reaches: %s. A person must consent for that site", e.grant.Address, want, siteList(sites))}
+}
+
+// noSite refuses a request that can not do without a site.
+func noSite(g *storage.Grant) *Error {
+	if len(g.Sites) == 0 {
+		return &Error{Reason: ReasonSiteNotGranted, Message: fmt.Sprintf("%s is not known to reach any site: a person must consent for one", g.Address)}
+	}
+	return &Error{Reason: ReasonSiteAmbiguous, Metadata: map[string]string{"sites": siteList(g.Sites)},
+		Message: fmt.Sprintf("%s reaches several sites and the request names none: %s; name one by its cloud id", g.Address, siteList(g.Sites))}
 }
 
 // pickSite matches a cloud id, a URL or a host name.

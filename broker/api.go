@@ -15,6 +15,8 @@ type Caller struct {
 	Name string
 	// Kind is how the caller proved who it is.
 	Kind CallerKind
+	// Via is the proxy that vouches for a caller of the kind CallerProxy; else empty.
+	Via string
 	// Groups that the identity's trust domain or issuer says it belongs to, sorted.
 	// It must not be changed: calls of one identity share it.
 	Groups []string
@@ -32,6 +34,8 @@ const (
 	CallerX509   CallerKind = "x509"
 	CallerSPIFFE CallerKind = "spiffe"
 	CallerJWT    CallerKind = "jwt"
+	// CallerProxy is known by the word of a trusted proxy.
+	CallerProxy CallerKind = "proxy"
 )
 
 // TokenRequest asks for an access token.
@@ -41,7 +45,9 @@ type TokenRequest struct {
 	Address storage.Address
 	// Site is a cloud id or a site's URL; empty: none is chosen, and the
 	// answer names the site only if the grant has exactly one.
-	Site           string
+	Site string
+	// NeedSite refuses the request if no site comes of that.
+	NeedSite       bool
 	RequiredScopes []string
 	// MinTTL that the token must still have; 0 to the access grace.
 	MinTTL time.Duration

@@ -109,7 +109,7 @@ func (b *Broker) identify(caller Caller, method string, r *policy.Request) (*cal
 	now := b.now()
 	r.Caller, r.Kind, r.Groups, r.Now = caller.Name, string(caller.Kind), caller.Groups, now
 	c := &call{b: b, rec: audit.Record{
-		Time: now, RequestID: caller.RequestID, Caller: caller.Name, CallerKind: string(caller.Kind), Method: method, Action: string(r.Action),
+		Time: now, RequestID: caller.RequestID, Caller: caller.Name, CallerKind: string(caller.Kind), Via: caller.Via, Method: method, Action: string(r.Action),
 	}}
 	if r.Address != (storage.Address{}) {
 		c.rec.Grant = r.Address.String()

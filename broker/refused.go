@@ -10,7 +10,7 @@ import "github.com/holdfast-io/holdfast/broker/audit"
 // believed is in no record: anybody could fill it with names; metrics count them.
 func (b *Broker) RecordRefusal(caller Caller, method string, reason Reason, limit string) error {
 	r := audit.Record{
-		Time: b.now(), RequestID: caller.RequestID, Caller: caller.Name, CallerKind: string(caller.Kind),
+		Time: b.now(), RequestID: caller.RequestID, Caller: caller.Name, CallerKind: string(caller.Kind), Via: caller.Via,
 		Method: method, Outcome: string(reason), Refusal: true,
 	}
 	if limit != "" {

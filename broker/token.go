@@ -26,6 +26,16 @@ func (b *Broker) AccessToken(ctx context.Context, caller Caller, req TokenReques
 	return answer, nil
 }
 
+// Authorize is AccessToken for one request on its way to the provider's API, which
+// a proxy asks about.
+func (b *Broker) Authorize(ctx context.Context, caller Caller, req TokenRequest) (*TokenAnswer, error) {
+	answer, err := b.drawOne(ctx, caller, "Check", &req)
+	if err != nil {
+		return nil, err
+	}
+	return answer, nil
+}
+
 // AccessTokens hands out several, each with its own result and its own audit
 // record. One that must be refreshed does not hold back the refresh of the others.
 func (b *Broker) AccessTokens(ctx context.Context, caller Caller, reqs []TokenRequest) ([]TokenResult, error) {
@@ -117,6 +127,12 @@ func (b *Broker) draw(ctx context.Context, c *call, sl *slot, req *TokenRequest)
 			return nil, err
 		}
 	}
+	return b.handOut(ctx, c, sl, e, req)
+}
+
+// handOut makes the answer from an entry that was found servable, or says what it
+// lacks, and completes the record.
+func (b *Broker) handOut(ctx context.Context, c *call, sl *slot, e *entry, req *TokenRequest) (*TokenAnswer, error) {
 	c.about(&e.grant)
 	if gone := without(req.RequiredScopes, e.grant.State.Access.Scopes); len(gone) > 0 {
 		return nil, b.scopesMissing(&e.grant, c.rec.Caller, gone)

@@ -17,7 +17,7 @@ const (
 
 // floodKey is what refusals have in common that are counted together.
 // id counts where no grant is known: refusals of ids that nothing has.
-type floodKey struct{ caller, kind, method, outcome, grant, id string }
+type floodKey struct{ caller, kind, via, method, outcome, grant, id string }
 
 // all is the key without its grant.
 func (k floodKey) all() floodKey {
@@ -88,7 +88,7 @@ func (f *flood) counts(r *Record) bool {
 
 // keyOf chooses the count for r.
 func (f *flood) keyOf(r *Record) (key floodKey, shared string) {
-	key = floodKey{caller: r.Caller, kind: r.CallerKind, method: r.Method, outcome: r.Outcome, grant: r.Grant}
+	key = floodKey{caller: r.Caller, kind: r.CallerKind, via: r.Via, method: r.Method, outcome: r.Outcome, grant: r.Grant}
 	if r.Grant == "" {
 		key.id = r.GrantID
 	}
@@ -196,7 +196,7 @@ func (c *counted) record(now time.Time) Record {
 	r.Time, r.count, r.since = now, c.count, c.since
 	switch c.shared {
 	case "several callers":
-		r.Caller, r.CallerKind, r.Rule = "", "", ""
+		r.Caller, r.CallerKind, r.Via, r.Rule = "", "", "", ""
 		fallthrough
 	case "several grants":
 		r.Grant, r.GrantID, r.Generation = "", "", 0

@@ -12,8 +12,10 @@ type Record struct {
 	Time      time.Time
 	RequestID string
 	Caller    string
-	// CallerKind is how the caller proved who it is: "x509", "spiffe", "jwt".
+	// CallerKind is how the caller proved who it is: "x509", "spiffe", "jwt", "proxy".
 	CallerKind string
+	// Via is the proxy by whose word it is known, if it is.
+	Via        string
 	Method     string
 	Action     string
 	Rule       string
@@ -50,6 +52,7 @@ func (r *Record) appendBody(b []byte) []byte {
 	b = appendField(b, "request_id", r.RequestID)
 	b = appendField(b, "caller", r.Caller)
 	b = appendField(b, "caller_kind", r.CallerKind)
+	b = appendField(b, "via", r.Via)
 	b = appendField(b, "method", r.Method)
 	b = appendField(b, "action", r.Action)
 	b = appendField(b, "rule", r.Rule)

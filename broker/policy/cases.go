@@ -26,7 +26,7 @@ type Case struct {
 	// Name says what the case shows. Default: its action and grant.
 	Name   string   `yaml:"name"`
 	Caller string   `yaml:"caller"`
-	Kind   string   `yaml:"kind"` // x509, spiffe or jwt; default x509
+	Kind   string   `yaml:"kind"` // x509, spiffe, jwt or proxy; default x509
 	Groups []string `yaml:"groups"`
 	Action Action   `yaml:"action"`
 	// Grant by its address; empty: the action is about the broker.
@@ -85,8 +85,8 @@ func (c *Case) complete() []string {
 	if c.Caller == "" {
 		out = append(out, "caller is missing")
 	}
-	if !slices.Contains([]string{"x509", "spiffe", "jwt"}, c.Kind) {
-		out = append(out, fmt.Sprintf("kind %q: want x509, spiffe or jwt", c.Kind))
+	if !slices.Contains([]string{"x509", "spiffe", "jwt", "proxy"}, c.Kind) {
+		out = append(out, fmt.Sprintf("kind %q: want x509, spiffe, jwt or proxy", c.Kind))
 	}
 	if c.Action.number() < 0 {
 		out = append(out, fmt.Sprintf("action %q: want one of %v", c.Action, actions))

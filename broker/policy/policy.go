@@ -56,7 +56,7 @@ func (a Action) number() int {
 type Request struct {
 	// Caller is its name; empty: nobody, who may do nothing.
 	Caller string
-	// Kind is how it proved who it is: x509, spiffe or jwt.
+	// Kind is how it proved who it is: x509, spiffe, jwt or proxy.
 	Kind string
 	// Groups of its identity; those of the configuration come on top.
 	Groups []string

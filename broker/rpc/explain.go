@@ -47,4 +47,5 @@ var callerKinds = map[holdfastv1.CallerKind]string{
 	holdfastv1.CallerKind_CALLER_KIND_X509:        string(broker.CallerX509),
 	holdfastv1.CallerKind_CALLER_KIND_SPIFFE:      string(broker.CallerSPIFFE),
 	holdfastv1.CallerKind_CALLER_KIND_JWT:         string(broker.CallerJWT),
+	holdfastv1.CallerKind_CALLER_KIND_PROXY:       string(broker.CallerProxy),
 }

@@ -28,7 +28,7 @@ func newPolicyExplain(io streams) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			value, known := holdfastv1.CallerKind_value["CALLER_KIND_"+strings.ToUpper(kind)]
 			if !known || value == 0 {
-				return usagef("--kind %q: want x509, spiffe or jwt", kind)
+				return usagef("--kind %q: want x509, spiffe, jwt or proxy", kind)
 			}
 			request.CallerKind = holdfastv1.CallerKind(value)
 			if grant != "" {
@@ -56,7 +56,7 @@ func newPolicyExplain(io streams) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&request.Caller, "caller", "", "name of the caller, as the audit record shows it")
-	f.StringVar(&kind, "kind", "x509", "how it proves who it is: x509, spiffe or jwt")
+	f.StringVar(&kind, "kind", "x509", "how it proves who it is: x509, spiffe, jwt or proxy")
 	f.StringArrayVar(&request.Groups, "group", nil, "a group of its identity; may be repeated")
 	f.StringVar(&request.Action, "action", "", "what it wants to do: "+actionNames())
 	f.StringVar(&grant, "grant", "", "address of the grant; none: the action is about the broker")

@@ -234,6 +234,8 @@ const (
 	CallerKind_CALLER_KIND_SPIFFE CallerKind = 2
 	// A bearer token (JWT) of a trusted issuer.
 	CallerKind_CALLER_KIND_JWT CallerKind = 3
+	// The word of a trusted proxy, which has seen the caller's certificate.
+	CallerKind_CALLER_KIND_PROXY CallerKind = 4
 )
 
 // Enum value maps for CallerKind.
@@ -243,12 +245,14 @@ var (
 		1: "CALLER_KIND_X509",
 		2: "CALLER_KIND_SPIFFE",
 		3: "CALLER_KIND_JWT",
+		4: "CALLER_KIND_PROXY",
 	}
 	CallerKind_value = map[string]int32{
 		"CALLER_KIND_UNSPECIFIED": 0,
 		"CALLER_KIND_X509":        1,
 		"CALLER_KIND_SPIFFE":      2,
 		"CALLER_KIND_JWT":         3,
+		"CALLER_KIND_PROXY":       4,
 	}
 )
 
@@ -3020,13 +3024,14 @@ const file_holdfast_v1_admin_service_proto_rawDesc = "" +
 	"\tAdoptMode\x12\x1a\n" +
 	"\x16ADOPT_MODE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10ADOPT_MODE_ADOPT\x10\x01\x12\x14\n" +
-	"\x10ADOPT_MODE_SCRUB\x10\x02*l\n" +
+	"\x10ADOPT_MODE_SCRUB\x10\x02*\x83\x01\n" +
 	"\n" +
 	"CallerKind\x12\x1b\n" +
 	"\x17CALLER_KIND_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10CALLER_KIND_X509\x10\x01\x12\x16\n" +
 	"\x12CALLER_KIND_SPIFFE\x10\x02\x12\x13\n" +
-	"\x0fCALLER_KIND_JWT\x10\x032\xd4\b\n" +
+	"\x0fCALLER_KIND_JWT\x10\x03\x12\x15\n" +
+	"\x11CALLER_KIND_PROXY\x10\x042\xd4\b\n" +
 	"\fAdminService\x12M\n" +
 	"\n" +
 	"ListGrants\x12\x1e.holdfast.v1.ListGrantsRequest\x1a\x1f.holdfast.v1.ListGrantsResponse\x12G\n" +
