@@ -16,6 +16,34 @@ step() {
   step_lines+=("$(printf '%-7s %-34s %4d s' "$verdict" "$name" $((SECONDS - began)))")
 }
 
+# meanwhile COMMAND... runs a command that calls step beside those that follow,
+# until rejoin prints what it said. Only one at a time.
+meanwhile() {
+  lane_said=$(mktemp)
+  (
+    step_lines=() step_failed=0
+    "$@"
+    printf '%s\n' "${step_lines[@]}" >"$lane_said.steps"
+  ) >"$lane_said" 2>&1 &
+  lane=$!
+  trap 'kill "$lane" 2>/dev/null || true; rm -f "$lane_said" "$lane_said.steps"' EXIT
+}
+
+rejoin() {
+  local line
+  wait "$lane" || true # a step that failed says so in its line
+  cat "$lane_said"
+  if ! [ -s "$lane_said.steps" ]; then
+    step_lines+=("FAILED  what ran beside the others ended early")
+    step_failed=$((step_failed + 1))
+    return
+  fi
+  while IFS= read -r line; do
+    step_lines+=("$line")
+    case $line in FAILED*) step_failed=$((step_failed + 1)) ;; esac
+  done <"$lane_said.steps"
+}
+
 # steps_done WHAT prints the summary and exits.
 steps_done() {
   printf '\n--- make %s\n' "$1"

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/steps.sh
 
-# The simulation and its mutants take minutes on two processors, and three times as many on busy ones.
+# The mutants take minutes on two processors, and three times as many on busy ones.
 flags=(-race -timeout 30m)
 # A cached result says nothing about this run, and an order that happens to
 # work says nothing about the next.
@@ -20,6 +20,8 @@ unit() {
   go test "${flags[@]}" $list
 }
 
+# Without the race detector, under which the packages' step plays a fifth of it.
+simulation() { go test -timeout 15m -count=1 -run '^TestSimulation$' ./broker/simulation -rotations 20000; }
 # Always run anew: what they test is a process, which no cache of results sees.
 e2e() { go test -race -timeout 10m -count=1 ./e2e/ ./e2e/postgres/; }
 # Most of it waits for leases and leeways to end, so more runs at a time than there are processors.
@@ -37,14 +39,20 @@ hostile() { go test -timeout 5m -count=1 -run '^TestNoHonestCallFailsUnderAttack
 # A module of its own, so that the product does not depend on that server's dependencies.
 fosite() { go -C e2e/fosite test -race -timeout 5m -count=1 -parallel 8 ./...; }
 
+patient() {
+  step "nothing leaks, real binary" leaks
+  step "fail-over by Patroni, real binary" patroni
+}
+
 # Without its set-up no test can be trusted to have run.
 scripts/setup.sh
 step "packages, with the race detector" unit
+step "20,000 rotations under faults" simulation
+meanwhile patient # they wait more than they work
 step "end to end, real binary and browser" e2e
 step "a second independent provider" fosite
 step "faults of the machine, real binary" machine
-step "nothing leaks, real binary" leaks
-step "fail-over by Patroni, real binary" patroni
+rejoin
 step "kills and syncs, released binary" crash
 step "three replicas through disasters" chaos
 step "load by the hostile" hostile

@@ -15,7 +15,7 @@ import (
 var (
 	oneSeed   = flag.Uint64("seed", 0, "play this `seed` alone; 0: many")
 	firstSeed = flag.Uint64("first", 1, "the first of many seeds")
-	rotations = flag.Int("rotations", 20_000, "play seeds until there were so many rotations")
+	rotations = flag.Int("rotations", defaultRotations, "play seeds until there were so many rotations")
 	progress  = flag.Bool("progress", false, "print a line for every seed")
 )
 
