@@ -29,7 +29,7 @@ func (b *Broker) AccessToken(ctx context.Context, caller Caller, req TokenReques
 // Authorize is AccessToken for one request on its way to the provider's API, which
 // a proxy asks about.
 func (b *Broker) Authorize(ctx context.Context, caller Caller, req TokenRequest) (*TokenAnswer, error) {
-	answer, err := b.drawOne(ctx, caller, "Check", &req)
+	answer, err := b.drawOne(ctx, caller, "envoy.service.auth.v3.Authorization/Check", &req)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"time"
 
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
@@ -69,6 +70,9 @@ type Config struct {
 	// Trust says whose identities are believed.
 	Trust *identity.Trust
 
+	// ExtAuthz serves Envoy's external authorization; the zero value: it is not served.
+	ExtAuthz ExtAuthz
+
 	// Limits of what callers may ask for; the zero value means the defaults.
 	Limits Limits
 
@@ -105,7 +109,7 @@ func NewServer(c Config) (*Server, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	if err := c.Limits.applyDefaults(); err != nil {
+	if err := errors.Join(c.Limits.applyDefaults(), c.ExtAuthz.validate()); err != nil {
 		return nil, err
 	}
 	validator, err := newValidator()
@@ -128,6 +132,9 @@ func NewServer(c Config) (*Server, error) {
 	holdfastv1.RegisterTokenServiceServer(s.grpc, &tokenService{broker: c.Tokens, edge: e})
 	holdfastv1.RegisterConsentServiceServer(s.grpc, &consentService{broker: c.Consents})
 	holdfastv1.RegisterAdminServiceServer(s.grpc, &adminService{broker: c.Admin, apps: c.Apps, keys: c.Keys, endings: c.Endings, record: c.Record, access: c.Access})
+	if c.ExtAuthz.Broker != nil {
+		authv3.RegisterAuthorizationServer(s.grpc, &authzService{ExtAuthz: c.ExtAuthz, edge: e})
+	}
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	e.methods = metrics.methods(s.grpc.GetServiceInfo())
@@ -146,9 +153,13 @@ func options(c Config, e *edge, flow *inflow) []grpc.ServerOption {
 	if c.Trust.Tokens() {
 		tokens = append(tokens, grpc.InTapHandle(e.header))
 	}
+	unary := e.unary
+	if c.ExtAuthz.Broker != nil {
+		unary = e.answering
+	}
 	return append(tokens,
 		grpc.Creds(newHandshaker(c.TLS, c.Trust, flow, func(p identifier) error { return e.turnedAway(p, c.Now()) })),
-		grpc.UnaryInterceptor(e.unary),
+		grpc.UnaryInterceptor(unary),
 		grpc.StreamInterceptor(e.stream),
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(maxRequest),
