@@ -153,7 +153,7 @@ func (d *Deployment) connect(t testing.TB) {
 func (d *Deployment) Replica(t testing.TB, where Addresses) *Deployment {
 	t.Helper()
 	r := *d
-	r.Where, r.Dir = where, t.TempDir()
+	r.Where, r.Dir, r.config = where, t.TempDir(), ""
 	for _, name := range []string{"ca.crt", "server.crt", "server.key", "kek"} {
 		content, err := os.ReadFile(filepath.Join(d.Dir, name))
 		if err != nil {
@@ -195,8 +195,20 @@ callers:
 			a.Product, a.ID, secretFile, strings.Join(a.Scopes, `", "`))
 	}
 	text.WriteString(d.More)
-	d.config = filepath.Join(d.Dir, "holdfast.yaml")
+	if d.config == "" {
+		d.config = filepath.Join(d.Dir, "holdfast.yaml")
+	}
 	write(t, d.config, []byte(text.String()))
+}
+
+// Elsewhere writes d's configuration once more, to a file of that name with another
+// store section, and returns the deployment that is started with it.
+func (d *Deployment) Elsewhere(t testing.TB, file, store string) *Deployment {
+	t.Helper()
+	e := *d
+	e.Store, e.config = store, filepath.Join(d.Dir, file)
+	e.writeConfig(t)
+	return &e
 }
 
 // Copy returns a deployment over a copy of all files, as they lie there now. Both
