@@ -44,7 +44,7 @@ func TestACopyThatIsKilledAgainAndAgainArrives(t *testing.T) {
 		t.Fatal(err)
 	}
 	kills := 0
-	for life := 20 * time.Millisecond; ; life += 10 * time.Millisecond {
+	for life := 20 * time.Millisecond; ; life += 40 * time.Millisecond {
 		out, done := killedAfter(t, d.Command("store", "copy", "--from", "holdfast.yaml", "--to", "moved.yaml", "--yes"), life)
 		if done {
 			break
