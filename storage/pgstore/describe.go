@@ -1,8 +1,10 @@
 package pgstore
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -31,4 +33,49 @@ func Describe(dsn secret.String) (string, error) {
 		add(f.Host, f.Port)
 	}
 	return fmt.Sprintf("database %s at %s", c.Database, strings.Join(at, ", ")), nil
+}
+
+// Channel is how the way to a database is protected.
+type Channel int
+
+const (
+	// ChannelClear: somebody on the way can read and change what passes, at one of
+	// the servers at least, or whenever TLS is refused.
+	ChannelClear Channel = iota
+	// ChannelUnverified: it is encrypted, and anybody may pose as the server.
+	ChannelUnverified
+	// ChannelVerified: it is encrypted, and the server's certificate is checked.
+	ChannelVerified
+	// ChannelLocal: it does not leave the machine.
+	ChannelLocal
+)
+
+// Channel is how the way of the store's connection string is protected. It asks nobody.
+func (s *Store) Channel() (Channel, error) { return ChannelOf(s.opts.DSN) }
+
+// ChannelOf is how a connection string has the way to the least protected of its
+// servers protected. Its error says nothing of the string.
+func ChannelOf(dsn secret.String) (Channel, error) {
+	c, err := pgconn.ParseConfig(dsn.Reveal())
+	if err != nil {
+		return ChannelClear, errors.New("the connection string is none of PostgreSQL's")
+	}
+	least := toward(c.Host, c.TLSConfig)
+	for _, f := range c.Fallbacks {
+		least = min(least, toward(f.Host, f.TLSConfig))
+	}
+	return least, nil
+}
+
+func toward(host string, t *tls.Config) Channel {
+	ip := net.ParseIP(host)
+	switch {
+	case strings.HasPrefix(host, "/"), strings.HasPrefix(host, "@"), host == "localhost", ip != nil && ip.IsLoopback():
+		return ChannelLocal
+	case t == nil:
+		return ChannelClear
+	case t.InsecureSkipVerify && t.VerifyPeerCertificate == nil: // sslmode=verify-ca brings a check of its own
+		return ChannelUnverified
+	}
+	return ChannelVerified
 }

@@ -22,3 +22,23 @@ func TestADatabaseIsNamedWithoutItsSecrets(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestTheLeastProtectedWayToADatabaseCounts(t *testing.T) {
+	for query, want := range map[string]pgstore.Channel{
+		"db.example.com/tokens?sslmode=verify-full":              pgstore.ChannelVerified,
+		"db.example.com/tokens?sslmode=verify-ca":                pgstore.ChannelVerified,
+		"db.example.com/tokens?sslmode=require":                  pgstore.ChannelUnverified,
+		"db.example.com/tokens?sslmode=prefer":                   pgstore.ChannelClear,
+		"db.example.com/tokens":                                  pgstore.ChannelClear,
+		"db.example.com/tokens?sslmode=disable":                  pgstore.ChannelClear,
+		"127.0.0.1,localhost/tokens?sslmode=disable":             pgstore.ChannelLocal,
+		"127.0.0.1,db.example.com/tokens?sslmode=disable":        pgstore.ChannelClear,
+		"/tokens?host=/var/run/postgresql&sslmode=verify-full":   pgstore.ChannelLocal,
+		"a.example.com,b.example.com/tokens?sslmode=verify-full": pgstore.ChannelVerified,
+	} {
+		got, err := pgstore.ChannelOf(secret.New("postgres://" + query))
+		if err != nil || got != want {
+			t.Errorf("%s: got %d, %v; want %d", query, got, err, want)
+		}
+	}
+}

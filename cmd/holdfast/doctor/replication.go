@@ -12,6 +12,7 @@ import (
 type durable interface {
 	Durability(ctx context.Context) (pgstore.Durability, error)
 	Origin(ctx context.Context) (storage.Origin, error)
+	Channel() (pgstore.Channel, error)
 }
 
 // replication says what a commit of the store's database survives; nothing for a
@@ -37,6 +38,9 @@ func replication(ctx context.Context, place *storage.Config) []Finding {
 		return []Finding{{check, Bad, err.Error(), "let the broker's role connect and read; the manual of the store on PostgreSQL lists its rights"}}
 	}
 	found := []Finding{localDurability(&d), standbys(&d)}
+	if c, err := ask.Channel(); err == nil { // it connected by that string
+		found = append(found, channel(c))
+	}
 	switch o, err := ask.Origin(ctx); {
 	case err != nil:
 		found = append(found, Finding{"fail-over", Bad, err.Error(), "name the server that takes writes, or all servers of the cluster, in store.postgres"})
@@ -80,4 +84,21 @@ func standbys(d *pgstore.Durability) Finding {
 	}
 	return Finding{check, Look, "there is no standby: with the server's disk every refresh token is lost, but for a backup, whose grants start quarantined",
 		"give the database a standby, and " + do}
+}
+
+// channel is about who else can be on the way to the database. Tokens are sealed
+// before they go there; addresses of grants and the answers' truth are not.
+func channel(c pgstore.Channel) Finding {
+	const check = "database TLS"
+	switch c {
+	case pgstore.ChannelLocal:
+		return good(check, "the way to the database does not leave the machine")
+	case pgstore.ChannelVerified:
+		return good(check, "the way to the database is encrypted, and its certificate is verified")
+	case pgstore.ChannelUnverified:
+		return Finding{check, Look, "the way to the database is encrypted, but anybody on it may pose as the database", "use sslmode=verify-full with sslrootcert in the connection string"}
+	default:
+		return Finding{check, Look, "the way to the database is not encrypted, or only if nobody on it objects: whoever is there sees who has grants, and can change answers",
+			"use sslmode=verify-full with sslrootcert in the connection string"}
+	}
 }

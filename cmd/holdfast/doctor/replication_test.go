@@ -49,7 +49,8 @@ func TestTheDatabaseIsLookedAtWithoutBeingChanged(t *testing.T) {
 	// Before there is a schema, and after it.
 	for range 2 {
 		found := replication(t.Context(), place(server.DSN("postgres")))
-		if len(found) != 3 || found[0].State != Good || found[1].State != Look || found[2].State != Good || !strings.Contains(found[2].Found, "timeline, which is 1") {
+		if len(found) != 4 || found[0].State != Good || found[1].State != Look || found[2].State != Good || !strings.Contains(found[2].Found, "does not leave the machine") ||
+			found[3].State != Good || !strings.Contains(found[3].Found, "timeline, which is 1") {
 			t.Errorf("found %+v", found)
 		}
 		s, err := pgstore.Open(t.Context(), pgstore.Options{DSN: secret.New(server.DSN("postgres"))})
@@ -66,5 +67,15 @@ func TestTheDatabaseIsLookedAtWithoutBeingChanged(t *testing.T) {
 	}
 	if found := replication(t.Context(), &storage.Config{}); len(found) > 0 {
 		t.Errorf("of a store in a directory: %+v", found)
+	}
+}
+
+func TestWhoElseIsOnTheWayToTheDatabaseIsTold(t *testing.T) {
+	for c, want := range map[pgstore.Channel]State{
+		pgstore.ChannelLocal: Good, pgstore.ChannelVerified: Good, pgstore.ChannelUnverified: Look, pgstore.ChannelClear: Look,
+	} {
+		if f := channel(c); f.State != want || (f.State == Good) != (f.Do == "") {
+			t.Errorf("%d: %+v", c, f)
+		}
 	}
 }
