@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -11,6 +12,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
 
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
@@ -23,12 +26,19 @@ var ErrClosed = errors.New("holdfast: the client is closed")
 // included. It exceeds the 30 s that a refresh at the provider may take.
 const DefaultTimeout = 40 * time.Second
 
+// aliveAfter is how long a broker to which a call or a stream is open may say nothing
+// before it is asked whether it is alive, and aliveWithin how long that may take: a stream may
+// rightly be silent for an hour, and one whose other end is gone should not be. The
+// broker takes a ping every 10 s.
+const aliveAfter, aliveWithin = time.Minute, 20 * time.Second
+
 // Client is a connection to a broker. It is safe for concurrent use; make one
 // per process. The zero value is not usable.
 type Client struct {
 	tokens  holdfastv1.TokenServiceClient
 	conn    *grpc.ClientConn // nil if the caller owns the connection
 	timeout time.Duration
+	random  func() float64 // 0 to 1
 
 	ctx    context.Context // ends with the client; parent of all background work
 	cancel context.CancelFunc
@@ -75,7 +85,8 @@ func WithPlaintext() DialOption { return func(c *dialConfig) { c.plaintext = tru
 // earlier does not cancel it for the others.
 func WithTimeout(d time.Duration) DialOption { return func(c *dialConfig) { c.timeout = d } }
 
-// WithGRPC adds options of grpc-go, e.g. a tracing stats handler.
+// WithGRPC adds options of grpc-go, e.g. OpenTelemetry's stats handler, which then
+// sees each call to the broker as part of the trace of the caller that caused it.
 func WithGRPC(opts ...grpc.DialOption) DialOption {
 	return func(c *dialConfig) { c.grpc = append(c.grpc, opts...) }
 }
@@ -92,7 +103,10 @@ func Dial(target string, opts ...DialOption) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("holdfast: %w", err)
 	}
-	options := []grpc.DialOption{grpc.WithTransportCredentials(creds)}
+	options := []grpc.DialOption{
+		grpc.WithTransportCredentials(creds),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: aliveAfter, Timeout: aliveWithin}),
+	}
 	if c.tokenFile != "" {
 		token, err := TokenFile(c.tokenFile)
 		if err != nil {
@@ -115,7 +129,7 @@ func New(conn grpc.ClientConnInterface, timeout time.Duration) *Client {
 	if timeout <= 0 {
 		timeout = DefaultTimeout
 	}
-	c := &Client{tokens: holdfastv1.NewTokenServiceClient(conn), timeout: timeout}
+	c := &Client{tokens: holdfastv1.NewTokenServiceClient(conn), timeout: timeout, random: rand.Float64}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
@@ -167,18 +181,46 @@ func (c *Client) Close() error {
 }
 
 // start runs task on a goroutine that Close cancels and waits for. The task's
-// context has the client's timeout and no tie to any caller: work that several
-// callers wait for must not end with the first of them.
-func (c *Client) start(task func(context.Context)) error {
+// context has the client's timeout and the values of caller's, e.g. its span, but no other
+// tie to it: work that several callers wait for must not end with the first of them.
+func (c *Client) start(caller context.Context, task func(context.Context)) error {
+	return c.spawn(func() {
+		ctx, cancel := context.WithTimeout(withValues{c.ctx, caller}, c.timeout)
+		defer cancel()
+		// What the caller means to send to others, such as a credential, is not for the broker.
+		task(metadata.NewOutgoingContext(ctx, metadata.MD{}))
+	})
+}
+
+// spawn runs task on a goroutine that Close waits for.
+func (c *Client) spawn(task func()) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return ErrClosed
 	}
-	c.tasks.Go(func() {
-		ctx, cancel := context.WithTimeout(c.ctx, c.timeout)
-		defer cancel()
-		task(ctx)
-	})
+	c.tasks.Go(task)
 	return nil
+}
+
+// withValues is a context that also has the values of another one.
+type withValues struct {
+	context.Context
+	values context.Context
+}
+
+// Value implements context.Context. The context's own come first: its children find it
+// by them.
+func (w withValues) Value(key any) any {
+	if v := w.Context.Value(key); v != nil {
+		return v
+	}
+	return w.values.Value(key)
+}
+
+// spread lengthens a delay by up to half, by chance: those who were refused at the
+// same moment must not all come back at the same one. It never shortens: a refusal
+// names the least time.
+func (c *Client) spread(d time.Duration) time.Duration {
+	return d + time.Duration(c.random()*float64(d)/2)
 }

@@ -10,6 +10,8 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
 // Reason is the machine-readable reason of a refusal. New ones may come with a
@@ -56,6 +58,9 @@ const (
 	InvalidRequest Reason = "INVALID_REQUEST"
 	// Internal: report Error.RequestID.
 	Internal Reason = "INTERNAL"
+	// StreamEnded: the broker ended a stream in good order. Only a source with Watch
+	// has one, and opens another one by itself.
+	StreamEnded Reason = "STREAM_ENDED"
 	// Unreachable is this client's own reason: the broker did not answer at
 	// all, or what answered is no broker. Retry later.
 	Unreachable Reason = "UNREACHABLE"
@@ -105,7 +110,7 @@ func (e *Error) Unwrap() error { return e.cause }
 func (e *Error) Temporary() bool {
 	switch e.Reason {
 	case ProviderUnavailable, RefreshInProgress, StoreUnavailable, KeyUnavailable, AuditUnavailable,
-		ProviderRateLimited, CallerRateLimited, Internal, Unreachable:
+		ProviderRateLimited, CallerRateLimited, Internal, StreamEnded, Unreachable:
 		return true
 	}
 	switch e.Code {
@@ -146,11 +151,31 @@ func fromStatus(err error) *Error {
 }
 
 func (e *Error) fill(info *errdetails.ErrorInfo) {
-	m := info.GetMetadata()
 	e.Reason = Reason(info.GetReason())
+	e.details(info.GetMetadata())
+}
+
+func (e *Error) details(m map[string]string) {
 	e.Why, e.Link, e.Sites, e.RequestID = m["why"], m["link"], m["sites"], m["request_id"]
 	e.Missing = strings.FieldsFunc(m["missing"], func(r rune) bool { return r == ' ' || r == ',' })
 }
+
+// fromBatch turns the refusal that a message carries into an *Error. There was no
+// failed call, so that its code is that of the reason, where this client knows it.
+func fromBatch(b *holdfastv1.BatchError) *Error {
+	e := &Error{
+		Reason:  Reason(strings.TrimPrefix(b.GetReason().String(), reasonPrefix)),
+		Message: b.GetMessage(), RetryAfter: max(0, b.GetRetryAfter().AsDuration()), Field: b.GetField(),
+	}
+	if e.RetryAfter > 0 {
+		e.Code = codes.Unavailable // also of a reason that this client does not know: it is not final
+	}
+	e.details(b.GetMetadata())
+	return e
+}
+
+// reasonPrefix of the values of ErrorReason; the status details leave it out.
+const reasonPrefix = "ERROR_REASON_"
 
 // temporary reports whether err says nothing about the grant or the caller.
 func temporary(err error) bool {

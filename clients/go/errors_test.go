@@ -60,7 +60,7 @@ func TestEveryReasonOfTheContractIsKnown(t *testing.T) {
 	for _, r := range []Reason{
 		GrantNotFound, CallerUnauthenticated, CallerNotAllowed, ConsentRequired, SiteNotGranted, SiteAmbiguous, ScopeNotGranted,
 		GrantRevoked, GrantQuarantined, AppPaused, ProviderUnavailable, RefreshInProgress, StoreUnavailable, KeyUnavailable,
-		AuditUnavailable, ProviderRateLimited, CallerRateLimited, InvalidRequest, Internal,
+		AuditUnavailable, ProviderRateLimited, CallerRateLimited, InvalidRequest, Internal, StreamEnded,
 	} {
 		known[r] = true
 	}

@@ -29,6 +29,7 @@ type fakeBroker struct {
 
 	mu         sync.Mutex // guards all below
 	generation uint64
+	grantID    string
 	life       time.Duration // of a token
 	guarantee  time.Duration
 	ahead      time.Duration // refresh_after before the expiry
@@ -41,6 +42,10 @@ type fakeBroker struct {
 	verdict    holdfastv1.TokenVerdict
 	reportFail error
 
+	stream    *watching // the one opened last
+	watchFail error
+
+	watches  []*holdfastv1.WatchAccessTokenRequest
 	requests []*holdfastv1.GetAccessTokenRequest
 	reports  []*holdfastv1.ReportRejectedTokenRequest
 }
@@ -86,10 +91,15 @@ func (b *fakeBroker) GetAccessToken(ctx context.Context, req *holdfastv1.GetAcce
 	if b.fail != nil {
 		return nil, b.fail
 	}
-	now := time.Now()
-	if !b.stuck && now.Sub(b.rotated) >= b.life-b.ahead {
+	if !b.stuck && time.Since(b.rotated) >= b.life-b.ahead {
 		b.rotate()
 	}
+	return b.answer(), nil
+}
+
+// answer with the present token. The caller holds mu.
+func (b *fakeBroker) answer() *holdfastv1.GetAccessTokenResponse {
+	now := time.Now()
 	expires := b.rotated.Add(b.life)
 	guaranteed := now.Add(b.guarantee)
 	if expires.Before(guaranteed) {
@@ -102,8 +112,8 @@ func (b *fakeBroker) GetAccessToken(ctx context.Context, req *holdfastv1.GetAcce
 	at := func(t time.Time) *timestamppb.Timestamp { return timestamppb.New(t.Add(b.skew)) }
 	return &holdfastv1.GetAccessTokenResponse{
 		AccessToken: fmt.Sprintf("token-%d", b.generation), Generation: b.generation, ApiBaseUrl: b.apiBase,
-		ExpiresAt: at(expires), GuaranteedUntil: at(guaranteed), RefreshAfter: at(refresh), ServerTime: at(now),
-	}, nil
+		ExpiresAt: at(expires), GuaranteedUntil: at(guaranteed), RefreshAfter: at(refresh), ServerTime: at(now), GrantId: b.grantID,
+	}
 }
 
 func (b *fakeBroker) ReportRejectedToken(_ context.Context, req *holdfastv1.ReportRejectedTokenRequest) (*holdfastv1.ReportRejectedTokenResponse, error) {
@@ -159,6 +169,7 @@ func connect(t *testing.T, broker *fakeBroker) (*Client, func()) {
 		t.Fatal(err)
 	}
 	client := New(conn, 0)
+	client.random = func() float64 { return 0 }
 	return client, func() {
 		if err := client.Close(); err != nil {
 			t.Errorf("closing the client: %v", err)

@@ -25,7 +25,8 @@ type flight struct {
 	rejected uint64
 	status   int
 
-	done chan struct{} // closed when token and err are set
+	losses int           // of the source's token before this call
+	done   chan struct{} // closed when token and err are set
 	// Exactly one is set. They do not change after done.
 	token *token
 	err   error
@@ -53,10 +54,11 @@ func (f *flight) wait(ctx context.Context, impatient bool) (*token, error) {
 	}
 }
 
-// launch starts f on a goroutine of the client. The caller holds mu.
-func (s *TokenSource) launch(f *flight) error {
-	f.done = make(chan struct{})
-	err := s.client.start(func(ctx context.Context) {
+// launch starts f on a goroutine of the client, with the values of the context of
+// the caller that is the cause. The caller holds mu.
+func (s *TokenSource) launch(cause context.Context, f *flight) error {
+	f.done, f.losses = make(chan struct{}), s.losses
+	err := s.client.start(cause, func(ctx context.Context) {
 		f.token, f.err = s.fly(ctx, f)
 		if s.client.ctx.Err() != nil && f.err != nil {
 			f.err = ErrClosed
@@ -85,7 +87,7 @@ func (s *TokenSource) fly(ctx context.Context, f *flight) (*token, error) {
 	for {
 		t, err := s.fetch(ctx, avoid)
 		e, ok := errors.AsType[*Error](err)
-		if !ok || e.Reason != RefreshInProgress || !sleep(ctx, max(e.RetryAfter, 100*time.Millisecond)) {
+		if !ok || e.Reason != RefreshInProgress || !sleep(ctx, s.client.spread(max(e.RetryAfter, 100*time.Millisecond))) {
 			return t, err
 		}
 	}
@@ -165,7 +167,7 @@ func (s *TokenSource) newer(ctx context.Context, generation uint64, status int) 
 			}
 			f, mine = &flight{rejected: generation, status: status}, true
 			s.reported, s.reportAgain = generation, time.Time{}
-			if s.launch(f) != nil {
+			if s.launch(ctx, f) != nil {
 				s.mu.Unlock()
 				return nil
 			}

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/holdfast-io/holdfast/clients/go/internal/wall"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -19,9 +20,12 @@ const minInterval = 5 * time.Second
 // call's round trip.
 type token struct {
 	sent       time.Time
+	wall       time.Time // sent by the wall clock
+	server     time.Time // by the broker's clock, when it answered
+	grantID    string
 	generation uint64
 	apiBase    string
-	oauth      oauth2.Token
+	oauth      *oauth2.Token // handed out as it is; nobody may change it
 
 	// softAge: ask again in the background; guaranteedAge: from here on the
 	// provider may refuse the token; expiryAge: from here on it surely does.
@@ -36,7 +40,7 @@ func newToken(sent time.Time, a *holdfastv1.GetAccessTokenResponse) (*token, err
 		}
 	}
 	server := a.GetServerTime().AsTime()
-	t := &token{sent: sent, generation: a.GetGeneration(), apiBase: a.GetApiBaseUrl()}
+	t := &token{sent: sent, wall: wall.Of(sent), server: server, grantID: a.GetGrantId(), generation: a.GetGeneration(), apiBase: a.GetApiBaseUrl()}
 	t.expiryAge = a.GetExpiresAt().AsTime().Sub(server)
 	t.guaranteedAge = t.expiryAge
 	if g := a.GetGuaranteedUntil(); g != nil {
@@ -51,19 +55,20 @@ func newToken(sent time.Time, a *holdfastv1.GetAccessTokenResponse) (*token, err
 		t.softAge = t.guaranteedAge * 3 / 4
 	}
 	t.softAge = min(max(t.softAge, minInterval), t.guaranteedAge)
-	t.oauth = oauth2.Token{AccessToken: a.GetAccessToken(), TokenType: "Bearer", Expiry: sent.Add(t.expiryAge)}
+	bare := oauth2.Token{AccessToken: a.GetAccessToken(), TokenType: "Bearer", Expiry: sent.Add(t.expiryAge)}
+	t.oauth = bare.WithExtra(map[string]any{"api_base_url": t.apiBase, "generation": t.generation})
 	return t, nil
+}
+
+// newerThan reports whether t is certainly newer than o. A grant that was purged and
+// made again counts from 1 again, under another id.
+func (t *token) newerThan(o *token) bool {
+	return t.grantID == o.grantID && t.generation > o.generation
 }
 
 // age of t. A suspended machine stops the monotonic clock, and somebody may set
 // the wall clock: the one that ran further is believed, since a call too many
 // does no harm.
 func (t *token) age(now time.Time) time.Duration {
-	return max(now.Sub(t.sent), now.Round(0).Sub(t.sent.Round(0)))
-}
-
-// public returns a copy for the caller, who may change it.
-func (t *token) public() *oauth2.Token {
-	o := t.oauth
-	return o.WithExtra(map[string]any{"api_base_url": t.apiBase, "generation": t.generation})
+	return max(now.Sub(t.sent), wall.Of(now).Sub(t.wall))
 }

@@ -42,6 +42,10 @@ type Transport struct {
 
 var _ http.RoundTripper = (*Transport)(nil)
 
+// ErrOrigin is what a Transport's error wraps when a request would have taken the token
+// to an origin that may not see it.
+var ErrOrigin = errors.New("holdfast: refusing to send the token")
+
 // RoundTrip implements http.RoundTripper. An *Error says why there is no token.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.roundTrip(req)
@@ -68,8 +72,8 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if !t.allowed(target, tok.apiBase) {
 		if req.Response == nil { // not a redirect: somebody's mistake
-			return nil, fmt.Errorf("holdfast: refusing to send the token to %s: allowed are %s; see Transport.Origins",
-				origin(target), t.allowedText(tok.apiBase))
+			return nil, fmt.Errorf("%w to %s: allowed are %s; see Transport.Origins",
+				ErrOrigin, origin(target), t.allowedText(tok.apiBase))
 		}
 		return t.base().RoundTrip(without(req))
 	}

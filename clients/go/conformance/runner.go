@@ -103,7 +103,7 @@ func (r *runner) source(q *request) *answer {
 		options = append(options, holdfast.MinTTL(ms(q.MinTTLMS)))
 	}
 	if q.Watch {
-		return &answer{Error: &errorShown{Reason: "UNSUPPORTED", Message: "watch"}}
+		options = append(options, holdfast.Watch())
 	}
 	r.sources[q.Source] = c.TokenSource(context.Background(), q.Grant, options...)
 	return &answer{}
