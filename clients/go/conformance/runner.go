@@ -14,6 +14,7 @@ import (
 	"golang.org/x/oauth2"
 
 	holdfast "github.com/holdfast-io/holdfast/clients/go"
+	"github.com/holdfast-io/holdfast/clients/go/internal/wall"
 )
 
 const (
@@ -54,6 +55,9 @@ func (r *runner) op(q *request) *answer {
 		return r.http(q)
 	case "close":
 		return r.close(q)
+	case "clock":
+		wall.Shift(ms(q.SkewMS))
+		return &answer{}
 	}
 	return &answer{Error: &errorShown{Reason: "UNSUPPORTED", Message: "no such operation: " + q.Op}}
 }
@@ -196,7 +200,7 @@ func failed(err error) *answer {
 	e := shown(err)
 	if e.Reason == "BUG" {
 		e.Reason = "IO"
-		if strings.Contains(err.Error(), "refusing to send the token") {
+		if errors.Is(err, holdfast.ErrOrigin) {
 			e.Reason = "REFUSED_ORIGIN"
 		}
 	}
