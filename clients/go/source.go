@@ -144,10 +144,13 @@ func (s *TokenSource) get(ctx context.Context) (*token, error) {
 		return static, err
 	}
 	got, err := f.wait(ctx, static != nil)
-	if err != nil && static != nil && (temporary(err) || errors.Is(err, errStillWaiting)) {
+	if err == nil || static == nil || !temporary(err) && !errors.Is(err, errStillWaiting) {
+		return got, err
+	}
+	if static.age(time.Now()) < static.expiryAge {
 		return static, nil
 	}
-	return got, err
+	return f.wait(ctx, false) // it expired meanwhile: there is nothing to fall back on
 }
 
 // look returns a token to hand out at once, or a flight to wait for with, maybe,
