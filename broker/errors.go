@@ -30,6 +30,7 @@ const (
 	ReasonProviderRateLimited   Reason = "PROVIDER_RATE_LIMITED"
 	ReasonCallerRateLimited     Reason = "CALLER_RATE_LIMITED"
 	ReasonInvalidRequest        Reason = "INVALID_REQUEST"
+	ReasonStreamEnded           Reason = "STREAM_ENDED"
 	// ReasonInternal is everything else; its cause goes to the log only.
 	ReasonInternal Reason = "INTERNAL"
 )

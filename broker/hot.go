@@ -41,12 +41,14 @@ type slot struct {
 	// draws is how often tokens were asked for, waiting the calls that wait for a refresh.
 	draws   pace.Meter
 	waiting atomic.Int64
+	// watchers are the streams that are told of each change.
+	watchers atomic.Int64
 }
 
 // entry is immutable.
 type entry struct {
 	grant storage.Grant
-	// changed is closed when a newer entry took this one's place.
+	// changed is closed when a newer entry took this one's place, or the slot is dropped.
 	changed chan struct{}
 	at      time.Time
 	// verified is when the newest look at the store began that found this entry
@@ -149,7 +151,9 @@ func (c *cache) drop(s *slot, wanted func(*entry) bool) {
 	if !wanted(e) {
 		return
 	}
-	c.byAddress.CompareAndDelete(e.grant.Address, s)
+	if c.byAddress.CompareAndDelete(e.grant.Address, s) { // once: it is never found again
+		close(e.changed)
+	}
 	c.byID.CompareAndDelete(e.grant.ID, s)
 }
 
@@ -160,7 +164,7 @@ func (c *cache) sweep(local, now time.Time, t family.Timing) {
 	}
 	c.byAddress.Range(func(_, value any) bool {
 		s := value.(*slot)
-		if useless(s.entry.Load()) { // few are: the others are looked at without the lock
+		if s.watchers.Load() == 0 && useless(s.entry.Load()) { // few are: the others are looked at without the lock
 			c.drop(s, useless)
 		}
 		return true

@@ -176,21 +176,21 @@ func (r *replica) await(sl *slot) (leave func()) {
 	}
 }
 
-// keep has the slot looked at every verifyEvery, as long as it is drawn.
+// keep has the slot looked at every verifyEvery, as long as it is drawn or watched.
 func (r *replica) keep(sl *slot) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.hot[sl] = struct{}{}
 }
 
-// hotSlots are those that were drawn lately; the others are left to their next draw.
+// hotSlots are those that were drawn lately, or are watched; the others are left to their next draw.
 func (r *replica) hotSlots() []*slot {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	since := time.Since(r.b.throttle.began) - hotFor
 	maps.DeleteFunc(r.hot, func(sl *slot, _ struct{}) bool {
 		e := sl.entry.Load()
-		return sl.draws.Idle(since) || e.purged || r.b.hot.findID(e.grant.ID) != sl
+		return sl.draws.Idle(since) && sl.watchers.Load() == 0 || e.purged || r.b.hot.findID(e.grant.ID) != sl
 	})
 	return slices.Collect(maps.Keys(r.hot))
 }

@@ -95,7 +95,7 @@ func Plan(s State, t Timing, now time.Time, n Need) Decision {
 		// then, and waiting for that attempt is nobody's duty.
 		// A doubt is resolved while it can be: the leeway ends, the token's own
 		// life says nothing about that.
-		ahead := next.Verb == Refresh && (s.Doubt != nil || !s.Access.ExpiresAt.After(now.Add(t.RefreshAhead)))
+		ahead := next.Verb == Refresh && (s.Doubt != nil || !now.Before(s.AheadFrom(t.RefreshAhead)))
 		d := Decision{Verb: Serve, Until: until, Ahead: ahead}
 		if ahead {
 			d.Kind = next.Kind
@@ -151,6 +151,14 @@ func (s State) leewayEnd(t Timing) time.Time {
 		from = s.Doubt.LastTry
 	}
 	return from.Add(t.Leeway)
+}
+
+// AheadFrom is when a refresh ahead of expiry may begin: that long before it, but
+// not in the first half of the token's life. Where the provider's tokens live shorter
+// than twice that, each would else be rotated as soon as it was handed out.
+func (s *State) AheadFrom(ahead time.Duration) time.Time {
+	end := s.Access.ExpiresAt
+	return end.Add(-min(ahead, end.Sub(s.LastExchange)/2))
 }
 
 // reachable is the least life that a rotation is worth for the sake of minTTL:

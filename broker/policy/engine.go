@@ -1,6 +1,9 @@
 package policy
 
-import "sync/atomic"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // Difference is a decision on which the shadow set disagrees.
 type Difference struct {
@@ -17,11 +20,14 @@ type Engine struct {
 	differs atomic.Pointer[func(Difference)]
 	// complaint says why the newest files are not in force; nil: they are.
 	complaint atomic.Pointer[string]
+
+	mu      sync.Mutex // guards changed
+	changed chan struct{}
 }
 
 // NewEngine puts a set in force.
 func NewEngine(set *Set) *Engine {
-	e := &Engine{}
+	e := &Engine{changed: make(chan struct{})}
 	e.set.Store(set)
 	return e
 }
@@ -36,7 +42,21 @@ func New(rules []Rule) (*Engine, error) {
 }
 
 // Replace puts another set in force: calls that are decided from now on are decided by it.
-func (e *Engine) Replace(set *Set) { e.set.Store(set) }
+func (e *Engine) Replace(set *Set) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.set.Store(set)
+	close(e.changed)
+	e.changed = make(chan struct{})
+}
+
+// Changed returns a channel that is closed when another set is put in force. Take it
+// before a decision: a change in between is then not missed.
+func (e *Engine) Changed() <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.changed
+}
 
 // Shadow compares every decision with what set would decide, from now on, and
 // tells differs, which must not block. A nil set ends that.

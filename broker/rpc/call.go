@@ -19,6 +19,9 @@ type call struct {
 	context.Context
 	caller broker.Caller
 	wire   *wire // nil in tests without one
+	// ours: a broker decides what the caller of the stream may do. asked: it was
+	// asked, and has recorded what it refused.
+	ours, asked bool
 }
 
 type callKey struct{}

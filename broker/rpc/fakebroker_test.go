@@ -119,6 +119,23 @@ func (f *fakeBroker) AccessTokens(ctx context.Context, c broker.Caller, rs []bro
 	return out, f.enter(ctx, c, rs)
 }
 
+func (f *fakeBroker) Watch(ctx context.Context, c broker.Caller, r broker.TokenRequest, send func(broker.TokenResult) error) error {
+	if err := f.enter(ctx, c, r); err != nil {
+		return err
+	}
+	results := f.results
+	if results == nil {
+		results = []broker.TokenResult{{Answer: f.answer()}}
+	}
+	for _, one := range results {
+		if err := send(one); err != nil {
+			return err
+		}
+	}
+	<-ctx.Done()
+	return context.Cause(ctx)
+}
+
 func (f *fakeBroker) ReportRejected(ctx context.Context, c broker.Caller, r broker.RejectionReport) (broker.RejectionVerdict, error) {
 	return broker.VerdictStale, f.enter(ctx, c, r)
 }

@@ -28,6 +28,7 @@ func byAddress() *holdfastv1.GrantSelector { return hotRequest().GetGrant() }
 var validRequests = map[string]proto.Message{
 	holdfastv1.TokenService_GetAccessToken_FullMethodName:       hotRequest(),
 	holdfastv1.TokenService_BatchGetAccessTokens_FullMethodName: &holdfastv1.BatchGetAccessTokensRequest{Requests: []*holdfastv1.GetAccessTokenRequest{hotRequest()}},
+	holdfastv1.TokenService_WatchAccessToken_FullMethodName:     &holdfastv1.WatchAccessTokenRequest{Token: &holdfastv1.GetAccessTokenRequest{Grant: byAddress()}},
 	holdfastv1.TokenService_ReportRejectedToken_FullMethodName:  &holdfastv1.ReportRejectedTokenRequest{Grant: byAddress(), Generation: 1, HttpStatus: 401},
 	holdfastv1.TokenService_ListMyGrants_FullMethodName:         &holdfastv1.ListMyGrantsRequest{},
 	holdfastv1.ConsentService_StartConsent_FullMethodName:       &holdfastv1.StartConsentRequest{Address: byAddress().GetAddress()},

@@ -30,6 +30,7 @@ type edge struct {
 	refusals RefusalBroker
 	// recheck wakes standing streams when the policy or a grant has changed.
 	recheck *identity.Broadcast
+	watches *watches
 	// pending counts the streams that wait for an issuer's keys.
 	pending atomic.Int64
 }
@@ -74,6 +75,11 @@ func (e *edge) enter(c *call, m *method, req any, now time.Time) error {
 	if !m.ours {
 		return decoded(req)
 	}
+	return e.valid(c, req)
+}
+
+// valid says what is wrong with a request of ours.
+func (e *edge) valid(c *call, req any) error {
 	if plainlyValid(req) {
 		return nil
 	}
@@ -123,28 +129,45 @@ func (e *edge) refuse(c *call, method string, err error) refusal {
 	return r
 }
 
-// stream admits streams, all of which belong to grpc's own services for now.
+// stream admits streams: ours, and those of grpc's own services.
 func (e *edge) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
 	c := &call{Context: ss.Context()}
-	m := &method{name: info.FullMethod}
+	m := e.methods[info.FullMethod]
+	if m == nil {
+		m = &method{name: info.FullMethod}
+	}
+	outcome := outcomeOK
 	defer func() {
 		if p := recover(); p != nil {
 			err = &panicked{p, debug.Stack()}
 		}
-		if _, own := errors.AsType[*broker.Error](err); own { // no handler of these makes any
+		if !c.asked && refusedHere(err) {
 			err = e.refused(c.caller, m.name, err)
 		}
 		if err != nil {
-			_, err = e.finish(c, m, err)
+			outcome, err = e.finish(c, m, err)
+		}
+		if m.ours {
+			m.count(outcome)
 		}
 	}()
-	c.caller.RequestID = requestID(c.Context)
+	c.caller.RequestID, c.ours = requestID(c.Context), m.ours
 	now := e.now()
-	if err := e.admit(c, false, now); err != nil {
+	if err := e.admit(c, c.ours, now); err != nil {
 		return err
 	}
 	if err := e.limiter.take(c, nil, now); err != nil {
 		return err
 	}
 	return e.stand(ss, c, func(s grpc.ServerStream) error { return handler(srv, s) })
+}
+
+// refusedHere reports whether an error is of the interceptor's own making: the
+// handlers of grpc's services make none of them.
+func refusedHere(err error) bool {
+	if _, invalid := errors.AsType[*refusal](err); invalid {
+		return true
+	}
+	_, own := errors.AsType[*broker.Error](err)
+	return own
 }

@@ -25,6 +25,9 @@ const (
 	// holds about 60 KB and a stranger in its handshake about 20.
 	DefaultConnections = 10_000
 	DefaultStrangers   = 1000
+	// DefaultWatches at once, of all callers and of each.
+	DefaultWatches          = 20_000
+	DefaultWatchesPerCaller = 2000
 	// GreatestRate of calls a second, and of a burst, that can be asked for.
 	GreatestRate = 1_000_000
 )
@@ -52,6 +55,8 @@ type Limits struct {
 	// Connections that may stand at once and have shown who they are, and
 	// Strangers that have not yet; zero: the defaults.
 	Connections, Strangers int
+	// Watches that may stand at once, and those of one caller; zero: the defaults.
+	Watches, WatchesPerCaller int
 }
 
 func (l *Limits) applyDefaults() error {
@@ -63,6 +68,12 @@ func (l *Limits) applyDefaults() error {
 	}
 	if l.Strangers == 0 {
 		l.Strangers = DefaultStrangers
+	}
+	if l.Watches == 0 {
+		l.Watches = DefaultWatches
+	}
+	if l.WatchesPerCaller == 0 {
+		l.WatchesPerCaller = DefaultWatchesPerCaller
 	}
 	errs := []error{l.Caller.validate("Caller")}
 	for name, r := range l.Callers {

@@ -30,7 +30,8 @@ var buckets = []float64{
 type method struct {
 	name string
 	// ours is false for services that come with grpc (health, reflection).
-	ours     bool
+	ours bool
+	// duration is nil for streams.
 	duration prometheus.Observer
 	ok       prometheus.Counter
 	refused  map[broker.Reason]prometheus.Counter
@@ -38,6 +39,10 @@ type method struct {
 
 func (m *method) observe(took time.Duration, outcome broker.Reason) {
 	m.duration.Observe(took.Seconds())
+	m.count(outcome)
+}
+
+func (m *method) count(outcome broker.Reason) {
 	if outcome == outcomeOK {
 		m.ok.Inc()
 		return
@@ -107,13 +112,18 @@ func registerConnections(reg prometheus.Registerer, d *door.Door, flow *inflow) 
 	return errors.Join(errs...)
 }
 
-// methods resolves the unary methods of every registered service by full name.
+// methods resolves the unary methods of every registered service, and the streams of
+// ours, by full name.
 func (m *metrics) methods(services map[string]grpc.ServiceInfo) map[string]*method {
 	all := map[string]*method{}
 	for service, info := range services {
 		for _, rpc := range info.Methods {
-			if !rpc.IsClientStream && !rpc.IsServerStream {
-				all["/"+service+"/"+rpc.Name] = m.method(service, rpc.Name)
+			full, streams := "/"+service+"/"+rpc.Name, rpc.IsClientStream || rpc.IsServerStream
+			if !streams || isOurs(service) {
+				all[full] = m.method(service, rpc.Name)
+			}
+			if !streams {
+				all[full].duration = m.duration.WithLabelValues(all[full].name)
 			}
 		}
 	}
@@ -123,11 +133,10 @@ func (m *metrics) methods(services map[string]grpc.ServiceInfo) map[string]*meth
 func (m *metrics) method(service, rpc string) *method {
 	name := service + "/" + rpc
 	one := &method{
-		name:     name,
-		ours:     isOurs(service),
-		duration: m.duration.WithLabelValues(name),
-		ok:       m.calls.WithLabelValues(name, string(outcomeOK)),
-		refused:  map[broker.Reason]prometheus.Counter{},
+		name:    name,
+		ours:    isOurs(service),
+		ok:      m.calls.WithLabelValues(name, string(outcomeOK)),
+		refused: map[broker.Reason]prometheus.Counter{},
 	}
 	for reason := range codeOf {
 		one.refused[reason] = m.calls.WithLabelValues(name, string(reason))

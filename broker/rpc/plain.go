@@ -51,7 +51,7 @@ func all(s string, bit uint8, longest int) bool {
 	return true
 }
 
-// plainlyValid reports whether a request of the hot call, or a batch of them,
+// plainlyValid reports whether a request of the hot call, or a batch of them, or one to watch,
 // certainly keeps the contract's rules. It allocates nothing.
 func plainlyValid(req any) bool {
 	switch r := req.(type) {
@@ -64,6 +64,8 @@ func plainlyValid(req any) bool {
 			}
 		}
 		return len(r.GetRequests()) >= 1 && len(r.GetRequests()) <= 100
+	case *holdfastv1.WatchAccessTokenRequest:
+		return r.GetToken().GetMinTtl() == nil && plainToken(r.GetToken())
 	}
 	return false
 }

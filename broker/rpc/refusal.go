@@ -47,6 +47,7 @@ var codeOf = map[broker.Reason]codes.Code{
 	broker.ReasonProviderRateLimited:   codes.ResourceExhausted,
 	broker.ReasonCallerRateLimited:     codes.ResourceExhausted,
 	broker.ReasonInvalidRequest:        codes.InvalidArgument,
+	broker.ReasonStreamEnded:           codes.Unavailable,
 	broker.ReasonInternal:              codes.Internal,
 }
 

@@ -41,6 +41,7 @@ var reasonTable = []struct {
 	{"AUDIT_UNAVAILABLE", codes.Unavailable, true},
 	{"PROVIDER_RATE_LIMITED", codes.ResourceExhausted, true},
 	{"CALLER_RATE_LIMITED", codes.ResourceExhausted, true},
+	{"STREAM_ENDED", codes.Unavailable, true},
 	{"INVALID_REQUEST", codes.InvalidArgument, false},
 	{"INTERNAL", codes.Internal, false},
 }

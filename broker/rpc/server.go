@@ -122,12 +122,13 @@ func NewServer(c Config) (*Server, error) {
 	}
 	flow := newInflow(allBytes)
 	metrics, err := newMetrics(c.Metrics)
-	if err = errors.Join(err, registerConnections(c.Metrics, entrance, flow)); err != nil {
+	standing, watching := newWatches(c.Limits, c.Metrics)
+	if err = errors.Join(err, watching, registerConnections(c.Metrics, entrance, flow)); err != nil {
 		return nil, fmt.Errorf("registering rpc metrics: %w", err)
 	}
 	ending, end := context.WithCancel(context.Background())
 	e := &edge{log: c.Log, now: c.Now, validator: validator, ending: ending, limiter: newLimiter(c.Limits, c.Now(), c.Log, metrics.limited),
-		trust: c.Trust, refusals: c.Refusals, recheck: identity.NewBroadcast()}
+		trust: c.Trust, refusals: c.Refusals, recheck: identity.NewBroadcast(), watches: standing}
 	s := &Server{edge: e, grpc: grpc.NewServer(options(c, e, flow)...), health: health.NewServer(), end: end, door: entrance}
 	holdfastv1.RegisterTokenServiceServer(s.grpc, &tokenService{broker: c.Tokens, edge: e})
 	holdfastv1.RegisterConsentServiceServer(s.grpc, &consentService{broker: c.Consents})

@@ -191,7 +191,7 @@ type exchange struct {
 func TestEveryRpcCarriesEveryFieldBothWays(t *testing.T) {
 	r := newRig(t)
 	conn := r.dial(mapped)
-	covered := map[string]bool{}
+	covered := map[string]bool{holdfastv1.TokenService_WatchAccessToken_FullMethodName: true} // TestAWatchCarriesEveryFieldBothWays
 	for _, row := range exchanges() {
 		covered[row.method] = true
 		got := row.want.ProtoReflect().New().Interface()

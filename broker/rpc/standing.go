@@ -45,7 +45,7 @@ func (e *edge) stand(ss grpc.ServerStream, c *call, serve func(grpc.ServerStream
 	ctx, end := context.WithCancelCause(bounded)
 	defer end(nil)
 	defer context.AfterFunc(e.ending, func() { end(nil) })()
-	s := &standing{ServerStream: ss, edge: e, opened: c, ctx: c, end: end, call: &call{Context: c.Context, caller: c.caller}}
+	s := &standing{ServerStream: ss, edge: e, opened: c, ctx: c, end: end, call: &call{Context: c.Context, caller: c.caller, ours: c.ours}}
 	c.Context = context.WithValue(ctx, standingKey{}, s)
 	watched := make(chan struct{})
 	go func() { // ends with ctx, and so with this function
@@ -56,6 +56,7 @@ func (e *edge) stand(ss grpc.ServerStream, c *call, serve func(grpc.ServerStream
 	end(nil)
 	<-watched
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		c.asked = false // this refusal nobody else has recorded
 		return cause
 	}
 	return err
@@ -86,7 +87,7 @@ func (e *edge) look(s *standing) (err error) {
 			err = &panicked{p, debug.Stack()}
 		}
 	}()
-	if err := e.admit(s.call, false, e.now()); err != nil {
+	if err := e.admit(s.call, s.call.ours, e.now()); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -125,7 +126,10 @@ func (s *standing) RecvMsg(m any) error {
 		if err := decoded(m); err != nil {
 			return err
 		}
-		return s.edge.limiter.take(s.opened, m, s.edge.now())
+		if err := s.edge.limiter.take(s.opened, m, s.edge.now()); err != nil || !s.opened.ours {
+			return err
+		}
+		return s.edge.valid(s.opened, m)
 	case <-s.ctx.Done():
 		return context.Cause(s.ctx)
 	}

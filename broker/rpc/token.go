@@ -16,6 +16,8 @@ type TokenBroker interface {
 	AccessToken(ctx context.Context, c broker.Caller, r broker.TokenRequest) (*broker.TokenAnswer, error)
 	// AccessTokens returns one result per request, in their order.
 	AccessTokens(ctx context.Context, c broker.Caller, rs []broker.TokenRequest) ([]broker.TokenResult, error)
+	// Watch calls send for each change, one after another, until ctx ends.
+	Watch(ctx context.Context, c broker.Caller, r broker.TokenRequest, send func(broker.TokenResult) error) error
 	ReportRejected(ctx context.Context, c broker.Caller, r broker.RejectionReport) (broker.RejectionVerdict, error)
 	// MyGrants returns a page and the token of the next one.
 	MyGrants(ctx context.Context, c broker.Caller, pageSize int, pageToken string) ([]broker.GrantInfo, string, error)
@@ -24,7 +26,7 @@ type TokenBroker interface {
 // tokenService embeds the unsafe server on purpose: an rpc that is in the contract
 // and not here does not compile.
 type tokenService struct {
-	holdfastv1.UnimplementedTokenServiceServer
+	holdfastv1.UnsafeTokenServiceServer
 	broker TokenBroker
 	edge   *edge
 }

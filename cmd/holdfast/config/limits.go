@@ -43,6 +43,10 @@ type Limits struct {
 	// who they are; the one who stands longest gives way to the next. Default 1000.
 	Connections int `yaml:"connections"`
 	Strangers   int `yaml:"strangers"`
+	// Watches are the streams of WatchAccessToken that may stand at once, 1 to
+	// 1000000, default 20000, and WatchesPerCaller those of one caller, default 2000.
+	Watches          int `yaml:"watches"`
+	WatchesPerCaller int `yaml:"watches_per_caller"`
 	// HTTPConnections of each HTTP listener that may stand at once without a
 	// request being answered, and as many with; default 1000.
 	HTTPConnections int `yaml:"http_connections"`
@@ -62,7 +66,7 @@ type CallerLimit struct {
 func (l *Limits) RPC() rpc.Limits {
 	out := rpc.Limits{
 		Caller: rpc.Rate{PerSecond: l.CallerRate, Burst: l.CallerBurst}, Callers: map[string]rpc.Rate{},
-		Connections: l.Connections, Strangers: l.Strangers,
+		Connections: l.Connections, Strangers: l.Strangers, Watches: l.Watches, WatchesPerCaller: l.WatchesPerCaller,
 	}
 	for _, c := range l.Callers {
 		out.Callers[c.Name] = rpc.Rate{PerSecond: c.Rate, Burst: c.Burst}
@@ -84,6 +88,8 @@ func (l *Limits) applyDefaults() {
 	or(&l.WaitingCallsPerGrant, broker.DefaultWaitingPerGrant)
 	or(&l.Connections, rpc.DefaultConnections)
 	or(&l.Strangers, rpc.DefaultStrangers)
+	or(&l.Watches, rpc.DefaultWatches)
+	or(&l.WatchesPerCaller, rpc.DefaultWatchesPerCaller)
 	or(&l.HTTPConnections, DefaultHTTPConnections)
 	for i := range l.Callers {
 		c := &l.Callers[i]

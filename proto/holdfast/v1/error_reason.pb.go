@@ -100,6 +100,10 @@ const (
 	// INTERNAL. Anything else: the message is one fixed sentence, the cause is in the
 	// broker's log under the request id. The client should report that id.
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 19
+	// UNAVAILABLE, with RetryInfo. A stream ends in good order: the broker stops, the
+	// stream has lasted as long as one may, or its reader takes nothing. The client
+	// should open another one after the delay.
+	ErrorReason_ERROR_REASON_STREAM_ENDED ErrorReason = 20
 )
 
 // Enum value maps for ErrorReason.
@@ -125,6 +129,7 @@ var (
 		17: "ERROR_REASON_CALLER_RATE_LIMITED",
 		18: "ERROR_REASON_INVALID_REQUEST",
 		19: "ERROR_REASON_INTERNAL",
+		20: "ERROR_REASON_STREAM_ENDED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":            0,
@@ -147,6 +152,7 @@ var (
 		"ERROR_REASON_CALLER_RATE_LIMITED":    17,
 		"ERROR_REASON_INVALID_REQUEST":        18,
 		"ERROR_REASON_INTERNAL":               19,
+		"ERROR_REASON_STREAM_ENDED":           20,
 	}
 )
 
@@ -181,7 +187,7 @@ var File_holdfast_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_holdfast_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1eholdfast/v1/error_reason.proto\x12\vholdfast.v1*\xc9\x05\n" +
+	"\x1eholdfast/v1/error_reason.proto\x12\vholdfast.v1*\xe8\x05\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_GRANT_NOT_FOUND\x10\x01\x12'\n" +
@@ -203,7 +209,8 @@ const file_holdfast_v1_error_reason_proto_rawDesc = "" +
 	"\"ERROR_REASON_PROVIDER_RATE_LIMITED\x10\x10\x12$\n" +
 	" ERROR_REASON_CALLER_RATE_LIMITED\x10\x11\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x12\x12\x19\n" +
-	"\x15ERROR_REASON_INTERNAL\x10\x13B>Z<github.com/holdfast-io/holdfast/proto/holdfast/v1;holdfastv1b\x06proto3"
+	"\x15ERROR_REASON_INTERNAL\x10\x13\x12\x1d\n" +
+	"\x19ERROR_REASON_STREAM_ENDED\x10\x14B>Z<github.com/holdfast-io/holdfast/proto/holdfast/v1;holdfastv1b\x06proto3"
 
 var (
 	file_holdfast_v1_error_reason_proto_rawDescOnce sync.Once

@@ -323,7 +323,7 @@ func (x *GetAccessTokenResponse) GetApiBaseUrl() string {
 type WatchAccessTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The grant, site, scopes and purpose, as in GetAccessToken. Required.
-	// if_not_generation: the first message is a newer token, or waits for one; 0
+	// if_not_generation: the first message is another token, or waits for one; 0
 	// brings the present token at once. min_ttl must not be set.
 	Token         *GetAccessTokenRequest `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -441,13 +441,15 @@ type isWatchAccessTokenResponse_Event interface {
 }
 
 type WatchAccessTokenResponse_Token struct {
-	// A token that is newer than all before it.
+	// The token to use from now on. It is another one than the last, or the same
+	// once more if it was unavailable in between.
 	Token *GetAccessTokenResponse `protobuf:"bytes,1,opt,name=token,proto3,oneof"`
 }
 
 type WatchAccessTokenResponse_Unavailable struct {
-	// There is no token for now, and why; see retry_after. A token that was sent
-	// before is not to be used any more if the reason is final.
+	// There is no token for now, and why. If retry_after is set, one that was sent
+	// before may be used until its expires_at; otherwise the reason is final, and no
+	// token is to be used any more. Nothing needs to be asked: the stream goes on.
 	Unavailable *BatchError `protobuf:"bytes,2,opt,name=unavailable,proto3,oneof"`
 }
 
@@ -966,9 +968,10 @@ const file_holdfast_v1_token_service_proto_rawDesc = "" +
 	"\x04site\x18\t \x01(\v2\x11.holdfast.v1.SiteR\x04site\x12 \n" +
 	"\fapi_base_url\x18\n" +
 	" \x01(\tR\n" +
-	"apiBaseUrl\"[\n" +
-	"\x17WatchAccessTokenRequest\x12@\n" +
-	"\x05token\x18\x01 \x01(\v2\".holdfast.v1.GetAccessTokenRequestB\x06\xbaH\x03\xc8\x01\x01R\x05token\"\x9d\x01\n" +
+	"apiBaseUrl\"\xc7\x01\n" +
+	"\x17WatchAccessTokenRequest\x12\xab\x01\n" +
+	"\x05token\x18\x01 \x01(\v2\".holdfast.v1.GetAccessTokenRequestBq\xbaHn\xba\x01h\n" +
+	"\rwatch.min_ttl\x12Cmin_ttl must not be set: a watched token is replaced before it ends\x1a\x12!has(this.min_ttl)\xc8\x01\x01R\x05token\"\x9d\x01\n" +
 	"\x18WatchAccessTokenResponse\x12;\n" +
 	"\x05token\x18\x01 \x01(\v2#.holdfast.v1.GetAccessTokenResponseH\x00R\x05token\x12;\n" +
 	"\vunavailable\x18\x02 \x01(\v2\x17.holdfast.v1.BatchErrorH\x00R\vunavailableB\a\n" +

@@ -53,13 +53,21 @@ type TokenServiceClient interface {
 	// time there is one, well before the last one ends, and each change of the grant
 	// that leaves the caller without one. It goes on after those: a consent that makes
 	// up for them brings a token again. Whether the caller may have the token is
-	// decided, and put on record, anew for each message. A reader that falls behind
-	// finds the newest state alone; one that takes nothing for 30 s is cut off.
-	// The stream ends with UNAVAILABLE and RetryInfo when the broker stops or the
-	// stream has lasted for an hour: open another one, which names the last generation;
-	// with CALLER_UNAUTHENTICATED when the caller's credential ends; with
+	// decided, and put on record, anew for each message.
+	// While the stream stands and brings nothing, the last token is the present one,
+	// and need not be asked for again before expires_at: a rotation comes as a message
+	// within about a second, and leaves the old token the access grace. When the stream
+	// breaks, refresh_after and guaranteed_until count as they would from a
+	// GetAccessToken at the last sign of life: let the client ping the connection.
+	// What changes while a reader falls behind is not queued: it finds the newest state,
+	// after what was under way to it, 64 KiB at most. If nothing of that is taken for
+	// 30 s, the stream ends.
+	// The stream ends with STREAM_ENDED when the broker stops or the stream has lasted
+	// for up to an hour: open another one, with if_not_generation the generation of the
+	// last token; with CALLER_UNAUTHENTICATED when the caller's credential ends; with
 	// CALLER_NOT_ALLOWED or GRANT_NOT_FOUND when the policy does not allow it any more;
-	// and with CALLER_RATE_LIMITED at once if the caller has too many open.
+	// and with CALLER_RATE_LIMITED at once if as many are open as may (limits.watches,
+	// limits.watches_per_caller).
 	// Errors: those of GetAccessToken, all of which but INVALID_REQUEST,
 	// GRANT_NOT_FOUND and those above come as messages.
 	WatchAccessToken(ctx context.Context, in *WatchAccessTokenRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchAccessTokenResponse], error)
@@ -168,13 +176,21 @@ type TokenServiceServer interface {
 	// time there is one, well before the last one ends, and each change of the grant
 	// that leaves the caller without one. It goes on after those: a consent that makes
 	// up for them brings a token again. Whether the caller may have the token is
-	// decided, and put on record, anew for each message. A reader that falls behind
-	// finds the newest state alone; one that takes nothing for 30 s is cut off.
-	// The stream ends with UNAVAILABLE and RetryInfo when the broker stops or the
-	// stream has lasted for an hour: open another one, which names the last generation;
-	// with CALLER_UNAUTHENTICATED when the caller's credential ends; with
+	// decided, and put on record, anew for each message.
+	// While the stream stands and brings nothing, the last token is the present one,
+	// and need not be asked for again before expires_at: a rotation comes as a message
+	// within about a second, and leaves the old token the access grace. When the stream
+	// breaks, refresh_after and guaranteed_until count as they would from a
+	// GetAccessToken at the last sign of life: let the client ping the connection.
+	// What changes while a reader falls behind is not queued: it finds the newest state,
+	// after what was under way to it, 64 KiB at most. If nothing of that is taken for
+	// 30 s, the stream ends.
+	// The stream ends with STREAM_ENDED when the broker stops or the stream has lasted
+	// for up to an hour: open another one, with if_not_generation the generation of the
+	// last token; with CALLER_UNAUTHENTICATED when the caller's credential ends; with
 	// CALLER_NOT_ALLOWED or GRANT_NOT_FOUND when the policy does not allow it any more;
-	// and with CALLER_RATE_LIMITED at once if the caller has too many open.
+	// and with CALLER_RATE_LIMITED at once if as many are open as may (limits.watches,
+	// limits.watches_per_caller).
 	// Errors: those of GetAccessToken, all of which but INVALID_REQUEST,
 	// GRANT_NOT_FOUND and those above come as messages.
 	WatchAccessToken(*WatchAccessTokenRequest, grpc.ServerStreamingServer[WatchAccessTokenResponse]) error
