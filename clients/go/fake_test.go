@@ -155,7 +155,7 @@ func inBubble(t *testing.T, test func(t *testing.T, b *fakeBroker, c *Client)) {
 	})
 }
 
-func connect(t *testing.T, broker *fakeBroker) (*Client, func()) {
+func connect(t testing.TB, broker *fakeBroker) (*Client, func()) {
 	t.Helper()
 	listener := bufconn.Listen(1 << 20)
 	server := grpc.NewServer()

@@ -20,7 +20,7 @@ const minInterval = 5 * time.Second
 // call's round trip.
 type token struct {
 	sent       time.Time
-	wall       time.Time // sent by the wall clock
+	wall       int64     // sent by the wall clock, in nanoseconds
 	server     time.Time // by the broker's clock, when it answered
 	grantID    string
 	generation uint64
@@ -40,7 +40,7 @@ func newToken(sent time.Time, a *holdfastv1.GetAccessTokenResponse) (*token, err
 		}
 	}
 	server := a.GetServerTime().AsTime()
-	t := &token{sent: sent, wall: wall.Of(sent), server: server, grantID: a.GetGrantId(), generation: a.GetGeneration(), apiBase: a.GetApiBaseUrl()}
+	t := &token{sent: sent, wall: wall.Nanos(sent), server: server, grantID: a.GetGrantId(), generation: a.GetGeneration(), apiBase: a.GetApiBaseUrl()}
 	t.expiryAge = a.GetExpiresAt().AsTime().Sub(server)
 	t.guaranteedAge = t.expiryAge
 	if g := a.GetGuaranteedUntil(); g != nil {
@@ -70,5 +70,5 @@ func (t *token) newerThan(o *token) bool {
 // the wall clock: the one that ran further is believed, since a call too many
 // does no harm.
 func (t *token) age(now time.Time) time.Duration {
-	return max(now.Sub(t.sent), wall.Of(now).Sub(t.wall))
+	return max(now.Sub(t.sent), time.Duration(wall.Nanos(now)-t.wall))
 }
