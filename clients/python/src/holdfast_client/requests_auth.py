@@ -1,0 +1,151 @@
+"""A source of tokens for requests; needs ``holdfast-client[requests]``.
+
+::
+
+    session = requests.Session()
+    session.auth = HoldfastAuth(source)
+    session.get(source.api_base_url() + "/rest/api/3/myself")
+
+Libraries that are made on requests take a session of their caller; see the README.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import requests
+from requests.auth import AuthBase
+from requests.cookies import extract_cookies_to_jar
+from urllib3.util import parse_url
+
+from holdfast_client._errors import RefusedOrigin
+from holdfast_client._origin import Origin, Origins, origin, under
+from holdfast_client._source import Source
+from holdfast_client._token import AccessToken
+
+
+class HoldfastAuth(AuthBase):
+    """Sends each request of a session with a token.
+
+    The token goes to allowed origins only, and a request to any other raises
+    RefusedOrigin. To where a redirect leads, requests sends no token if the host is
+    another: Atlassian redirects downloads to hosts of their own.
+
+    When the API answers 401, the token's generation is reported to the broker, once, and
+    if that brings a newer token the request is sent a second time, once, provided that its
+    body can be: bytes, text, none, or a file, which is read from where it stood. In every
+    other case, e.g. for a generator, the 401 is the answer.
+    """
+
+    def __init__(
+        self, source: Source, *, origins: Sequence[str] = (), timeout: float | None = None
+    ) -> None:
+        """Make one of a source.
+
+        Args:
+            source: Where the tokens come from.
+            origins: Those that may see the token, as scheme://host[:port]. Default: the
+                origin of the API base URL that the broker names for the site, only.
+            timeout: How long a request waits for its token, in seconds. Default: as long
+                as the client of the source.
+        """
+        self._source, self._timeout = source, timeout
+        self._origins = Origins(origins)
+
+    def __repr__(self) -> str:
+        """Name the source; never a token."""
+        return f"HoldfastAuth({self._source!r})"
+
+    def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
+        """See requests.auth.AuthBase."""
+        token = self._source.token(self._timeout)
+        self._origins.check(_origin(r.url), token.api_base_url)
+        r.headers["Authorization"] = token.authorization
+        r.register_hook("response", _Retry(self, token, _position(r.body)))  # type: ignore[no-untyped-call]
+        return r
+
+
+class _Retry:
+    """Answers the 401 to one request, and to those that redirects made of it."""
+
+    def __init__(self, auth: HoldfastAuth, token: AccessToken, position: int | None) -> None:
+        self._auth, self._token, self._position = auth, token, position
+
+    def __call__(self, response: requests.Response, **kwargs: Any) -> requests.Response:
+        auth, token, sent = self._auth, self._token, response.request
+        if (
+            response.status_code != requests.codes.unauthorized
+            or sent.headers.get("Authorization") != token.authorization
+            or not auth._origins.allow(_origin(sent.url), token.api_base_url)
+        ):
+            return response
+        # Reported even if the request cannot be repeated: the next one profits.
+        newer = auth._source.rejected(token, response.status_code, auth._timeout)
+        if newer is None or not self._rewind(sent.body):
+            return response
+        _ = response.content  # read to the end, so that the connection can be used again
+        response.close()
+        request = sent.copy()
+        jar = getattr(request, "_cookies", None)
+        if jar is not None:
+            extract_cookies_to_jar(jar, sent, response.raw)  # type: ignore[no-untyped-call]
+            request.prepare_cookies(jar)
+        request.headers["Authorization"] = newer.authorization
+        repeated: requests.Response = response.connection.send(request, **kwargs)
+        repeated.history.append(response)
+        repeated.request = request
+        return repeated
+
+    def _rewind(self, body: Any) -> bool:
+        """Make the body ready to be sent again; return whether it is."""
+        if body is None or isinstance(body, (bytes, str)):
+            return True
+        if self._position is None:
+            return False
+        try:
+            body.seek(self._position)
+        except (AttributeError, OSError):
+            return False
+        return True
+
+
+class Session(requests.Session):
+    """A ``requests.Session`` for one source, whose URLs may be paths of the site's API.
+
+    ``Session(source).get("/rest/api/3/myself")`` is resolved under the API base URL.
+    """
+
+    def __init__(
+        self, source: Source, *, origins: Sequence[str] = (), timeout: float | None = None
+    ) -> None:
+        """Make one of a source; the arguments are those of HoldfastAuth."""
+        super().__init__()
+        self._source, self._timeout = source, timeout
+        self.auth = HoldfastAuth(source, origins=origins, timeout=timeout)
+
+    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+        """See requests.Session."""
+        url = request.url
+        url = url.decode() if isinstance(url, bytes) else str(url)
+        if url.startswith("/") and not url.startswith("//"):
+            request.url = under(self._source.token(self._timeout).api_base_url, url)
+        return super().prepare_request(request)
+
+
+def _origin(url: str | None) -> Origin:
+    # As urllib3 reads it, which makes the connection.
+    parts = parse_url(url or "")
+    if not parts.scheme or not parts.host:
+        raise RefusedOrigin(f"refusing to send the token to a URL without scheme and host: {url!r}")
+    return origin(parts.scheme, parts.host, parts.port)
+
+
+def _position(body: Any) -> int | None:
+    if body is None or isinstance(body, (bytes, str)):
+        return None
+    try:
+        where = body.tell()
+    except (AttributeError, OSError):
+        return None
+    return where if isinstance(where, int) else None
