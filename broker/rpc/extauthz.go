@@ -8,10 +8,10 @@ import (
 	"slices"
 	"strings"
 
-	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc"
 
 	"github.com/holdfast-io/holdfast/broker"
+	extauthzv1 "github.com/holdfast-io/holdfast/proto/holdfast/extauthz/v1"
 )
 
 // AuthzBroker is what Envoy's Authorization service asks of the broker.
@@ -69,9 +69,29 @@ func (x *ExtAuthz) validate() error {
 	return nil
 }
 
+// checkMethod is the one rpc of the service, by its full name.
+const checkMethod = "/envoy.service.auth.v3.Authorization/Check"
+
+// authzDesc is the service of Envoy's API, described by hand: its messages are those of
+// the broker's own extract, which have the same bytes.
+var authzDesc = grpc.ServiceDesc{
+	ServiceName: "envoy.service.auth.v3.Authorization",
+	HandlerType: (*any)(nil),
+	Methods: []grpc.MethodDesc{{MethodName: "Check", Handler: func(srv any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
+		req := new(extauthzv1.CheckRequest)
+		if err := decode(req); err != nil {
+			return nil, err
+		}
+		info := &grpc.UnaryServerInfo{Server: srv, FullMethod: checkMethod}
+		return interceptor(ctx, req, info, func(ctx context.Context, req any) (any, error) {
+			return srv.(*authzService).check(ctx, req.(*extauthzv1.CheckRequest))
+		})
+	}}},
+	Metadata: "envoy/service/auth/v3/external_auth.proto",
+}
+
 // authzService serves Check.
 type authzService struct {
-	authv3.UnimplementedAuthorizationServer
 	ExtAuthz
 	edge *edge
 }
@@ -81,25 +101,25 @@ type authzService struct {
 // has left fail.
 func (e *edge) answering(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	resp, err := e.unary(ctx, req, info, handler)
-	if err == nil || info.FullMethod != authv3.Authorization_Check_FullMethodName || ctx.Err() != nil {
+	if err == nil || info.FullMethod != checkMethod || ctx.Err() != nil {
 		return resp, err
 	}
 	return denied(err), nil
 }
 
-// Check implements authv3.AuthorizationServer.
-func (s *authzService) Check(ctx context.Context, req *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+// check answers Check.
+func (s *authzService) check(ctx context.Context, req *extauthzv1.CheckRequest) (*extauthzv1.CheckResponse, error) {
 	c, _ := ctx.Value(callKey{}).(*call)
 	if c == nil {
 		return nil, errors.New("a Check without the interceptor")
 	}
 	caller, err := s.speaksFor(c, req)
 	if err != nil {
-		return nil, s.edge.refused(caller, authv3.Authorization_Check_FullMethodName, err)
+		return nil, s.edge.refused(caller, checkMethod, err)
 	}
 	want, err := s.wanted(req, caller.RequestID)
 	if err != nil {
-		return nil, s.edge.refused(caller, authv3.Authorization_Check_FullMethodName, err)
+		return nil, s.edge.refused(caller, checkMethod, err)
 	}
 	answer, err := s.Broker.Authorize(ctx, caller, want.token)
 	if err != nil {
@@ -118,7 +138,7 @@ func (s *authzService) Check(ctx context.Context, req *authv3.CheckRequest) (*au
 // speaksFor returns whom the proxy asks for: itself, or, if it is trusted, the peer
 // that it names. A trusted proxy that names nobody gets nothing: it serves many, and
 // what it may do itself must not become what anybody may do who reaches it.
-func (s *authzService) speaksFor(c *call, req *authv3.CheckRequest) (broker.Caller, error) {
+func (s *authzService) speaksFor(c *call, req *extauthzv1.CheckRequest) (broker.Caller, error) {
 	i := slices.IndexFunc(s.Proxies, func(p TrustedProxy) bool { return p.Name == c.caller.Name })
 	if i < 0 {
 		return c.caller, nil

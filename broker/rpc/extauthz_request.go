@@ -7,9 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
-
 	"github.com/holdfast-io/holdfast/broker"
+	extauthzv1 "github.com/holdfast-io/holdfast/proto/holdfast/extauthz/v1"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 	"github.com/holdfast-io/holdfast/storage"
 )
@@ -33,7 +32,7 @@ type wanted struct {
 	host, target string
 }
 
-func (s *authzService) wanted(req *authv3.CheckRequest, requestID string) (*wanted, error) {
+func (s *authzService) wanted(req *extauthzv1.CheckRequest, requestID string) (*wanted, error) {
 	http := req.GetAttributes().GetRequest().GetHttp()
 	if http == nil {
 		return nil, misused("attributes.request.http", "the proxy asks about something that is no HTTP request; use the filter envoy.filters.http.ext_authz")

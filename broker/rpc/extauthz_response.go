@@ -8,38 +8,38 @@ import (
 	"strconv"
 	"strings"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
-	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
-	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	extauthzv1 "github.com/holdfast-io/holdfast/proto/holdfast/extauthz/v1"
 	"github.com/holdfast-io/holdfast/secret"
 )
 
 // allowed sets the token and the site's base path on a request. Each header takes
 // the place of what the workload sent by that name. None is named for removal: the
 // proxy removes after it has set, and would remove the token again.
-func allowed(token secret.String, base *url.URL, w *wanted) *authv3.CheckResponse {
-	set := []*corev3.HeaderValueOption{
+func allowed(token secret.String, base *url.URL, w *wanted) *extauthzv1.CheckResponse {
+	set := []*extauthzv1.HeaderValueOption{
 		replace("authorization", "Bearer "+token.Reveal()),
 		replace(":path", onSite(base.EscapedPath(), w.target)),
 	}
 	if base.Host != w.host {
 		set = append(set, replace(":authority", base.Host))
 	}
-	return &authv3.CheckResponse{
-		Status:       &rpcstatus.Status{Code: int32(codes.OK)},
-		HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{Headers: set}},
+	return &extauthzv1.CheckResponse{
+		Status:       &extauthzv1.Status{Code: int32(codes.OK)},
+		HttpResponse: &extauthzv1.CheckResponse_OkResponse{OkResponse: &extauthzv1.OkResponse{Headers: set}},
 	}
 }
 
-func replace(name, value string) *corev3.HeaderValueOption {
-	return &corev3.HeaderValueOption{
-		Header:       &corev3.HeaderValue{Key: name, Value: value},
-		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+// overwrite is Envoy's OVERWRITE_IF_EXISTS_OR_ADD.
+const overwrite = 2
+
+func replace(name, value string) *extauthzv1.HeaderValueOption {
+	return &extauthzv1.HeaderValueOption{
+		Header:       &extauthzv1.HeaderValue{Key: name, Value: value},
+		AppendAction: overwrite,
 	}
 }
 
@@ -72,7 +72,7 @@ type denial struct {
 }
 
 // denied says to the workload what the contract's clients get in a status.
-func denied(err error) *authv3.CheckResponse {
+func denied(err error) *extauthzv1.CheckResponse {
 	st := status.Convert(err)
 	code, known := httpStatus[st.Code()]
 	if !known {
@@ -87,7 +87,7 @@ func denied(err error) *authv3.CheckResponse {
 			body.RetryAfter = int64(math.Ceil(d.GetRetryDelay().AsDuration().Seconds()))
 		}
 	}
-	headers := []*corev3.HeaderValueOption{
+	headers := []*extauthzv1.HeaderValueOption{
 		replace("content-type", "application/json"),
 		replace("cache-control", "no-store"),
 		replace("x-holdfast-reason", body.Reason),
@@ -102,10 +102,10 @@ func denied(err error) *authv3.CheckResponse {
 	if err != nil { // strings and a number: cannot fail
 		text = []byte(`{"reason":"INTERNAL"}`)
 	}
-	return &authv3.CheckResponse{
-		Status: &rpcstatus.Status{Code: int32(st.Code()), Message: body.Reason},
-		HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: &authv3.DeniedHttpResponse{
-			Status: &typev3.HttpStatus{Code: typev3.StatusCode(code)}, Headers: headers, Body: string(text) + "\n",
+	return &extauthzv1.CheckResponse{
+		Status: &extauthzv1.Status{Code: int32(st.Code()), Message: body.Reason},
+		HttpResponse: &extauthzv1.CheckResponse_DeniedResponse{DeniedResponse: &extauthzv1.DeniedResponse{
+			Status: &extauthzv1.HttpStatus{Code: int32(code)}, Headers: headers, Body: string(text) + "\n",
 		}},
 	}
 }

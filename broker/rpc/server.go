@@ -9,7 +9,6 @@ import (
 	"net"
 	"time"
 
-	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
@@ -134,7 +133,7 @@ func NewServer(c Config) (*Server, error) {
 	holdfastv1.RegisterConsentServiceServer(s.grpc, &consentService{broker: c.Consents})
 	holdfastv1.RegisterAdminServiceServer(s.grpc, &adminService{broker: c.Admin, apps: c.Apps, keys: c.Keys, endings: c.Endings, record: c.Record, access: c.Access})
 	if c.ExtAuthz.Broker != nil {
-		authv3.RegisterAuthorizationServer(s.grpc, &authzService{ExtAuthz: c.ExtAuthz, edge: e})
+		s.grpc.RegisterService(&authzDesc, &authzService{ExtAuthz: c.ExtAuthz, edge: e})
 	}
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)

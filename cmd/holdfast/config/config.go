@@ -51,6 +51,8 @@ type Config struct {
 	// Policy adds Cedar policies to what callers lists.
 	Policy Policy `yaml:"policy"`
 	Limits Limits `yaml:"limits"`
+	// ExtAuthz serves Envoy's external authorization; default: it is not served.
+	ExtAuthz ExtAuthz `yaml:"ext_authz"`
 	// Retention of grants that have ended; default: for ever.
 	Retention Retention `yaml:"retention"`
 	Audit     Audit     `yaml:"audit"`

@@ -35,6 +35,7 @@ func (c *Config) validate(r *report) {
 	c.validateIdentity(r)
 	c.validatePolicy(r)
 	c.validateLimits(r)
+	c.validateExtAuthz(r)
 	c.Retention.validate(r)
 	for i, origin := range c.ReturnURLs {
 		validateOrigin(r, "return_urls["+strconv.Itoa(i)+"]", origin)

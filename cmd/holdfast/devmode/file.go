@@ -60,6 +60,7 @@ callers:
     grants: ["*/*/*/*"]
     consents: ["*/*/*/*"]
     admin: true
+ext_authz: {enabled: true, hosts: ["127.0.0.1:10080", "localhost:10080"]}
 audit: {file: audit.log}
 `))
 

@@ -89,12 +89,9 @@ func naming(c *config.Config) (identity.Naming, error) {
 	if c.Identity.X509.Name != "" {
 		return identity.FromCertificate(c.Identity.X509.Name)
 	}
-	var names []string
-	for _, one := range c.Callers {
-		names = append(names, one.Name)
-	}
-	for _, members := range c.Policy.Groups {
-		names = append(names, members...)
+	names := c.CallerNames()
+	for _, proxy := range c.ExtAuthz.TrustedProxies {
+		names = append(names, proxy.Name)
 	}
 	return identity.Listed(names), nil
 }

@@ -98,8 +98,9 @@ func (n *Node) serveRPC(ctx context.Context) error {
 	server, err := rpc.NewServer(rpc.Config{
 		Tokens: n.broker, Consents: n.broker, Admin: n.broker, Apps: n.broker, Keys: n.broker, Endings: n.broker, Record: n.broker, Access: n.broker, Refusals: n.broker,
 		TLS: tlsConfig, Trust: trust,
-		Limits:  n.o.Config.Limits.RPC(),
-		Metrics: n.metrics, Log: n.log,
+		ExtAuthz: n.extAuthz(),
+		Limits:   n.o.Config.Limits.RPC(),
+		Metrics:  n.metrics, Log: n.log,
 	})
 	if err != nil {
 		return fmt.Errorf("making the gRPC server: %w", err)
@@ -116,4 +117,15 @@ func (n *Node) serveRPC(ctx context.Context) error {
 		return nil
 	})
 	return nil
+}
+
+// extAuthz is what of Envoy's external authorization is served: nothing, unless the
+// configuration says so.
+func (n *Node) extAuthz() rpc.ExtAuthz {
+	if !n.o.Config.ExtAuthz.Enabled {
+		return rpc.ExtAuthz{}
+	}
+	x := n.o.Config.ExtAuthzRPC()
+	x.Broker = n.broker
+	return x
 }
