@@ -32,6 +32,10 @@ const (
 	verifiedAtOnce = 1000
 	readAtOnce     = 8
 
+	// LeastSharedMargin is the shortest clock margin of replicas that share a store:
+	// they measure its clock by questions that take up to half of it.
+	LeastSharedMargin = time.Second
+
 	// DefaultServeStaleFor is how long cached tokens are served while the shared
 	// store does not answer.
 	DefaultServeStaleFor = 5 * time.Minute
@@ -79,8 +83,8 @@ func newReplica(b *Broker) (*replica, error) {
 	if !ok {
 		return nil, nil
 	}
-	if least := time.Second; b.cfg.Timing.ClockMargin < least {
-		return nil, fmt.Errorf("broker configuration: a clock margin of %v is too short for replicas that agree on the store's clock: want %v at least", b.cfg.Timing.ClockMargin, least)
+	if b.cfg.Timing.ClockMargin < LeastSharedMargin {
+		return nil, fmt.Errorf("broker configuration: a clock margin of %v is too short for replicas that agree on the store's clock: want %v at least", b.cfg.Timing.ClockMargin, LeastSharedMargin)
 	}
 	stale := b.cfg.ServeStaleFor
 	switch {

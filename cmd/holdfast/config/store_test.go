@@ -61,3 +61,17 @@ func TestEachProblemOfAStoreIsReported(t *testing.T) {
 		})
 	}
 }
+
+func TestReplicasMustNotHaveToAgreeBetterThanTheyCan(t *testing.T) {
+	shared := strings.Replace(whole, storeLine, storeLine+"  kind: postgres\n  postgres:\n    dsn_file: files/secret\n", 1)
+	for _, row := range []struct{ text, want string }{
+		{strings.Replace(shared, "clock_margin: 5s", "clock_margin: 500ms", 1), "provider.clock_margin: 500ms is too short for replicas"},
+		{strings.Replace(whole, "clock_margin: 5s", "clock_margin: 500ms", 1), ""},
+		{strings.Replace(shared, "clock_margin: 5s", "clock_margin: 1s", 1), ""},
+	} {
+		_, _, err := Parse(filepath.Join(dir(t), "holdfast.yaml"), []byte(row.text))
+		if (err == nil) != (row.want == "") || err != nil && !strings.Contains(err.Error(), row.want) {
+			t.Errorf("got %v, want %q", err, row.want)
+		}
+	}
+}

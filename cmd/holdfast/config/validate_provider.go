@@ -137,6 +137,9 @@ func (c *Config) validateTiming(r *report) {
 		}
 	}
 	c.Provider.Timing = c.Provider.timing()
+	if least := broker.LeastSharedMargin; c.Store.Kind == StorePostgres && c.Provider.ClockMargin < least {
+		r.add("provider.clock_margin", "%v is too short for replicas that share a store: they agree on the database's clock as precisely as %v at best", c.Provider.ClockMargin, least)
+	}
 	for _, e := range each(c.Provider.Timing.Validate()) {
 		message := strings.TrimPrefix(e.Error(), "timing: ")
 		path := "provider"
