@@ -1,0 +1,111 @@
+import { RefusedOrigin } from "./errors.js";
+import type { AccessToken } from "./token.js";
+
+/** The type of the global `fetch`. */
+export type Fetch = typeof globalThis.fetch;
+
+/** How a `fetch` with tokens is made. */
+export interface FetchOptions {
+  /**
+   * Origins that may see the token, e.g. "https://api.atlassian.com". Default: the origin
+   * of the API base URL that the broker names for the site, and that one only.
+   */
+  origins?: readonly string[];
+  /** Sends the requests. Must drop the Authorization header when a redirect changes the origin. Default: the global `fetch`. */
+  fetch?: Fetch;
+}
+
+/** What a fetch needs of a source. */
+interface Tokens {
+  token(signal: AbortSignal | undefined): Promise<AccessToken>;
+  rejected(token: AccessToken, status: number, signal: AbortSignal | undefined): Promise<AccessToken | undefined>;
+}
+
+/** See TokenSource.createFetch. */
+export function fetchWith(source: Tokens, options: FetchOptions): Fetch {
+  const allowed = options.origins?.map(originOf);
+  return async (input, init) => {
+    const signal = init?.signal ?? (input instanceof Request ? input.signal : undefined);
+    const token = await source.token(signal);
+    const url = target(input instanceof Request ? input.url : String(input), token.apiBaseUrl);
+    admit(url, allowed ?? (token.apiBaseUrl === undefined ? [] : [originOf(token.apiBaseUrl)]));
+
+    const send = options.fetch ?? globalThis.fetch;
+    const again = repeatable(input, init);
+    const answer = await send(...withToken(again.first, url, init, token));
+    // A 401 from where a redirect led says nothing about the token: it was not sent there.
+    if (answer.status !== 401 || (answer.redirected && originOf(answer.url) !== url.origin)) {
+      again.forget();
+      return answer;
+    }
+    // Report even if the request cannot be repeated: the next one profits.
+    const newer = await source.rejected(token, answer.status, signal);
+    if (!newer || again.second === undefined) {
+      again.forget();
+      return answer;
+    }
+    await answer.body?.cancel(); // gives its connection free
+    return send(...withToken(again.second, url, init, newer));
+  };
+}
+
+type Input = Parameters<Fetch>[0];
+type Init = NonNullable<Parameters<Fetch>[1]>;
+
+/** The input for a first and, if the body can be sent again, for a second time. */
+function repeatable(input: Input, init: Init | undefined): { first: Input; second: Input | undefined; forget: () => void } {
+  const forget = () => undefined;
+  const body = init?.body;
+  if (body !== undefined && body !== null) {
+    return { first: input, second: onceOnly(body) ? undefined : input, forget };
+  }
+  if (!(input instanceof Request) || input.body === null) return { first: input, second: input, forget };
+  // A Request gives its body once. The copy keeps what the first sending read.
+  const second = input.clone();
+  return { first: input, second, forget: () => void second.body?.cancel().catch(() => undefined) };
+}
+
+/** True for a stream and for anything else that is read up by being sent. */
+function onceOnly(body: NonNullable<Init["body"]>): boolean {
+  return typeof body === "object" && (body instanceof ReadableStream || (Symbol.asyncIterator in body && !(body instanceof Blob)));
+}
+
+function withToken(input: Input, url: URL, init: Init | undefined, token: AccessToken): [Input, Init] {
+  const headers = new Headers(init?.headers ?? (input instanceof Request ? input.headers : undefined));
+  headers.set("authorization", `Bearer ${token.value}`);
+  return [input instanceof Request ? input : url, { ...init, headers }];
+}
+
+const schemed = /^[a-z][a-z0-9+.-]*:/i;
+
+/** The URL of a request; a relative one is resolved under the API base URL. */
+function target(url: string, base: string | undefined): URL {
+  if (schemed.test(url) || url.startsWith("//") || url.startsWith("\\")) return new URL(url, base);
+  if (base === undefined) {
+    throw new RefusedOrigin({
+      message: `${pathOf(url)}: the grant has no site or several, so there is no API base URL; choose one with the option site`,
+    });
+  }
+  const parsed = new URL(`${base}/${url.replace(/^\/+/, "")}`);
+  const root = new URL(base);
+  if (parsed.origin !== root.origin || !`${parsed.pathname}/`.startsWith(`${root.pathname.replace(/\/$/, "")}/`)) {
+    throw new RefusedOrigin({ message: `${pathOf(url)} leaves the site's API: remove the ".."` });
+  }
+  return parsed;
+}
+
+/** Without the query, which may hold what nobody should read. */
+function pathOf(url: string): string {
+  return JSON.stringify(url.split(/[?#]/)[0]);
+}
+
+/** Throws RefusedOrigin if the token may not go to the URL. */
+function admit(url: URL, allowed: readonly string[]): void {
+  if (url.origin !== "null" && allowed.includes(url.origin)) return;
+  const list = allowed.length > 0 ? allowed.join(", ") : "none, since the grant has no site or several";
+  throw new RefusedOrigin({ message: `refusing to send the token to ${url.origin}: allowed are ${list}; see the option origins` });
+}
+
+function originOf(url: string): string {
+  return new URL(url).origin;
+}

@@ -1,0 +1,141 @@
+import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
+import { Code, ConnectError } from "@connectrpc/connect";
+
+import { HoldfastError, Unreachable, refusal, type Refusal } from "./errors.js";
+import { ErrorReason } from "./gen/holdfast/v1/error_reason_pb.js";
+import type { BatchError } from "./gen/holdfast/v1/token_service_pb.js";
+
+/** Marks an ErrorInfo as the broker's. */
+const errorDomain = "holdfast";
+
+/** Turns what a call threw into a HoldfastError. */
+export function fromCall(err: unknown): HoldfastError {
+  if (err instanceof HoldfastError) return err;
+  const e = ConnectError.from(err);
+  const of: Refusal & Record<"message" | "code", string> = { message: e.rawMessage, code: codeName(e.code) };
+  let reason = "";
+  let metadata: Readonly<Record<string, string>> = {};
+  for (const d of e.details) {
+    if (!("value" in d) || !(d.value instanceof Uint8Array)) continue;
+    switch ("type" in d ? d.type : "") {
+      case "google.rpc.ErrorInfo": {
+        const info = errorInfo(d.value);
+        if (info.domain === errorDomain) ({ reason, metadata } = info);
+        break;
+      }
+      case "google.rpc.RetryInfo":
+        of.retryAfterMs = retryDelayMs(d.value);
+        break;
+      case "google.rpc.BadRequest":
+        of.field = firstField(d.value);
+        break;
+    }
+  }
+  if (reason === "") {
+    // What is no broker's answer says nothing about the grant, whatever its code.
+    return new Unreachable({ ...of, code: transportCode(e), cause: err });
+  }
+  return refusal(reason, { ...of, ...fromMetadata(metadata) });
+}
+
+/** Turns the error of a watched grant into a HoldfastError. */
+export function fromBatchError(e: BatchError): HoldfastError {
+  const retry = e.retryAfter;
+  return refusal(ErrorReason[e.reason] as string | undefined ?? "UNSPECIFIED", {
+    ...fromMetadata(e.metadata),
+    message: e.message,
+    field: e.field,
+    retryAfterMs: retry ? Number(retry.seconds) * 1000 + retry.nanos / 1e6 : 0,
+    code: retry ? "UNAVAILABLE" : "",
+  });
+}
+
+function fromMetadata(m: Readonly<Record<string, string>>): Refusal {
+  return {
+    why: m.why, link: m.link, requestId: m.request_id,
+    sites: m.sites && m.sites !== "none" ? m.sites.split(", ") : [],
+    missing: m.missing ? m.missing.split(/[ ,]+/) : [],
+  };
+}
+
+/** The code of a call that no broker answered: what broke on the way is UNAVAILABLE. */
+function transportCode(e: ConnectError): string {
+  switch (e.code) {
+    case Code.Aborted:
+    case Code.Internal:
+    case Code.Unknown:
+      return "UNAVAILABLE";
+    default:
+      return codeName(e.code);
+  }
+}
+
+function codeName(code: Code): string {
+  if (code === Code.Canceled) return "CANCELLED";
+  return Code[code].replace(/[A-Z]/g, (c, at: number) => (at ? "_" : "") + c).toUpperCase();
+}
+
+/** Calls `take` for each field; what it does not read is skipped. */
+function fields(bytes: Uint8Array, take: (r: BinaryReader, field: number) => boolean): void {
+  const r = new BinaryReader(bytes);
+  while (r.pos < r.len) {
+    const [field, type] = r.tag();
+    if (type !== WireType.LengthDelimited && type !== WireType.Varint || !take(r, field)) r.skip(type, field);
+  }
+}
+
+// google.rpc's details are three small messages whose numbers never change: reading
+// them here spares users a copy of googleapis.
+
+/** google.rpc.ErrorInfo: reason 1, domain 2, metadata 3, a map. */
+function errorInfo(bytes: Uint8Array) {
+  const info = { reason: "", domain: "", metadata: {} as Record<string, string> };
+  fields(bytes, (r, field) => {
+    if (field === 1) info.reason = r.string();
+    else if (field === 2) info.domain = r.string();
+    else if (field === 3) {
+      let key = "", value = "";
+      fields(r.bytes(), (entry, n) => {
+        if (n === 1) key = entry.string();
+        else if (n === 2) value = entry.string();
+        else return false;
+        return true;
+      });
+      info.metadata[key] = value;
+    } else return false;
+    return true;
+  });
+  return info;
+}
+
+/** google.rpc.RetryInfo: retry_delay 1, a Duration of seconds 1 and nanos 2. */
+function retryDelayMs(bytes: Uint8Array): number {
+  let ms = 0;
+  fields(bytes, (r, field) => {
+    if (field !== 1) return false;
+    fields(r.bytes(), (d, n) => {
+      if (n === 1) ms += Number(d.int64()) * 1000;
+      else if (n === 2) ms += d.int32() / 1e6;
+      else return false;
+      return true;
+    });
+    return true;
+  });
+  return Math.max(0, ms);
+}
+
+/** google.rpc.BadRequest: field_violations 1, each of field 1 and description 2. */
+function firstField(bytes: Uint8Array): string {
+  let first = "";
+  fields(bytes, (r, field) => {
+    if (field !== 1) return false;
+    fields(r.bytes(), (v, n) => {
+      if (n !== 1) return false;
+      const name = v.string();
+      first ||= name;
+      return true;
+    });
+    return true;
+  });
+  return first;
+}
