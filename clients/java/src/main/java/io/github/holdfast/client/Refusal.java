@@ -1,0 +1,134 @@
+package io.github.holdfast.client;
+
+import com.google.protobuf.Any;
+import com.google.protobuf.InvalidProtocolBufferException;
+import com.google.rpc.BadRequest;
+import com.google.rpc.ErrorInfo;
+import com.google.rpc.RetryInfo;
+import io.github.holdfast.v1.BatchError;
+import io.grpc.Status;
+import io.grpc.protobuf.StatusProto;
+import java.time.Duration;
+import java.util.Map;
+
+/** What is known of a refusal, however it came; {@link #thrown} makes the typed exception of it. */
+record Refusal(
+    Reason reason,
+    String reasonName,
+    Status.Code code,
+    String message,
+    Duration retryAfter,
+    Map<String, String> metadata,
+    String field) {
+
+  /** Marks an ErrorInfo as the broker's. */
+  private static final String DOMAIN = "holdfast";
+
+  /** A reason that this client found by itself. */
+  static Refusal own(Reason reason, Status.Code code, String message) {
+    return new Refusal(reason, reason.name(), code, message, Duration.ZERO, Map.of(), "");
+  }
+
+  /** The exception for a call that failed with t, a gRPC status or anything else. */
+  static HoldfastException of(Throwable t) {
+    if (t instanceof HoldfastException already) {
+      return already;
+    }
+    return read(t).thrown(t);
+  }
+
+  private static Refusal read(Throwable t) {
+    Status status = Status.fromThrowable(t);
+    String description = status.getDescription() == null ? "the call failed" : status.getDescription();
+    Refusal r = own(Reason.UNREACHABLE, status.getCode(), description);
+    com.google.rpc.Status details = StatusProto.fromThrowable(t);
+    if (details == null) {
+      return r;
+    }
+    for (Any detail : details.getDetailsList()) {
+      r = r.with(detail);
+    }
+    return r;
+  }
+
+  private Refusal with(Any detail) {
+    try {
+      if (detail.is(ErrorInfo.class)) {
+        ErrorInfo info = detail.unpack(ErrorInfo.class);
+        return info.getDomain().equals(DOMAIN) ? named(info.getReason(), info.getMetadataMap()) : this;
+      }
+      if (detail.is(RetryInfo.class)) {
+        return new Refusal(reason, reasonName, code, message, time(detail.unpack(RetryInfo.class).getRetryDelay()), metadata, field);
+      }
+      if (detail.is(BadRequest.class)) {
+        BadRequest bad = detail.unpack(BadRequest.class);
+        String first = bad.getFieldViolationsCount() == 0 ? "" : bad.getFieldViolations(0).getField();
+        return new Refusal(reason, reasonName, code, message, retryAfter, metadata, first);
+      }
+    } catch (InvalidProtocolBufferException e) {
+      return this; // what cannot be read says nothing; the code still does
+    }
+    return this;
+  }
+
+  private Refusal named(String name, Map<String, String> about) {
+    return new Refusal(Reason.named(name), name, code, message, retryAfter, Map.copyOf(about), field);
+  }
+
+  /** What a watched grant's message says. */
+  static HoldfastException of(BatchError e) {
+    String name = e.getReason().name();
+    if (name.startsWith("ERROR_REASON_")) {
+      name = name.substring("ERROR_REASON_".length());
+    }
+    Duration after = e.hasRetryAfter() ? time(e.getRetryAfter()) : Duration.ZERO;
+    Refusal r = new Refusal(Reason.named(name), name, Status.Code.OK, e.getMessage(), after, Map.copyOf(e.getMetadataMap()), e.getField());
+    return r.thrown(null);
+  }
+
+  private static Duration time(com.google.protobuf.Duration d) {
+    Duration t = Duration.ofSeconds(d.getSeconds(), d.getNanos());
+    return t.isNegative() ? Duration.ZERO : t;
+  }
+
+  HoldfastException thrown(Throwable cause) {
+    return switch (reason) {
+      case GRANT_NOT_FOUND -> new GrantNotFoundException(this, cause);
+      case CALLER_UNAUTHENTICATED -> new CallerUnauthenticatedException(this, cause);
+      case CALLER_NOT_ALLOWED -> new CallerNotAllowedException(this, cause);
+      case CONSENT_REQUIRED -> new ConsentRequiredException(this, cause);
+      case SITE_NOT_GRANTED -> new SiteNotGrantedException(this, cause);
+      case SITE_AMBIGUOUS -> new SiteAmbiguousException(this, cause);
+      case SCOPE_NOT_GRANTED -> new ScopeNotGrantedException(this, cause);
+      case GRANT_REVOKED -> new GrantRevokedException(this, cause);
+      case GRANT_QUARANTINED -> new GrantQuarantinedException(this, cause);
+      case APP_PAUSED -> new AppPausedException(this, cause);
+      case INVALID_REQUEST -> new InvalidRequestException(this, cause);
+      case CLOSED -> new ClientClosedException(this, cause);
+      case DEADLINE_EXCEEDED -> new DeadlineExceededException(this, cause);
+      case REFUSED_ORIGIN -> new RefusedOriginException(this, cause);
+      case UNRECOGNIZED -> temporary() ? new BrokerUnavailableException(this, cause) : new HoldfastException(this, cause);
+      default -> new BrokerUnavailableException(this, cause);
+    };
+  }
+
+  /** Unknown reasons are judged by their code. */
+  boolean temporary() {
+    if (reason != Reason.UNRECOGNIZED) {
+      return reason.temporary();
+    }
+    return switch (code) {
+      case UNAVAILABLE, RESOURCE_EXHAUSTED, DEADLINE_EXCEEDED, INTERNAL, UNKNOWN, CANCELLED -> true;
+      default -> false;
+    };
+  }
+
+  String of(String key) {
+    return metadata.getOrDefault(key, "");
+  }
+
+  String text() {
+    String id = of("request_id");
+    return "holdfast: " + reasonName + ": " + message + (id.isEmpty() ? "" : " (request " + id + ")");
+  }
+}

@@ -1,0 +1,19 @@
+package io.github.holdfast.client;
+
+import java.time.Duration;
+import java.util.concurrent.Future;
+
+/** The clocks and the timer that a client goes by, so that tests can bring their own. */
+interface Timing {
+  /** Time that never goes back, in nanoseconds; only differences mean something. */
+  long nanos();
+
+  /** The wall clock in milliseconds, which somebody may set. */
+  long wallMillis();
+
+  /** Runs a task that does not block after a delay; cancelling the result forgets it. */
+  Future<?> after(Duration delay, Runnable task);
+
+  /** A random number from 0 to 1. */
+  double random();
+}

@@ -1,0 +1,432 @@
+package io.github.holdfast.client;
+
+import io.github.holdfast.v1.GetAccessTokenRequest;
+import io.github.holdfast.v1.GetAccessTokenResponse;
+import io.github.holdfast.v1.ReportRejectedTokenRequest;
+import io.github.holdfast.v1.TokenVerdict;
+import io.grpc.Status;
+import java.time.Duration;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.Executor;
+import java.util.concurrent.Future;
+
+/**
+ * The cache of one source: keeps one token, asks the broker at most once at a time, and decides
+ * who waits. It never blocks, and calls nobody while it holds its lock.
+ */
+final class TokenCache {
+  /** How long a caller waits while a token lies ready that is not guaranteed, but not expired either. */
+  static final Duration STATIC_WAIT = Duration.ofSeconds(2);
+
+  /** Between a failed background call and the next, if the broker names no longer time, and the most it may name. */
+  static final Duration RETRY_DELAY = Duration.ofSeconds(1);
+
+  static final Duration MAX_RETRY_DELAY = Duration.ofMinutes(1);
+
+  /** Between looks at a refresh that is under way, if the broker names no longer time. */
+  static final Duration PROGRESS_DELAY = Duration.ofMillis(100);
+
+  /** The least time before a report that brought no verdict is repeated. */
+  static final Duration UNVERIFIED_DELAY = Duration.ofMinutes(1);
+
+  private static final long NEVER = Long.MAX_VALUE;
+
+  /** The provider accepts the reported token: its refusal had another cause. */
+  private static final class TokenAcceptedException extends Exception {
+    private static final long serialVersionUID = 1L;
+
+    TokenAcceptedException() {
+      super("the provider accepts the token", null, false, false);
+    }
+  }
+
+  private final Broker broker;
+  private final Timing timing;
+  private final Executor executor;
+  private final GetAccessTokenRequest request;
+  private final Duration timeout;
+
+  private final Object lock = new Object();
+
+  /** Written under the lock; null: none that may be handed out. */
+  private volatile AccessToken current;
+
+  /**
+   * From this age of the current token on somebody must look; written under the lock before
+   * current is. A stream extends it.
+   */
+  private volatile boolean streaming;
+
+  // All below are guarded by the lock.
+  private Flight flight;
+  private boolean closed;
+
+  /** Refused generation: the present one must be newer. */
+  private long refused;
+
+  /** The generation last reported, and when it may be reported once more. */
+  private long reported;
+
+  private long reportAgain = NEVER;
+
+  /** No call before heldUntil while failure is set, which is the answer if there is no token. */
+  private HoldfastException failure;
+
+  private long heldUntil;
+
+  TokenCache(Broker broker, Timing timing, Executor executor, GetAccessTokenRequest request, Duration timeout) {
+    this.broker = broker;
+    this.timing = timing;
+    this.executor = executor;
+    this.request = request;
+    this.timeout = timeout;
+  }
+
+  /** A token to hand out at once, without a lock; null: {@link #pending} knows more. */
+  AccessToken fresh() {
+    AccessToken t = current;
+    return t != null && t.age(timing) < (streaming ? t.expiryAge : t.softAge) ? t : null;
+  }
+
+  /** What a caller gets or waits for; fallback, unless null, is what it gets if it cannot wait. */
+  record Pending(AccessToken fallback, CompletableFuture<AccessToken> token) {
+    static Pending of(AccessToken t) {
+      return new Pending(t, CompletableFuture.completedFuture(t));
+    }
+  }
+
+  Pending pending() {
+    AccessToken t;
+    Flight f;
+    Flight start = null;
+    boolean wait;
+    synchronized (lock) {
+      if (closed) {
+        return new Pending(null, CompletableFuture.failedFuture(closed()));
+      }
+      t = live();
+      long age = t == null ? 0 : t.age(timing);
+      if (t != null && age < (streaming ? t.expiryAge : t.softAge)) {
+        return Pending.of(t);
+      }
+      boolean held = failure != null && timing.nanos() - heldUntil < 0;
+      wait = t == null || age >= t.guaranteedAge;
+      if (flight == null && held) {
+        return t != null ? Pending.of(t) : new Pending(null, CompletableFuture.failedFuture(failure));
+      }
+      if (flight == null) {
+        flight = start = new Flight(0, 0);
+      }
+      f = flight;
+    }
+    begin(start);
+    if (!wait) {
+      return Pending.of(t);
+    }
+    return new Pending(t, t == null ? patient(f) : impatient(f, t));
+  }
+
+  /** The current token, forgotten once it has expired. The caller holds the lock. */
+  private AccessToken live() {
+    if (current != null && current.age(timing) >= current.expiryAge) {
+      current = null;
+    }
+    return current;
+  }
+
+  private CompletableFuture<AccessToken> patient(Flight f) {
+    return f.done.handle((t, e) -> {
+      if (e != null && cause(e) instanceof TokenAcceptedException) {
+        return pending().token(); // that flight brought none to anybody
+      }
+      return e == null ? CompletableFuture.completedFuture(t) : CompletableFuture.<AccessToken>failedFuture(cause(e));
+    }).thenCompose(next -> next);
+  }
+
+  /** Waits for the flight, but not for long, and gets the old token, unless it expires, if the broker fails. */
+  private CompletableFuture<AccessToken> impatient(Flight f, AccessToken old) {
+    CompletableFuture<AccessToken> result = new CompletableFuture<>();
+    Future<?> patience = timing.after(STATIC_WAIT, () -> executor.execute(() -> {
+      if (alive(old)) {
+        result.complete(old);
+      }
+    }));
+    patient(f).whenComplete((t, e) -> {
+      patience.cancel(false);
+      if (e == null) {
+        result.complete(t);
+      } else if (cause(e) instanceof HoldfastException h && h.isTemporary() && alive(old)) {
+        result.complete(old);
+      } else {
+        result.completeExceptionally(cause(e));
+      }
+    });
+    return result;
+  }
+
+  private boolean alive(AccessToken t) {
+    return t.age(timing) < t.expiryAge;
+  }
+
+  /** What is pending, or what there is instead when the caller's deadline ends. */
+  CompletableFuture<AccessToken> within(Duration deadline, Pending p) {
+    CompletableFuture<AccessToken> result = new CompletableFuture<>();
+    Future<?> patience = timing.after(deadline, () -> executor.execute(() -> {
+      try {
+        result.complete(atDeadline(p, deadline));
+      } catch (HoldfastException e) {
+        result.completeExceptionally(e);
+      }
+    }));
+    p.token().whenComplete((t, e) -> {
+      patience.cancel(false);
+      if (e == null) {
+        result.complete(t);
+      } else {
+        result.completeExceptionally(cause(e));
+      }
+    });
+    return result;
+  }
+
+  /** What a caller gets whose deadline has ended. */
+  AccessToken atDeadline(Pending p, Duration deadline) throws HoldfastException {
+    if (p.fallback() != null && alive(p.fallback())) {
+      return p.fallback();
+    }
+    throw Refusal.own(Reason.DEADLINE_EXCEEDED, Status.Code.DEADLINE_EXCEEDED,
+        "no token within the caller's deadline of " + deadline.toMillis() + " ms").thrown(null);
+  }
+
+  /** Starts a flight that was entered under the lock; null: nothing. */
+  private void begin(Flight f) {
+    if (f == null) {
+      return;
+    }
+    f.end = timing.nanos() + timeout.toNanos();
+    CompletableFuture<AccessToken> told =
+        f.rejected == 0 ? ask(f) : report(f).thenCompose(verdict -> ask(f));
+    told.whenComplete((t, e) -> {
+      settle(t, e == null ? null : cause(e));
+      if (e == null) {
+        f.done.complete(t);
+      } else {
+        f.done.completeExceptionally(isClosed() ? closed() : cause(e));
+      }
+    });
+  }
+
+  private CompletableFuture<AccessToken> ask(Flight f) {
+    Duration left = left(f);
+    GetAccessTokenRequest asked = request;
+    synchronized (lock) {
+      long avoid = Math.max(refused, f.rejected);
+      if (avoid != 0) {
+        asked = request.toBuilder().setIfNotGeneration(avoid).build();
+      }
+    }
+    long sent = timing.nanos();
+    long sentWall = timing.wallMillis();
+    CompletableFuture<AccessToken> result = new CompletableFuture<>();
+    broker.get(asked, left).whenComplete((answer, e) -> {
+      if (e == null) {
+        take(answer, sent, sentWall, result);
+        return;
+      }
+      HoldfastException h = Refusal.of(cause(e));
+      Duration pause = longer(h.retryAfter(), PROGRESS_DELAY);
+      if (h.reason() == Reason.REFRESH_IN_PROGRESS && left(f).compareTo(pause) > 0) {
+        timing.after(pause, () -> ask(f).whenComplete((t, again) -> {
+          if (again == null) {
+            result.complete(t);
+          } else {
+            result.completeExceptionally(cause(again));
+          }
+        }));
+      } else {
+        result.completeExceptionally(h);
+      }
+    });
+    return result;
+  }
+
+  private static void take(GetAccessTokenResponse answer, long sent, long sentWall, CompletableFuture<AccessToken> result) {
+    try {
+      result.complete(AccessToken.of(answer, sent, sentWall));
+    } catch (HoldfastException h) {
+      result.completeExceptionally(h);
+    }
+  }
+
+  private Duration left(Flight f) {
+    return Duration.ofNanos(Math.max(1, f.end - timing.nanos()));
+  }
+
+  /** Tells the broker of the rejected generation and notes its verdict. */
+  private CompletableFuture<Void> report(Flight f) {
+    ReportRejectedTokenRequest told = ReportRejectedTokenRequest.newBuilder()
+        .setGrant(request.getGrant()).setGeneration(f.rejected).setHttpStatus(f.status).build();
+    return broker.report(told, left(f)).handle((verdict, e) -> {
+      synchronized (lock) {
+        if (e != null) {
+          reportAgain = timing.nanos(); // the broker did not hear of it
+          throw new CompletionException(Refusal.of(cause(e)));
+        }
+        note(f, verdict);
+      }
+      if (verdict == TokenVerdict.TOKEN_VERDICT_TOKEN_ACCEPTED) {
+        throw new CompletionException(new TokenAcceptedException());
+      }
+      return null;
+    });
+  }
+
+  private void note(Flight f, TokenVerdict verdict) {
+    switch (verdict) {
+      case TOKEN_VERDICT_TOKEN_ACCEPTED -> { }
+      case TOKEN_VERDICT_TOKEN_REJECTED, TOKEN_VERDICT_GENERATION_STALE -> {
+        refused = f.rejected;
+        if (current != null && current.generation() <= f.rejected) {
+          current = null;
+        }
+      }
+      default -> reportAgain = timing.nanos() + UNVERIFIED_DELAY.toNanos();
+    }
+  }
+
+  /** Records how the flight ended. */
+  private void settle(AccessToken t, Throwable e) {
+    synchronized (lock) {
+      flight = null;
+      failure = null;
+      if (e == null) {
+        adopt(t);
+      } else if (e instanceof HoldfastException h && h.isTemporary()) {
+        // With nothing to hand out and no time named, the next caller may try at once.
+        if (current != null || !h.retryAfter().isZero()) {
+          failure = h;
+          heldUntil = timing.nanos() + spread(shorter(longer(h.retryAfter(), RETRY_DELAY), MAX_RETRY_DELAY)).toNanos();
+        }
+      } else if (e instanceof HoldfastException) {
+        current = null; // a refusal is about this grant or this caller: believe it
+      }
+    }
+  }
+
+  private void adopt(AccessToken t) {
+    if (closed) {
+      return;
+    }
+    current = t;
+    if (t.generation() > refused) {
+      refused = 0;
+    }
+  }
+
+  /** Lengthens a delay by up to half, so that many clients do not come back at once. */
+  Duration spread(Duration d) {
+    return d.plusNanos((long) (d.toNanos() / 2.0 * timing.random()));
+  }
+
+  /**
+   * Called when an API answered the token of a generation with a 401: reports the generation,
+   * once, and gives a token of a later one; null says that there is none.
+   */
+  CompletableFuture<AccessToken> newer(long generation, int status) {
+    Flight f;
+    Flight start = null;
+    boolean mine;
+    synchronized (lock) {
+      if (current != null && current.generation() > generation) {
+        return CompletableFuture.completedFuture(current);
+      }
+      f = flight;
+      mine = f != null && f.rejected == generation;
+      if (f == null) {
+        boolean known = generation < reported
+            || generation == reported && (reportAgain == NEVER || timing.nanos() - reportAgain < 0);
+        if (closed || known) {
+          return CompletableFuture.completedFuture(null);
+        }
+        flight = f = start = new Flight(generation, status);
+        mine = true;
+        reported = generation;
+        reportAgain = NEVER;
+      }
+    }
+    begin(start);
+    boolean own = mine;
+    return f.done.handle((t, e) -> {
+      if (e == null && t.generation() > generation) {
+        return CompletableFuture.completedFuture(t);
+      }
+      return own ? CompletableFuture.<AccessToken>completedFuture(null) : newer(generation, status);
+    }).thenCompose(next -> next);
+  }
+
+  /** A stream brought a token. */
+  void brought(AccessToken t) {
+    synchronized (lock) {
+      if (t.generation() > refused && (current == null || t.generation() >= current.generation())) {
+        adopt(t);
+        failure = null;
+      }
+    }
+  }
+
+  /** A stream brought a final refusal: nothing is to be handed out. */
+  void dropped() {
+    synchronized (lock) {
+      current = null;
+    }
+  }
+
+  /**
+   * Says whether a stream stands that would bring whatever is newer than the present token. When
+   * it breaks, the times of the token count anew from the last sign of life.
+   */
+  void streaming(boolean stands, Duration sinceLastSign) {
+    synchronized (lock) {
+      if (!stands && streaming && current != null) {
+        current = current.vouchedFor(current.age(timing) - sinceLastSign.toNanos());
+      }
+      streaming = stands;
+    }
+  }
+
+  /** The generation of the present token; 0: there is none. */
+  long generation() {
+    AccessToken t = current;
+    return t == null ? 0 : t.generation();
+  }
+
+  void close() {
+    synchronized (lock) {
+      closed = true;
+      current = null;
+    }
+  }
+
+  private boolean isClosed() {
+    synchronized (lock) {
+      return closed;
+    }
+  }
+
+  static HoldfastException closed() {
+    return Refusal.own(Reason.CLOSED, Status.Code.OK, "the client is closed").thrown(null);
+  }
+
+  static Throwable cause(Throwable e) {
+    return e instanceof CompletionException && e.getCause() != null ? e.getCause() : e;
+  }
+
+  static Duration longer(Duration a, Duration b) {
+    return a.compareTo(b) > 0 ? a : b;
+  }
+
+  static Duration shorter(Duration a, Duration b) {
+    return a.compareTo(b) < 0 ? a : b;
+  }
+}
