@@ -11,7 +11,7 @@ flags=(-race -timeout 30m)
 # work says nothing about the next.
 [ "${CI:-}" = true ] && flags+=(-count=1 -shuffle=on)
 
-packages() { go list ./... | grep -v '/e2e\(/\|$\)\|/cmd/bench/crash$'; }
+packages() { go list ./... | grep -v '/e2e\(/\|$\)\|/cmd/bench/crash$\|/clients/conformance$'; }
 
 unit() {
   local list
@@ -36,6 +36,8 @@ crash() { go test -race -timeout 10m -count=1 -parallel 8 ./cmd/bench/crash/; }
 chaos() { go test -race -timeout 10m -count=1 ./e2e/chaos/...; }
 # Without the race detector, whose own memory would be what it measures.
 hostile() { go test -timeout 5m -count=1 -run '^TestNoHonestCallFailsUnderAttack$' -v ./cmd/bench/; }
+# Mostly waits for tokens to end: all SDKs' scenarios at once.
+conformance() { go test -timeout 10m -count=1 -parallel 64 ./clients/conformance/; }
 # A module of its own, so that the product does not depend on that server's dependencies.
 fosite() { go -C e2e/fosite test -race -timeout 5m -count=1 -parallel 8 ./...; }
 
@@ -52,6 +54,7 @@ meanwhile patient # they wait more than they work
 step "end to end, real binary and browser" e2e
 step "a second independent provider" fosite
 step "faults of the machine, real binary" machine
+step "SDKs: one behaviour" conformance
 rejoin
 step "kills and syncs, released binary" crash
 step "three replicas through disasters" chaos

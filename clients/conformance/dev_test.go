@@ -92,9 +92,8 @@ func (d *dev) tryStart() error {
 		return fmt.Errorf("holdfast dev ended instead of serving: %w\n%s", err, d.log.String())
 	case <-bound.C:
 		_ = d.cmd.Process.Kill()
-		<-exit
 		d.cmd = nil
-		return fmt.Errorf("holdfast dev does not serve after %v\n%s", startBound, d.log.String())
+		return fmt.Errorf("holdfast dev does not serve after %v: %w\n%s", startBound, <-exit, d.log.String())
 	}
 }
 
@@ -144,8 +143,7 @@ func (d *dev) stop(sig syscall.Signal) error {
 		return nil
 	case <-bound.C:
 		_ = d.cmd.Process.Kill()
-		<-d.exit
-		return fmt.Errorf("holdfast dev goes on %v after it was told to end\n%s", stopBound, d.log.String())
+		return fmt.Errorf("holdfast dev goes on %v after it was told to end: %w\n%s", stopBound, <-d.exit, d.log.String())
 	}
 }
 

@@ -158,8 +158,8 @@ func (w *world) asked(want map[string]span) error {
 	for _, r := range all {
 		counts[r.Method]++
 	}
+	w.logf("the broker's record: %v", counts)
 	for method, n := range want {
-		w.logf("asked: %s %d", method, counts[method])
 		if !n.has(counts[method]) {
 			return fmt.Errorf("the broker was asked %d times for %s, want %v", counts[method], method, &n)
 		}

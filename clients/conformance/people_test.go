@@ -2,62 +2,40 @@ package conformance
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
-	"os"
-	"path/filepath"
+	"os/exec"
 	"strings"
-
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
-
-	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
+	"time"
 )
 
-// selector of a grant's address.
-func selector(grant string) *holdfastv1.GrantSelector {
-	parts := append(strings.Split(grant, "/"), "", "", "")
-	return &holdfastv1.GrantSelector{Selector: &holdfastv1.GrantSelector_Address{
-		Address: &holdfastv1.GrantAddress{Tenant: parts[0], Subject: parts[1], Product: parts[2], Name: parts[3]},
-	}}
+// operate does what an operator does, by the command line, past the relay.
+func (d *dev) operate(ctx context.Context, what, grant string) (*grantShown, error) {
+	args := map[string][]string{"refresh": {"grants", "refresh", grant}, "revoke": {"grants", "revoke", grant, "--yes"}}[what]
+	if args == nil {
+		return nil, fmt.Errorf("operator: %q: want refresh, tries to refresh or revoke", what)
+	}
+	cmd := exec.CommandContext(ctx, d.binary, append(args, "--dir", d.dir, "-o", "json")...)
+	var said tail
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("holdfast %s: %w\n%s", strings.Join(args, " "), err, said.String())
+	}
+	var shown struct {
+		Grant grantShown `json:"grant"`
+	}
+	return &shown.Grant, json.Unmarshal(out, &shown)
 }
 
-// operate does what an operator does, past the relay.
-func (d *dev) operate(ctx context.Context, what, grant string) (*holdfastv1.Grant, error) {
-	pair, err := tls.LoadX509KeyPair(filepath.Join(d.dir, "client.crt"), filepath.Join(d.dir, "client.key"))
-	if err != nil {
-		return nil, err
-	}
-	ca, err := os.ReadFile(filepath.Join(d.dir, "ca.crt"))
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(ca)
-	creds := credentials.NewTLS(&tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: pool, MinVersion: tls.VersionTLS13})
-	conn, err := grpc.NewClient(d.grpc, grpc.WithTransportCredentials(creds))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = conn.Close() }()
-	ctx, cancel := context.WithTimeout(ctx, startBound)
-	defer cancel()
-	admin := holdfastv1.NewAdminServiceClient(conn)
-	patient := grpc.WaitForReady(true)
-	switch what {
-	case "refresh":
-		answer, err := admin.ForceRefresh(ctx, &holdfastv1.ForceRefreshRequest{Grant: selector(grant)}, patient)
-		return answer.GetGrant(), err
-	case "revoke":
-		answer, err := admin.RevokeGrant(ctx, &holdfastv1.RevokeGrantRequest{Grant: selector(grant)}, patient)
-		return answer.GetGrant(), err
-	}
-	return nil, fmt.Errorf("operator: %q: want refresh or revoke", what)
+// grantShown is what is of interest of a grant.
+type grantShown struct {
+	Generation uint64    `json:"generation,string"`
+	Expires    time.Time `json:"accessExpiresAt"`
 }
 
 // consent goes the way of a person's browser along a link: connect page,

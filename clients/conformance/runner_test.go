@@ -232,7 +232,6 @@ type fleet struct {
 	once   sync.Once
 	shared *runner
 	err    error
-	ready  error // of prepare
 }
 
 func (f *fleet) sharedRunner() (*runner, error) {

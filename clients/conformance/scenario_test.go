@@ -177,7 +177,7 @@ func (s *span) UnmarshalYAML(text []byte) error {
 	low, high, ranged := strings.Cut(strings.Trim(strings.TrimSpace(string(text)), `"'`), "..")
 	var err error
 	if s.least, err = strconv.Atoi(low); err != nil {
-		return fmt.Errorf("%q: want a number such as 3, or a range such as 1..2 or 1..", text)
+		return fmt.Errorf("span %q: want a number such as 3, or a range such as 1..2 or 3.. without an end", text)
 	}
 	switch {
 	case !ranged:

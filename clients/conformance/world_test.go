@@ -135,7 +135,7 @@ func (w *world) connect(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("making the scenario's token: %w", err)
 	}
-	w.began, w.generation, w.expires = time.Now(), grant.GetGeneration(), grant.GetAccessExpiresAt().AsTime()
+	w.began, w.generation, w.expires = time.Now(), grant.Generation, grant.Expires
 	if w.before, err = w.dev.exchanges(); err != nil {
 		return err
 	}
@@ -168,7 +168,7 @@ func (w *world) demolish(ctx context.Context) error {
 		errs = append(errs, w.runner.stop())
 	}
 	for _, done := range w.background {
-		<-done
+		errs = append(errs, <-done) // nil if a step has judged it
 	}
 	if w.relay != nil {
 		w.relay.close()
