@@ -56,8 +56,10 @@ class AsyncWatcher:
     async def _stream(self, backoff: Backoff) -> None:
         s = self._source
         opened, first = s._now(), True
+        request = s._watching()
+        s._cache.streaming = True  # until it breaks; one that cannot be opened does at once
         # Closed here rather than by the collector: its call must end with the task.
-        async with aclosing(cast(Any, s._client._wire.watch(s._watching()))) as messages:
+        async with aclosing(cast(Any, s._client._wire.watch(request))) as messages:
             async for message in messages:
                 backoff.reset()
                 s._message(message, opened, first)

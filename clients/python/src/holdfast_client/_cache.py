@@ -66,7 +66,7 @@ class Cache:
     def __init__(self) -> None:
         """Make an empty one."""
         self.current: AccessToken | None = None
-        # A stream is open and has brought something.
+        # A stream is open, or about to be.
         self.streaming = False
         # How often a stream took the token away: what a call brings that was under way
         # then may have been answered before.

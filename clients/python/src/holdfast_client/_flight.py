@@ -110,7 +110,6 @@ class SourceCore:
     def _message(self, m: pb.WatchAccessTokenResponse, opened: Moment, first: bool) -> None:
         """Note what a stream brought; an event of a kind that is not known here is nothing."""
         kind = m.WhichOneof("event")
-        self._cache.streaming = True
         if kind == "token":
             token = self._learn_pushed(opened, first, m.token)
             if self._cache.pushed(token):

@@ -60,6 +60,7 @@ class Watcher:
         opened, first = s._now(), True
         with s._lock:
             request = s._watching()
+            s._cache.streaming = True  # until it breaks; one that cannot be opened does at once
         for message in s._client._wire.watch(request):
             backoff.reset()
             with s._lock:
