@@ -5,6 +5,9 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/steps.sh
 
+# Modules of their own: tests whose dependencies are not the product's.
+modules=(e2e/fosite clients/go/thirdparty)
+
 format() {
   local found
   found=$(gofmt -l .) || return 1
@@ -15,15 +18,26 @@ format() {
 
 tidy() {
   go mod tidy -diff || { echo 'go.mod or go.sum is not tidy: run `go mod tidy`'; return 1; }
-  # It builds the product as well, so its requirements follow those of go.mod.
-  go -C e2e/fosite mod tidy -diff || { echo 'the module e2e/fosite is not tidy: run `go -C e2e/fosite mod tidy`'; return 1; }
+  # They build the product as well, so their requirements follow those of go.mod.
+  local module
+  for module in "${modules[@]}"; do
+    go -C "$module" mod tidy -diff || { echo "the module $module is not tidy: run \`go -C $module mod tidy\`"; return 1; }
+  done
 }
 
-vet() { go vet ./... && go -C e2e/fosite vet ./...; }
+vet() {
+  go vet ./... || return 1
+  local module
+  for module in "${modules[@]}"; do
+    go -C "$module" vet ./... || return 1
+  done
+}
 
 golangci() {
-  go tool -modfile=tools/lint/go.mod golangci-lint run --allow-parallel-runners ./... &&
-    (cd e2e/fosite && go tool -modfile=../../tools/lint/go.mod golangci-lint run --allow-parallel-runners ./...)
+  local root=$PWD module
+  for module in . "${modules[@]}"; do
+    (cd "$module" && go tool -modfile="$root/tools/lint/go.mod" golangci-lint run --allow-parallel-runners ./...) || return 1
+  done
 }
 
 step "generated code is up to date" scripts/generate.sh --check

@@ -98,7 +98,7 @@ counterpart() {
 }
 
 modules() {
-  { go mod download && go -C e2e/fosite mod download; } ||
+  { go mod download && go -C e2e/fosite mod download && go -C clients/go/thirdparty mod download; } ||
     problems+=("go mod download failed: is the module proxy reachable? (go env GOPROXY)")
 }
 

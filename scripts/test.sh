@@ -55,6 +55,7 @@ step "end to end, real binary and browser" e2e
 step "a second independent provider" fosite
 step "faults of the machine, real binary" machine
 step "SDKs: one behaviour" conformance
+step "SDK: Go" clients/go/test.sh
 rejoin
 step "kills and syncs, released binary" crash
 step "three replicas through disasters" chaos
