@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the package is built and tested with, and builds it into dist/, and the
-# tests, the conformance runner and the bench into .build/. Quick when nothing changed.
+# tests, the conformance runner and the bench into .build/js. Quick when nothing changed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -16,12 +16,20 @@ newer() {
   [[ ! -e .build/built ]] || [[ -n "$(find "$@" -newer .build/built -print -quit)" ]]
 }
 
+# One at a time: several test suites call this, and none may see half a build.
+mkdir -p .build
+exec 9>.build/lock
+flock 9
+
 install .
 if newer src test conformance bench package-lock.json package.json tsconfig.json tsconfig.dist.json; then
-  rm -rf dist .build
-  mkdir -p .build
   touch .build/began
-  node_modules/.bin/tsc -p tsconfig.dist.json
-  node_modules/.bin/tsc -p tsconfig.json
+  # Put in place as a whole, so that what runs meanwhile never sees half of it.
+  rm -rf .build/next
+  node_modules/.bin/tsc -p tsconfig.dist.json --outDir .build/next/dist
+  node_modules/.bin/tsc -p tsconfig.json --outDir .build/next/js
+  rm -rf dist .build/js
+  mv .build/next/dist dist
+  mv .build/next/js .build/js
   touch -r .build/began .build/built
 fi

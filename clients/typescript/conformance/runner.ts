@@ -58,7 +58,8 @@ function given<T>(value: T | undefined): T | undefined {
 }
 
 function dial(r: Request): Answer {
-  before ??= resources();
+  // Standard output takes its pipe when it is first asked for.
+  before ??= (process.stdout, process.stderr, resources());
   const options: ClientOptions = {
     target: r.target ?? "", certFile: given(r.cert), keyFile: given(r.key), caFile: given(r.ca), tokenFile: given(r.token_file),
     plaintext: r.plaintext, timeoutMs: given(r.timeout_ms), clock,
@@ -132,6 +133,7 @@ async function close(r: Request): Promise<Answer> {
     await new Promise((resolve) => setTimeout(resolve, 20));
     leaked = resources() - (before ?? 0);
   }
+  if (leaked > 0) console.error("left after close:", process.getActiveResourcesInfo().join(" "));
   return { leaked: Math.max(0, leaked), elapsed_ms };
 }
 

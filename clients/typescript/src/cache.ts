@@ -70,11 +70,14 @@ export class Cache {
         if (held) return held;
         continue; // cannot be: look finds one of the three
       }
+      const alive = () => held !== undefined && held.age(this.work.clock) < held.expiryAge;
       try {
         const got = await flight.wait(this.work.clock, signal, held && staticWaitMs);
-        return got ?? (held as Held);
+        if (got) return got;
+        if (held && alive()) return held; // else it ended meanwhile: look again
       } catch (err) {
-        if (held && ((err instanceof HoldfastError && err.temporary) || err === signal?.reason)) return held;
+        const passing = err === signal?.reason || (err instanceof HoldfastError && err.temporary);
+        if (held && passing && alive()) return held;
         if (!(err instanceof TokenAccepted)) throw err;
       }
     }
