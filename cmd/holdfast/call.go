@@ -18,9 +18,11 @@ import (
 
 // The forms of output.
 const (
-	formTable = "table"
-	formJSON  = "json"
-	formToken = "token"
+	formTable  = "table"
+	formJSON   = "json"
+	formToken  = "token"
+	formHeader = "header"
+	formEnv    = "env"
 )
 
 // call is what all verbs share that call a broker.

@@ -15,7 +15,7 @@ import (
 
 // serving are the verbs that go on, or write where their arguments say: of these the
 // command line is read and checked, and that is all.
-var serving = []string{"serve", "dev", "sim", "backup", "restore", "keys", "doctor"}
+var serving = []string{"serve", "dev", "sim", "backup", "restore", "keys", "doctor", "exec"}
 
 // still makes the verbs below cmd do nothing but read their arguments.
 func still(cmd *cobra.Command) {
@@ -33,7 +33,7 @@ func still(cmd *cobra.Command) {
 func FuzzArguments(f *testing.F) {
 	for _, line := range []string{
 		"", "token get acme/automation/jira", "token get", "token get a b", "token get --min-ttl 5m --scope a --site x acme/a/jira -o json",
-		"token report acme/a/jira --generation 3 --status 401", "token report x --generation -1 --status 99999999999",
+		"token get a/b/c --format env --prefix X", "exec a/b/c -- true", "exec a/b/c --as-file true", "exec -- true", "token report acme/a/jira --generation 3 --status 401", "token report x --generation -1 --status 99999999999",
 		"grants list --tenant acme --phase lapsed", "grants list --phase none", "grants show grt_abcdefghijklmnopqrstuvwxyz", "grants revoke a/b/c --dry-run --reason x",
 		"grants purge a/b/c --yes", "grants adopt --yes", "consent start a/b/c --return-url https://x", "apps pause jira --reason x", "status -o yaml",
 		"audit verify", "audit verify --key x --checkpoint y z", "audit who-had --fingerprint hf1:x", "audit who-had --leaked -", "audit who-had --grant a/b",

@@ -88,7 +88,7 @@ func newRoot(io streams) *cobra.Command {
 	root.SetOut(io.out)
 	root.SetErr(io.err)
 	root.AddCommand(
-		newToken(io), newConsent(io), newGrants(io), newApps(io), newAudit(io), newStatus(io),
+		newToken(io), newExec(io), newConsent(io), newGrants(io), newApps(io), newAudit(io), newStatus(io),
 		newServe(io), newDoctor(io), newDev(io), newSim(io), newBackup(io), newRestore(io), newStore(io), newKeys(io), newPolicy(io), newVersion(io),
 	)
 	root.SetVersionTemplate(versionLine())

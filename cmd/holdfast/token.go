@@ -2,14 +2,18 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/holdfast-io/holdfast/cmd/holdfast/job"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/render"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
@@ -19,43 +23,82 @@ func newToken(io streams) *cobra.Command {
 }
 
 func newTokenGet(io streams) *cobra.Command {
-	c := newCall(io, formToken, formJSON, formTable)
-	request := &holdfastv1.GetAccessTokenRequest{}
-	var minTTL time.Duration
+	c := newCall(io, formToken, formHeader, formEnv, formJSON, formTable)
+	request := &tokenRequest{}
+	var prefix string
 	cmd := &cobra.Command{
 		Use:   "get GRANT",
 		Short: "Print an access token that is valid now",
 		Long: `Print an access token that is valid now, and nothing else, so that a script can
-use it in place. With -o json everything that is known about it; with -o table
-the same for people, without the token.`,
-		Example: `  holdfast token get acme/automation/jira
-  curl -H "Authorization: Bearer $(holdfast token get acme/automation/jira)" URL`,
+use it in place. --format, or -o, says in which form:
+
+  token   the token alone
+  header  the line "Authorization: Bearer TOKEN", e.g. for curl -H @-
+  env     export lines for eval in a POSIX shell: HOLDFAST_ACCESS_TOKEN,
+          HOLDFAST_EXPIRES_AT and so on, as "holdfast exec --help" lists them
+  json    everything that is known about it
+  table   the same for people, without the token
+
+What stands on a command line, every user of the machine can read: let a token go
+through a pipe or the environment.`,
+		Example: `  holdfast token get acme/automation/jira --format header | curl -H @- URL
+  eval "$(holdfast token get acme/automation/jira --format env)"`,
 		Args:              one(grantExample),
 		ValidArgsFunction: c.completeGrant,
 		RunE: c.onGrant(func(ctx context.Context, conn grpc.ClientConnInterface, grant *holdfastv1.GrantSelector) error {
 			request.Grant = grant
-			if minTTL != 0 {
-				request.MinTtl = durationpb.New(minTTL)
-			}
-			return c.tokenGet(ctx, conn, request)
+			return c.tokenGet(ctx, conn, request.message(), prefix)
 		}),
 	}
-	f := cmd.Flags()
-	f.StringVar(&request.Site, "site", "", "cloud id or URL of the site to use it on")
-	f.StringArrayVar(&request.RequiredScopes, "scope", nil, "a scope that the token must have; may be repeated")
-	f.DurationVar(&minTTL, "min-ttl", 0, "time that it must still be valid for; at most the provider's access grace (10m at Atlassian)")
-	f.Uint64Var(&request.IfNotGeneration, "if-not-generation", 0, "the generation that was seen rejected")
-	f.StringVar(&request.Purpose, "purpose", "", "what it is for, for the audit record: 1 to 64 of a-z 0-9 . _ -")
-	return c.bind(cmd)
+	request.bind(cmd.Flags())
+	cmd.Flags().Uint64Var(&request.IfNotGeneration, "if-not-generation", 0, "the generation that was seen rejected")
+	cmd.Flags().StringVar(&prefix, "prefix", job.DefaultPrefix, "what the names of the variables begin with, for --format env")
+	c.bind(cmd)
+	cmd.Flags().StringVar(&c.form, "format", c.form, "the same as --output")
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(c.forms, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+	return cmd
 }
 
-func (c *call) tokenGet(ctx context.Context, conn grpc.ClientConnInterface, request *holdfastv1.GetAccessTokenRequest) error {
+// tokenRequest is what the flags of a verb ask for.
+type tokenRequest struct {
+	holdfastv1.GetAccessTokenRequest
+	minTTL time.Duration
+}
+
+func (r *tokenRequest) bind(f *pflag.FlagSet) {
+	f.StringVar(&r.Site, "site", "", "cloud id or URL of the site to use it on")
+	f.StringArrayVar(&r.RequiredScopes, "scope", nil, "a scope that the token must have; may be repeated")
+	f.DurationVar(&r.minTTL, "min-ttl", 0, "time that it must still be valid for; at most the provider's access grace (10m at Atlassian)")
+	f.StringVar(&r.Purpose, "purpose", "", "what it is for, for the audit record: 1 to 64 of a-z 0-9 . _ -")
+}
+
+func (r *tokenRequest) message() *holdfastv1.GetAccessTokenRequest {
+	if r.minTTL != 0 {
+		r.MinTtl = durationpb.New(r.minTTL)
+	}
+	return &r.GetAccessTokenRequest
+}
+
+func (c *call) tokenGet(ctx context.Context, conn grpc.ClientConnInterface, request *holdfastv1.GetAccessTokenRequest, prefix string) error {
+	if err := job.CheckPrefix(prefix); err != nil {
+		return usageError{err}
+	}
 	t, err := holdfastv1.NewTokenServiceClient(conn).GetAccessToken(ctx, request)
 	if err != nil {
 		return err
 	}
-	if c.form == formToken {
-		_, err := fmt.Fprintln(c.io.out, t.GetAccessToken())
+	switch c.form {
+	case formToken:
+		_, err = fmt.Fprintln(c.io.out, t.GetAccessToken())
+		return err
+	case formHeader:
+		if strings.ContainsFunc(t.GetAccessToken(), unicode.IsControl) {
+			return errors.New("the token can not stand in a header: it holds control characters")
+		}
+		_, err = fmt.Fprintln(c.io.out, "Authorization: Bearer "+t.GetAccessToken())
+		return err
+	case formEnv:
+		_, err = fmt.Fprint(c.io.out, job.Exports(job.Variables(prefix, t, "")))
 		return err
 	}
 	now := t.GetServerTime().AsTime()

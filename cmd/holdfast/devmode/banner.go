@@ -44,7 +44,7 @@ var bannerText = template.Must(template.New("banner").Parse(`
   go run {{.Grpcurl}} -cacert {{.File "ca.crt"}} -cert {{.File "client.crt"}} -key {{.File "client.key"}} -d '{"grant":{"address":{"tenant":"acme","subject":"automation","product":"jira"}}}' {{.GRPC}} holdfast.v1.TokenService/GetAccessToken
 
   # use it on the simulated Jira
-  curl -sS -H "Authorization: Bearer $({{.Holdfast "token get acme/automation/jira"}})" {{.Sim}}/ex/jira/{{.CloudID}}/rest/api/3/myself
+  {{.Holdfast "token get acme/automation/jira --format header"}} | curl -sS -H @- {{.Sim}}/ex/jira/{{.CloudID}}/rest/api/3/myself
 
   Ctrl-C ends it; the next start finds everything again.
 
