@@ -18,7 +18,7 @@ type relay struct {
 	state    string     // open, gone or silent
 	delay    time.Duration
 	changed  chan struct{} // closed at the next change of state
-	conns    map[*net.TCPConn]struct{}
+	conns    map[*net.TCPConn]bool // true: it is dead, nothing passes any more
 	accepted int
 	closed   bool
 }
@@ -28,7 +28,7 @@ func newRelay() (*relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &relay{listener: l, state: "open", changed: make(chan struct{}), conns: map[*net.TCPConn]struct{}{}}
+	r := &relay{listener: l, state: "open", changed: make(chan struct{}), conns: map[*net.TCPConn]bool{}}
 	r.running.Go(r.accept)
 	return r, nil
 }
@@ -44,6 +44,12 @@ func (r *relay) set(s networkStep) {
 		r.delay = s.Delay
 	} else if s.Delay != 0 {
 		r.delay = s.Delay
+	}
+	if r.state == "dead" {
+		r.state = "open" // for what is connected from now on
+		for c := range r.conns {
+			r.conns[c] = true
+		}
 	}
 	close(r.changed)
 	r.changed = make(chan struct{})
@@ -103,7 +109,7 @@ func (r *relay) keep(c *net.TCPConn) bool {
 		_ = c.Close()
 		return false
 	}
-	r.conns[c] = struct{}{}
+	r.conns[c] = false
 	return true
 }
 
@@ -148,7 +154,7 @@ func (r *relay) pass(from, to *net.TCPConn) {
 	go func() {
 		defer close(done)
 		for c := range chunks {
-			r.hold(c.read)
+			r.hold(to, c.read)
 			if _, err := to.Write(c.data); err != nil {
 				_ = from.Close() // nobody wants more of it
 			}
@@ -169,12 +175,12 @@ func (r *relay) pass(from, to *net.TCPConn) {
 	<-done
 }
 
-// hold waits until something read at that time may pass.
-func (r *relay) hold(read time.Time) {
+// hold waits until something read at that time may pass to a connection.
+func (r *relay) hold(to *net.TCPConn, read time.Time) {
 	for {
 		r.mu.Lock()
 		wait := time.Until(read.Add(r.delay))
-		silent, changed, closed := r.state == "silent", r.changed, r.closed
+		silent, changed, closed := r.state == "silent" || r.conns[to], r.changed, r.closed
 		r.mu.Unlock()
 		if closed || !silent && wait <= 0 {
 			return

@@ -31,8 +31,14 @@ func languages(binaries string) []language {
 	goRunner := filepath.Join(binaries, "runner-go")
 	return []language{
 		{"go", []string{"go", "build", "-o", goRunner, "./clients/go/conformance"}, []string{goRunner}},
-		script("typescript"), script("python"), script("java"),
+		script("typescript"), script("python"), asyncio(script("python")), script("java"),
 	}
+}
+
+// asyncio is the other face of the SDK for Python, which shares its rules and none of
+// its calls, threads and locks.
+func asyncio(python language) language {
+	return language{"python-asyncio", python.build, append(python.run, "--asyncio")}
 }
 
 // root of the repository.

@@ -137,7 +137,8 @@ type closeStep struct {
 }
 
 type networkStep struct {
-	// State is open, gone (refused, and what there was is cut) or silent (nothing passes any more).
+	// State is open, gone (refused, and what there was is cut), silent (nothing passes
+	// any more) or dead (nothing passes on what is connected; what comes now is open).
 	State string `yaml:"state"`
 	// Delay of everything that passes, each way.
 	Delay time.Duration `yaml:"delay"`

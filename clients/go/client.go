@@ -30,7 +30,7 @@ const DefaultTimeout = 40 * time.Second
 // before it is asked whether it is alive, and aliveWithin how long that may take: a stream may
 // rightly be silent for an hour, and one whose other end is gone should not be. The
 // broker takes a ping every 10 s.
-const aliveAfter, aliveWithin = time.Minute, 20 * time.Second
+const aliveAfter, aliveWithin = 20 * time.Second, 10 * time.Second
 
 // Client is a connection to a broker. It is safe for concurrent use; make one
 // per process. The zero value is not usable.

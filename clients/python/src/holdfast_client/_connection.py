@@ -55,7 +55,7 @@ class Connection:
             ("grpc.max_reconnect_backoff_ms", 3000),
             # A connection that died silently would else hold a stream until its deadline.
             # The broker allows a ping every 10 s.
-            ("grpc.keepalive_time_ms", 30_000),
+            ("grpc.keepalive_time_ms", 20_000),
             ("grpc.keepalive_timeout_ms", 10_000),
             *options,
         ]
