@@ -136,6 +136,10 @@ func TestPlainlyValidAgreesWithTheContract(t *testing.T) {
 		if edge := req.GetMinTtl().GetSeconds() == 86400 || req.GetMinTtl().GetNanos() < 0 || req.GetMinTtl().GetNanos() >= 1e9; valid && !plain && !edge {
 			t.Fatalf("the contract says valid, by hand it is not plainly so: %v", req)
 		}
+		watch := &holdfastv1.WatchAccessTokenRequest{Token: req}
+		if valid := v.Validate(watch) == nil; valid != plainlyValid(watch) {
+			t.Fatalf("to watch, the contract says %v, by hand it is %v: %v", valid, !valid, req)
+		}
 	})
 }
 
@@ -184,6 +188,7 @@ func TestPlainlyValidKnowsEveryField(t *testing.T) {
 		{&holdfastv1.GrantSelector{}, []string{"id", "address"}},
 		{&holdfastv1.GrantAddress{}, []string{"tenant", "subject", "product", "name"}},
 		{&holdfastv1.BatchGetAccessTokensRequest{}, []string{"requests"}},
+		{&holdfastv1.WatchAccessTokenRequest{}, []string{"token"}},
 	} {
 		var got []string
 		fields := row.msg.ProtoReflect().Descriptor().Fields()
