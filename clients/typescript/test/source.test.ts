@@ -1,0 +1,212 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { inspect } from "node:util";
+
+import { ClientClosed, ConsentRequired, GrantNotFound, InvalidRequest, Unreachable } from "../src/index.js";
+import { FakeBroker } from "../src/testing/index.js";
+
+const minute = 60_000;
+
+function begin(lifetimeMs?: number) {
+  const fake = new FakeBroker(lifetimeMs === undefined ? {} : { lifetimeMs });
+  const client = fake.client();
+  return { fake, client, source: client.tokenSource("acme/automation/jira") };
+}
+
+test("a cached token is handed out without asking, as the same object", async () => {
+  const { fake, source } = begin();
+  const first = await source.token();
+  assert.equal(first.value, "fake-token-1");
+  await fake.clock.advance(4 * minute);
+  assert.equal(await source.token(), first);
+  assert.equal(source.peek(), first);
+  assert.equal(fake.calls, 1);
+});
+
+test("500 concurrent calls are one call to the broker", async () => {
+  const { fake, source } = begin();
+  fake.delayMs = 50;
+  const calls = Array.from({ length: 500 }, () => source.token());
+  await fake.clock.advance(50);
+  const tokens = await Promise.all(calls);
+  assert.equal(new Set(tokens).size, 1);
+  assert.equal(fake.calls, 1);
+});
+
+test("past refresh_after one call goes on in the background and nobody waits", async () => {
+  const { fake, source } = begin();
+  const old = await source.token();
+  await fake.clock.advance(6 * minute);
+  fake.rotate();
+  fake.delayMs = 1000;
+  assert.equal(source.peek(), old);
+  assert.equal(await source.token(), old);
+  assert.equal(fake.calls, 2);
+  await fake.clock.advance(1000);
+  assert.equal((await source.token()).generation, 2);
+});
+
+test("a broker that is gone costs callers nothing until the token expires, and an error after", async () => {
+  const { fake, source } = begin();
+  const old = await source.token();
+  fake.disappear();
+  await fake.clock.advance(30 * minute);
+  assert.equal(await source.token(), old, "past the guarantee");
+  await fake.clock.advance(30 * minute - 1);
+  assert.equal(await source.token(), old, "in the last moment");
+  await fake.clock.advance(1);
+  await assert.rejects(source.token(), Unreachable);
+  fake.allow();
+  await fake.clock.advance(1000); // the pause after a failure
+  assert.equal((await source.token()).generation, 2);
+});
+
+test("past the guarantee a silent broker is waited for, 2 s, while the old token lives", async () => {
+  const { fake, source } = begin();
+  const old = await source.token();
+  await fake.clock.advance(20 * minute);
+  fake.delayMs = 10_000;
+  let got: unknown;
+  void source.token().then((t) => (got = t));
+  await fake.clock.advance(1999);
+  assert.equal(got, undefined);
+  await fake.clock.advance(1);
+  assert.equal(got, old);
+});
+
+test("a token that expires while a silent broker is waited for is not handed out", async () => {
+  const { fake, source } = begin();
+  await source.token();
+  await fake.clock.advance(60 * minute - 1000);
+  fake.delayMs = 10_000;
+  fake.rotate();
+  const call = source.token();
+  await fake.clock.advance(10_000);
+  assert.equal((await call).generation, 2);
+});
+
+test("failed background calls are repeated no sooner than the broker says, with jitter", async () => {
+  const { fake, source } = begin();
+  await source.token();
+  await fake.clock.advance(6 * minute);
+  fake.refuse("STORE_UNAVAILABLE", { code: "UNAVAILABLE", retryAfterMs: 10_000 });
+  for (let second = 0; second < 30; second++) {
+    await source.token();
+    await fake.clock.advance(1000);
+  }
+  assert.equal(fake.calls, 1 + 3, "at 0, 10 and 20 s");
+});
+
+test("a refusal is believed at once: the token is dropped and the error carries the link", async () => {
+  const { fake, source } = begin();
+  await source.token();
+  await fake.clock.advance(6 * minute);
+  fake.refuse("CONSENT_REQUIRED", { code: "FAILED_PRECONDITION", link: "https://connect.test/x", why: "REFUSED" });
+  await source.token(); // sets off the call in the background
+  await fake.clock.advance(0);
+  await assert.rejects(source.token(), (err) => err instanceof ConsentRequired && err.link === "https://connect.test/x" && err.why === "REFUSED" && !err.temporary);
+  assert.equal(source.peek(), undefined);
+});
+
+test("a refresh that is under way is waited for within the call's bound", async () => {
+  const { fake, source } = begin();
+  fake.refuse("REFRESH_IN_PROGRESS", { code: "UNAVAILABLE", retryAfterMs: 500 });
+  const call = source.token();
+  await fake.clock.advance(900);
+  fake.allow();
+  await fake.clock.advance(200);
+  assert.equal((await call).generation, 1);
+  assert.equal(fake.calls, 3);
+
+  fake.refuse("REFRESH_IN_PROGRESS", { code: "UNAVAILABLE", retryAfterMs: 500 });
+  await fake.clock.advance(61 * minute);
+  const late = assert.rejects(source.token(), { reason: "REFRESH_IN_PROGRESS" });
+  await fake.clock.advance(40_000);
+  await late;
+});
+
+test("a caller's signal ends its own waiting, not the call of the others", async () => {
+  const { fake, source } = begin();
+  fake.delayMs = 1000;
+  const impatient = new AbortController();
+  const one = source.token({ signal: impatient.signal });
+  const other = source.token();
+  impatient.abort(new Error("enough"));
+  await assert.rejects(one, /enough/);
+  await fake.clock.advance(1000);
+  assert.equal((await other).generation, 1);
+  assert.equal(fake.calls, 1);
+  await assert.rejects(source.token({ signal: AbortSignal.abort(new Error("before")) }), /before/);
+});
+
+for (const { name, ms, calls } of [
+  { name: "a wall clock set back changes nothing", ms: -2 * minute, calls: 1 },
+  { name: "a wall clock set forward, as after a suspension, only makes tokens older", ms: 6 * minute, calls: 2 },
+]) {
+  test(name, async () => {
+    const { fake, source } = begin();
+    await source.token();
+    fake.clock.setWall(ms);
+    await source.token();
+    await fake.clock.advance(0);
+    assert.equal(fake.calls, calls);
+  });
+}
+
+test("close ends calls under way, leaves no timer, and every later call says so", async () => {
+  const { fake, client, source } = begin();
+  fake.delayMs = 1000;
+  const call = assert.rejects(source.token(), ClientClosed);
+  const watched = client.tokenSource("acme/automation/jira", { watch: true });
+  await fake.clock.advance(1);
+  await client.close();
+  await call;
+  assert.equal(fake.clock.pending, 0);
+  await assert.rejects(source.token(), ClientClosed);
+  assert.equal(source.peek(), undefined);
+  assert.throws(() => client.tokenSource("acme/automation/jira"), ClientClosed);
+  await assert.rejects(watched.watch().next(), ClientClosed);
+  await client.close();
+});
+
+test("a grant that does not parse is refused at once", () => {
+  const { client } = begin();
+  for (const bad of ["", "acme", "acme/x", "a/b/c/d/e", "a b/c/d", "grt_short"]) {
+    assert.throws(() => client.tokenSource(bad), InvalidRequest, bad);
+  }
+  client.tokenSource("grt_aaaaaaaaaaaaaaaaaaaaaaaaaa");
+  client.tokenSource("a@b/c+d/e_f/g-h");
+});
+
+test("a rejected token is reported once, and a newer one is fetched", async () => {
+  const { fake, source } = begin();
+  const bad = await source.token();
+  const newer = await Promise.all(Array.from({ length: 20 }, () => source.rejected(bad)));
+  assert.deepEqual(newer.map((t) => t?.generation), Array.from({ length: 20 }, () => 2));
+  assert.deepEqual(fake.reports, [1]);
+});
+
+test("a token that the provider accepts stays, and is not reported again", async () => {
+  const { fake, source } = begin();
+  fake.verdict = "accepted";
+  const token = await source.token();
+  assert.equal(await source.rejected(token), undefined);
+  assert.equal(await source.rejected(token), undefined);
+  assert.deepEqual(fake.reports, [1]);
+  assert.equal(await source.token(), token);
+});
+
+test("nothing prints a token", async () => {
+  const { source, client } = begin();
+  const token = await source.token();
+  const said = [token, source, client, { token }, [token], new Error("x", { cause: token })]
+    .map((v) => inspect(v, { depth: 9, showHidden: true }) + String(v) + JSON.stringify(v)).join("\n");
+  assert.doesNotMatch(said, /fake-token/);
+  assert.match(said, /generation 1/);
+});
+
+test("nothing prints the link of an error", () => {
+  const err = new ConsentRequired({ message: "consent", link: "https://connect.test/secret" });
+  assert.doesNotMatch(inspect(err, { showHidden: true }) + JSON.stringify(err) + String(err), /secret/);
+  assert.equal(new GrantNotFound().name, "GrantNotFound");
+});
