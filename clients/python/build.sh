@@ -4,6 +4,10 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
+# One at a time: the conformance suite builds for both faces at once.
+exec 9>.build.lock
+flock 9
+
 ./venv.sh clients/python/.venv clients/python/requirements/dev.txt
 
 # What the packages are made of, by content: times change with every checkout.

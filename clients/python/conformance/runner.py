@@ -6,7 +6,6 @@ through httpx, and with ``--requests`` through requests.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import sys

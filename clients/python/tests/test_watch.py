@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from faces import GRANT, Face
-from test_behaviour import EXPIRY, SOFT, asked
+from test_behaviour import EXPIRY, SOFT, asked, passes
 
 from holdfast_client import AccessToken, ConsentRequired, GrantRevoked, ProviderUnavailable
 from holdfast_client._token import age
@@ -60,8 +60,8 @@ def test_without_the_stream_it_polls_and_opens_another(watching: Face, broker: F
     broker.advance(SOFT)
     assert watching.token().generation == 2
     broker.come_back()
-    watching.until(lambda: broker.advance(1) is None and broker.calls["WatchAccessToken"] >= 2)
-    watching.until(lambda: broker.advance(1) is None and watching.token().generation == 3)
+    watching.until(lambda: passes(broker, 1) and broker.calls["WatchAccessToken"] >= 2)
+    watching.until(lambda: passes(broker, 1) and watching.token().generation == 3)
 
 
 def test_a_message_that_lay_in_a_buffer_is_as_old_as_it_is(
@@ -74,7 +74,9 @@ def test_a_message_that_lay_in_a_buffer_is_as_old_as_it_is(
     with getattr(face.source, "_lock", contextlib.nullcontext()):
         broker.rotate(GRANT)
         broker.advance(EXPIRY)
-    face.until(lambda: isinstance(face.source._news, AccessToken) and face.source._news.generation > 1)
+    face.until(
+        lambda: isinstance(face.source._news, AccessToken) and face.source._news.generation > 1
+    )
     newest = face.source._news
     assert isinstance(newest, AccessToken)
     assert newest.generation == 2
@@ -82,7 +84,9 @@ def test_a_message_that_lay_in_a_buffer_is_as_old_as_it_is(
     assert face.token().generation == 3
 
 
-def test_an_iterator_tells_each_state_once(new_face: Callable[..., Face], broker: FakeBroker) -> None:
+def test_an_iterator_tells_each_state_once(
+    new_face: Callable[..., Face], broker: FakeBroker
+) -> None:
     face = new_face()
     following = face.events()
     first = following()
