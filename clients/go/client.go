@@ -60,9 +60,8 @@ type dialConfig struct {
 type DialOption func(*dialConfig)
 
 // WithTLSFiles sets the PEM files of this caller's certificate and key, and of
-// the CA that signed the broker's certificate (empty: the system's). Certificate
-// and key are read again for every new connection, so that a renewed
-// certificate is used without a restart; the CA is read once, by Dial.
+// the CA that signed the broker's certificate (empty: the system's). All are read
+// again for every new connection, so that renewed ones are used without a restart.
 func WithTLSFiles(cert, key, ca string) DialOption {
 	return func(c *dialConfig) { c.certFile, c.keyFile, c.caFile = cert, key, ca }
 }
@@ -70,7 +69,7 @@ func WithTLSFiles(cert, key, ca string) DialOption {
 // WithTokenFile sets the file of the bearer token that this caller shows instead
 // of a certificate, e.g. a Kubernetes projected service-account token, and the PEM
 // file of the CA that signed the broker's certificate (empty: the system's). The
-// token is read again when its file changes; the CA is read once, by Dial.
+// token is read again when its file changes, the CA for every new connection.
 func WithTokenFile(token, ca string) DialOption {
 	return func(c *dialConfig) { c.tokenFile, c.caFile = token, ca }
 }
@@ -147,11 +146,7 @@ func (c *dialConfig) credentials(target string) (credentials.TransportCredential
 	case c.tokenFile == "" && (c.certFile == "" || c.keyFile == ""):
 		return nil, errors.New("no identity: the broker demands a client certificate or a token; use WithTLSFiles or WithTokenFile")
 	}
-	config, err := tlsConfig(c.certFile, c.keyFile, c.caFile)
-	if err != nil {
-		return nil, err
-	}
-	return credentials.NewTLS(config), nil
+	return newTLSFiles(c.certFile, c.keyFile, c.caFile)
 }
 
 // loopback reports whether target is host:port on this machine. Names other

@@ -4,7 +4,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -17,10 +16,6 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
-
-	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -58,33 +53,10 @@ func TestDialProvesTheCallersIdentity(t *testing.T) {
 	dir := t.TempDir()
 	serverCert, serverKey := writeCert(t, dir, "server")
 	callerCert, callerKey := writeCert(t, dir, "caller")
-	pair, err := tls.LoadX509KeyPair(serverCert, serverKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	callers := x509.NewCertPool()
-	pem, err := os.ReadFile(callerCert)
-	if err != nil || !callers.AppendCertsFromPEM(pem) {
-		t.Fatal(err)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := grpc.NewServer(grpc.Creds(credentials.NewTLS(&tls.Config{
-		Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: callers,
-	})))
-	holdfastv1.RegisterTokenServiceServer(server, newFakeBroker())
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	defer func() {
-		server.Stop()
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	}()
+	addr, stop := startTLS(t, "127.0.0.1:0", serverCert, serverKey, callerCert)
+	defer stop()
 
-	client, err := Dial(listener.Addr().String(), WithTLSFiles(callerCert, callerKey, serverCert), WithTimeout(10*time.Second))
+	client, err := Dial(addr, WithTLSFiles(callerCert, callerKey, serverCert), WithTimeout(10*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +66,7 @@ func TestDialProvesTheCallersIdentity(t *testing.T) {
 	}
 
 	stranger, strangerKey := writeCert(t, dir, "stranger")
-	client, err = Dial(listener.Addr().String(), WithTLSFiles(stranger, strangerKey, serverCert), WithTimeout(10*time.Second))
+	client, err = Dial(addr, WithTLSFiles(stranger, strangerKey, serverCert), WithTimeout(10*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}

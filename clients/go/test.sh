@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What the packages' own tests, which run with all others of this module, do not show:
-# the quick start of README.md as it stands in an empty module, the libraries that people
+# the quick start of README.md as it stands in an empty module, the examples, the libraries that people
 # use, and what a cached call costs. Works from every directory.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -66,6 +66,14 @@ quick_start() {
   echo "ok: the quick start of README.md in an empty module"
 }
 
+# whoami is the example that finds dev mode by itself.
+whoami() {
+  go build -o "$tmp/whoami" ./examples/whoami
+  (cd "$tmp" && ./whoami) | grep -q '"accountId"' || { echo "examples/whoami does not work" >&2; return 1; }
+  echo "ok: examples/whoami"
+}
+
 quick_start
+whoami
 go -C thirdparty test -race -timeout 5m -count=1 ./...
 go test -run '^$' -bench '^BenchmarkCachedCallInLookUps$' -benchtime 1x . | grep -v '^PASS$'
