@@ -12,7 +12,7 @@ import (
 
 const (
 	// watchQuiet is the most time between two looks at what is watched, for
-	// whatever changes without the record: clocks, paused apps, a policy of hours.
+	// whatever changes without its record: clocks, the circuit of an app.
 	watchQuiet = 30 * time.Second
 	// watchPatience is how long a look waits for a refresh; the refresh goes on.
 	watchPatience = 10 * time.Second
@@ -62,6 +62,8 @@ type watcher struct {
 	send   func(TokenResult) error
 	// opened: the first draw was counted as any other is.
 	opened bool
+	// decided is of the rules by which the policy let it pass; nil: it was not asked.
+	decided <-chan struct{}
 	// slot is counted among its watchers; nil: none is.
 	slot *slot
 	// told is what was sent last; nil: nothing.
@@ -79,18 +81,15 @@ type pause struct {
 // last. An error ends the watch.
 func (w *watcher) round(ctx context.Context) (pause, error) {
 	p := pause{policy: w.b.cfg.Policy.Changed()} // before the policy is asked
+	if w.decided == p.policy && w.still(ctx, &p) {
+		return p, nil
+	}
 	c, sl, err := w.enter(ctx)
 	var answer *TokenAnswer
-	var e *entry
 	if err == nil {
 		w.attend(sl)
-		p.changed = sl.entry.Load().changed // before it is looked at
-		if e, err = w.obtain(ctx, sl, p.policy); err == nil {
-			p.changed = e.changed
-			answer, err = w.b.handOut(ctx, c, sl, e, &w.req)
-		} else {
-			c.about(&sl.entry.Load().grant)
-		}
+		w.decided = p.policy
+		answer, err = w.draw(ctx, c, sl, &p)
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -102,17 +101,16 @@ func (w *watcher) round(ctx context.Context) (pause, error) {
 	case ends(err):
 		return p, c.done(err)
 	}
-	p.atMost = w.quiet(e, err)
-	next := tellable(answer, err)
-	if w.knows(next) {
-		return p, nil
+	if w.knows(tellable(answer, err)) {
+		return p, nil // nothing is handed out, and nothing recorded
 	}
-	if recorded := c.done(err); ReasonOf(recorded) == ReasonAuditUnavailable && recorded != err {
-		answer, err = nil, recorded
-		p.atMost = w.quiet(nil, err)
-		if next = tellable(nil, err); w.knows(next) {
-			return p, nil
-		}
+	if err = c.done(err); err != nil {
+		answer = nil
+		p.atMost = quietAfter(err)
+	}
+	next := tellable(answer, err)
+	if w.knows(next) { // again it can not be recorded
+		return p, nil
 	}
 	if err := w.send(TokenResult{Answer: answer, Err: err}); err != nil {
 		return p, err
@@ -121,8 +119,37 @@ func (w *watcher) round(ctx context.Context) (pause, error) {
 	return p, nil
 }
 
-// enter passes the gate, once more for each round: nothing is sent on the word of
-// a policy that has been replaced since.
+// still reports whether what was sent last is still all that there is to tell. It
+// asks neither the policy nor the audit, since nothing comes of it.
+func (w *watcher) still(ctx context.Context, p *pause) bool {
+	sl := w.slot
+	if e := sl.entry.Load(); e.purged || w.b.hot.findID(e.grant.ID) != sl {
+		return false
+	}
+	answer, err := w.draw(ctx, &call{b: w.b}, sl, p)
+	return ctx.Err() == nil && !ended(p.policy) && !ended(w.b.ctx.Done()) && !ends(err) && w.knows(tellable(answer, err))
+}
+
+// draw makes the answer of a round and says how long it holds.
+func (w *watcher) draw(ctx context.Context, c *call, sl *slot, p *pause) (answer *TokenAnswer, err error) {
+	p.changed = sl.entry.Load().changed // before it is looked at
+	e, err := w.obtain(ctx, sl, p.policy)
+	if err != nil {
+		c.about(&sl.entry.Load().grant)
+		p.atMost = quietAfter(err)
+		return nil, err
+	}
+	p.changed = e.changed
+	if answer, err = w.b.handOut(ctx, c, sl, e, &w.req); err != nil {
+		p.atMost = quietAfter(err)
+		return nil, err
+	}
+	p.atMost = w.quiet(e)
+	return answer, nil
+}
+
+// enter passes the gate, once more for whatever is sent: nothing is on the word of
+// rules that have been replaced since.
 func (w *watcher) enter(ctx context.Context) (*call, *slot, error) {
 	r := &w.req
 	c, sl, err := w.b.enterGrant(ctx, w.caller, "WatchAccessToken", r.ID, &policy.Request{

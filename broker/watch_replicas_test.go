@@ -91,6 +91,18 @@ func TestWhileTheStoreDoesNotAnswerAWatcherKeepsItsTokenForAsLongAsItIsServed(t 
 	}, noHints)
 }
 
+func TestWhoWatchesWhileTheStoreDoesNotAnswerIsToldAndGetsATokenWhenItDoes(t *testing.T) {
+	inCluster(t, 2, func(c *cluster) {
+		c.replica[0].consent(jira)
+		c.replica[1].link.lose(storage.ErrUnavailable, false)
+		s := watch(c.t, c.replica[1])
+		s.wants(time.Second, "STORE_UNAVAILABLE")
+		s.wants(time.Minute, "nothing")
+		c.replica[1].link.lose(nil, false)
+		s.wants(10*time.Second, "1")
+	})
+}
+
 // crowd watches jira many times over; each watcher notes what it was told.
 func crowd(c *cluster, m *member, n int) (told func(word string) int, leave func()) {
 	ctx, cancel := context.WithCancel(ctx)

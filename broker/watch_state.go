@@ -64,14 +64,10 @@ func ends(err error) bool {
 	return false
 }
 
-// quiet is how long nothing needs to be looked at, after an entry was found
-// servable or an error said why there is none, unless the entry changes.
-func (w *watcher) quiet(e *entry, err error) time.Duration {
-	b := w.b
-	if e == nil || err != nil {
-		return quietAfter(err)
-	}
-	now := b.now()
+// quiet is how long an entry that was found servable needs not be looked at, unless
+// it changes.
+func (w *watcher) quiet(e *entry) time.Duration {
+	b, now := w.b, w.b.now()
 	st, until := b.normalized(&e.grant.State, now)
 	from := st.AheadFrom(b.cfg.Timing.RefreshAhead)
 	left := from.Sub(now) + jitter(st.Access.ExpiresAt.Sub(from)/10)
@@ -85,6 +81,8 @@ func (w *watcher) quiet(e *entry, err error) time.Duration {
 	return min(left, until.Sub(now), quiet)
 }
 
+// quietAfter is how long nothing needs to be looked at after an error said why there
+// is no token, unless the entry changes.
 func quietAfter(err error) time.Duration {
 	var after time.Duration
 	if e, ok := errors.AsType[*Error](err); ok {

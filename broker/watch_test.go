@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -47,7 +48,7 @@ func watch(t testing.TB, b watcher, change ...func(*broker.TokenRequest)) *strea
 	}()
 	t.Cleanup(func() {
 		cancel()
-		s.end(time.Minute)
+		_ = s.end(time.Minute)
 	})
 	return s
 }
@@ -174,7 +175,7 @@ func TestAWatcherIsToldWhenAFamilyEndsAndWhenAPersonConsents(t *testing.T) {
 		}
 		select {
 		case r := <-s.events:
-			e, ok := r.Err.(*broker.Error)
+			e, ok := errors.AsType[*broker.Error](r.Err)
 			if !ok || e.Reason != broker.ReasonConsentRequired || e.Metadata["link"] == "" || e.Metadata["why"] == "" {
 				t.Fatalf("got %v", r)
 			}

@@ -48,7 +48,7 @@ type watchRig struct {
 }
 
 // run watches until the stream ends, and returns what with and after how long.
-func (w *watchRig) run(t *testing.T) (error, time.Duration) {
+func (w *watchRig) run(t *testing.T) (after time.Duration, err error) {
 	ctx, done := context.WithCancel(peer.NewContext(t.Context(), &peer.Peer{AuthInfo: &connection{peer: until(time.Now().Add(w.identity))}}))
 	defer done() // as grpc does when the handler has returned
 	if w.leaves > 0 {
@@ -72,10 +72,10 @@ func (w *watchRig) run(t *testing.T) (error, time.Duration) {
 	}
 	began := time.Now()
 	s := &tokenService{broker: w.broker, edge: w.edge}
-	err := w.edge.stand(r, c, func(ss grpc.ServerStream) error {
+	err = w.edge.stand(r, c, func(ss grpc.ServerStream) error {
 		return s.WatchAccessToken(watching(), &grpc.GenericServerStream[holdfastv1.WatchAccessTokenRequest, holdfastv1.WatchAccessTokenResponse]{ServerStream: ss})
 	})
-	return err, time.Since(began)
+	return time.Since(began), err
 }
 
 func TestWhatEndsAWatch(t *testing.T) {
@@ -104,7 +104,7 @@ func TestWhatEndsAWatch(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWatchRig(t)
 				row.change(w)
-				err, after := w.run(t)
+				after, err := w.run(t)
 				if broker.ReasonOf(err) != row.want || after < row.earliest || after > row.last {
 					t.Errorf("after %v it ended with %v", after, err)
 				}
@@ -149,7 +149,7 @@ func TestAClientThatLeavesEndsItsWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWatchRig(t)
 		w.leaves = time.Minute
-		if err, after := w.run(t); !errors.Is(err, context.Canceled) || after != time.Minute {
+		if after, err := w.run(t); !errors.Is(err, context.Canceled) || after != time.Minute {
 			t.Errorf("after %v it ended with %v", after, err)
 		}
 		w.gone(t)
