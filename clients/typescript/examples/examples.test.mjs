@@ -1,0 +1,43 @@
+// Runs each example against a `holdfast dev`. In the middle an hour passes at the provider,
+// of which neither the broker nor the client knows: the token that both believe in is
+// refused from one page to the next.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Client } from "@holdfast-io/client";
+
+import { startDev } from "./dev.mjs";
+
+const major = Number(process.versions.node.split(".")[0]);
+
+async function endTokens(apiBaseUrl) {
+  const answer = await fetch(new URL("/_sim/clock/advance", apiBaseUrl), { method: "POST", body: '{"by":"61m"}' });
+  assert.equal(answer.status, 200, await answer.text());
+}
+
+const all = [
+  { file: "./jira-5.mjs", node: 20, grant: "acme/automation/jira", pages: (m, s) => m.issueKeys(s, "project = OPS ORDER BY key"), items: 25 },
+  { file: "./confluence-2.mjs", node: 20, grant: "acme/automation/confluence", pages: (m, s) => m.pageTitles(s), items: 50 },
+  { file: "./jira.mjs", node: 22, grant: "acme/automation/jira", pages: (m, s) => m.issueKeys(s, "project = OPS ORDER BY key"), items: 25 },
+  { file: "./confluence.mjs", node: 22, grant: "acme/automation/confluence", pages: (m, s) => m.pageTitles(s), items: 50 },
+];
+
+for (const { file, grant, pages, items } of all.filter((e) => e.node <= major)) {
+  test(`${file} does not notice that a token ends between two pages`, async (t) => {
+    const dev = await startDev();
+    t.after(dev.stop);
+    const client = new Client(dev.options);
+    t.after(() => client.close());
+    const source = client.tokenSource(grant);
+    const before = await source.token();
+    const seen = [];
+    for await (const page of pages(await import(file), source)) {
+      if (seen.length === 0) await endTokens(before.apiBaseUrl);
+      assert.ok(page.length <= 10);
+      seen.push(...page);
+    }
+    assert.equal(seen.length, items);
+    assert.equal(new Set(seen).size, items);
+    assert.ok((await source.token()).generation > before.generation, "the token was replaced");
+  });
+}
