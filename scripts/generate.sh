@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Writes what is generated from the protos: the Go stubs below proto/, those of
-# the SDKs below clients/, and whatever else generators() names.
+# the SDKs below clients/, and the API reference, docs/api.md.
 #   scripts/generate.sh          regenerate in place
 #   scripts/generate.sh --check  regenerate elsewhere and fail on a difference
 # Works from every directory, and offline once what it runs is downloaded.
@@ -74,6 +74,11 @@ language() {
 mkdir "$tmp/go"
 scripts/buf.sh generate --output "$tmp/go"
 bring "$tmp/go" stubs
+
+mkdir "$tmp/docs"
+scripts/buf.sh generate --template docs/buf.gen.yaml --output "$tmp/docs"
+reference() { echo docs/api.md; }
+bring "$tmp/docs" reference
 
 for dir in clients/*; do
   if [[ -e "$dir/buf.gen.yaml" || -x "$dir/generate.sh" ]]; then language "$dir"; fi
