@@ -20,7 +20,9 @@ const (
 	// courses of a scenario at the most: one that failed while the machine was too
 	// slow for its times says nothing, and is begun anew.
 	courses = 3
-	// slowStep and slowTick: how late steps, and the suite's own clock, may be.
+	// slowStep and slowTick: how late steps, and the suite's own clock and the runner's
+	// answer to nothing, may be. Ages count
+	// from the sending of a request, so a first answer that takes long costs the token's life.
 	slowStep = 2 * time.Second
 	slowTick = 600 * time.Millisecond
 	// courseBound of one course.
@@ -74,9 +76,9 @@ func examine(t *testing.T, f *fleet, s *scenario, binary string) {
 			t.Logf("%s\n%s", s.About, w.course())
 			return
 		}
-		slow := stall > slowTick || w.late > slowStep
+		slow := stall > slowTick || w.late > slowStep || w.slow > slowStep
 		if slow && n < courses {
-			t.Logf("course %d failed on a machine that stood still for %v and came %v late; once more: %v", n, stall, w.late, err)
+			t.Logf("course %d failed on a machine that stood still for %v and came %v late; once more: %v", n, stall, max(w.late, w.slow), err)
 			continue
 		}
 		t.Fatalf("%s\n\n%v\n\nits course (standstill %v, late by %v):\n%s\n\nthe runner said:\n%s\nthe broker said:\n%s",
@@ -88,9 +90,12 @@ func examine(t *testing.T, f *fleet, s *scenario, binary string) {
 func course(ctx context.Context, w *world, f *fleet, binary string) (stall time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, courseBound)
 	defer cancel()
-	watch := watchMachine()
+	watch, began := watchMachine(), time.Now()
 	defer func() {
 		stall = watch()
+		if w.runner != nil {
+			stall = max(stall, w.runner.stalled(began))
+		}
 		// The world ends even if the time of its course is over.
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), startBound)
 		defer cancel()
@@ -104,11 +109,15 @@ func course(ctx context.Context, w *world, f *fleet, binary string) (stall time.
 	for i := range w.s.Steps {
 		s := &w.s.Steps[i]
 		kind := s.kinds()[0]
+		began := time.Now()
 		if s.Token == nil && s.HTTP == nil {
 			w.logf("%s", kind)
 		}
 		if err := w.play(ctx, s); err != nil {
 			return 0, fmt.Errorf("step %d, %s: %w", i+1, kind, err)
+		}
+		if i == 0 && s.Token != nil {
+			w.slow = time.Since(began) // the network is open
 		}
 	}
 	return 0, nil

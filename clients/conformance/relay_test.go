@@ -17,7 +17,7 @@ type relay struct {
 	to       string     // host:port
 	state    string     // open, gone or silent
 	delay    time.Duration
-	changed  chan struct{} // closed at the next change of state
+	changed  chan struct{}         // closed at the next change of state
 	conns    map[*net.TCPConn]bool // true: it is dead, nothing passes any more
 	accepted int
 	closed   bool

@@ -51,8 +51,13 @@ const (
 	endBound = 20 * time.Second
 )
 
-// build makes the language's runner.
+// building holds off the second of two languages that are built by the same command.
+var building sync.Mutex
+
+// prepare builds the language's runner.
 func (l language) prepare() error {
+	building.Lock()
+	defer building.Unlock()
 	for _, command := range [][]string{l.build, l.run} {
 		if strings.HasPrefix(command[0], "clients/") {
 			if _, err := os.Stat(filepath.Join(root, command[0])); err != nil {
@@ -60,17 +65,20 @@ func (l language) prepare() error {
 			}
 		}
 	}
-	cmd := exec.Command(l.build[0], l.build[1:]...)
-	if cmd.Dir = root; strings.HasPrefix(l.build[0], "clients/") {
-		cmd.Path = filepath.Join(root, l.build[0])
-		cmd.Dir = root
-		cmd = exec.Command("./"+l.build[0], l.build[1:]...)
-		cmd.Dir = root
-	}
+	cmd := exec.Command(local(l.build[0]), l.build[1:]...)
+	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building the runner for %s by %q: %w\n%s", l.name, strings.Join(l.build, " "), err, out)
 	}
 	return nil
+}
+
+// local names a script of the repository so that it is not looked for in the PATH.
+func local(command string) string {
+	if strings.HasPrefix(command, "clients/") {
+		return "./" + command
+	}
+	return command
 }
 
 // runner is a running process that drives one SDK.
@@ -84,6 +92,13 @@ type runner struct {
 	mu      sync.Mutex // guards all below, and writing to in
 	next    int64
 	waiting map[int64]chan *answer
+	stalls  []stall
+}
+
+// stall is a time for which the whole process stood still.
+type stall struct {
+	until time.Time
+	took  time.Duration
 }
 
 // answer of a runner; see PROTOCOL.md.
@@ -116,11 +131,7 @@ type failed struct {
 }
 
 func (l language) start() (*runner, error) {
-	command := l.run[0]
-	if strings.HasPrefix(command, "clients/") {
-		command = "./" + command
-	}
-	r := &runner{language: l.name, cmd: exec.Command(command, l.run[1:]...), ended: make(chan struct{}), waiting: map[int64]chan *answer{}}
+	r := &runner{language: l.name, cmd: exec.Command(local(l.run[0]), l.run[1:]...), ended: make(chan struct{}), waiting: map[int64]chan *answer{}}
 	r.cmd.Dir, r.cmd.Stderr = root, &r.log
 	r.cmd.WaitDelay = time.Second
 	out, err := r.cmd.StdoutPipe()
@@ -134,7 +145,43 @@ func (l language) start() (*runner, error) {
 		return nil, fmt.Errorf("starting the runner for %s: %w", l.name, err)
 	}
 	go r.read(out)
+	go r.watch()
 	return r, nil
+}
+
+// watch asks the runner for nothing, again and again, and notes when that takes long:
+// it has nothing to do with the SDK.
+func (r *runner) watch() {
+	for {
+		sent := time.Now()
+		if _, err := r.ask(context.Background(), map[string]any{"op": "nothing"}); err != nil {
+			return // it has ended
+		}
+		if took := time.Since(sent); took > slowTick/2 {
+			r.mu.Lock()
+			r.stalls = append(r.stalls, stall{sent.Add(took), took})
+			r.mu.Unlock()
+		}
+		tick := time.NewTimer(200 * time.Millisecond)
+		select {
+		case <-tick.C:
+		case <-r.ended:
+		}
+		tick.Stop()
+	}
+}
+
+// stalled is the longest time for which the runner stood still since then.
+func (r *runner) stalled(since time.Time) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var longest time.Duration
+	for _, s := range r.stalls {
+		if s.until.After(since) {
+			longest = max(longest, s.took)
+		}
+	}
+	return longest
 }
 
 func (r *runner) read(out io.Reader) {
@@ -240,9 +287,47 @@ type fleet struct {
 	err    error
 }
 
+// sharedRunner starts it with the first scenario that wants it.
 func (f *fleet) sharedRunner() (*runner, error) {
-	f.once.Do(func() { f.shared, f.err = f.start() })
+	f.once.Do(func() {
+		if f.shared, f.err = f.start(); f.err == nil {
+			f.err = f.shared.warmUp()
+		}
+	})
 	return f.shared, f.err
+}
+
+// warmUp has the runner load its language's gRPC, so that no scenario has to wait for that.
+func (r *runner) warmUp() error {
+	dir, err := os.MkdirTemp("", "holdfast-conformance-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	if err := errors.Join(issue(dir, "caller", "nobody", nil), issue(dir, "ca", "nobody's CA", nil)); err != nil {
+		return err
+	}
+	nobody, err := newRelay()
+	if err != nil {
+		return err
+	}
+	defer nobody.close()
+	nobody.set(networkStep{State: "gone"})
+	for _, request := range []map[string]any{
+		{"op": "dial", "client": "warm", "target": nobody.addr(), "cert": dir + "/caller.crt", "key": dir + "/caller.key", "ca": dir + "/ca.crt"},
+		{"op": "source", "client": "warm", "source": "warm", "grant": seedGrant},
+		{"op": "token", "source": "warm", "count": 1, "deadline_ms": 5000},
+		{"op": "close", "client": "warm"},
+	} {
+		a, err := r.ask(context.Background(), request)
+		if err != nil {
+			return err
+		}
+		if a.Error != nil && request["op"] != "token" {
+			return fmt.Errorf("the runner's first %s: %s: %s", request["op"], a.Error.Reason, a.Error.Message)
+		}
+	}
+	return nil
 }
 
 // end stops the shared runner.

@@ -132,11 +132,15 @@ func (w *world) until(ctx context.Context, at time.Duration) error {
 // token asks once and judges the answer.
 func (w *world) token(ctx context.Context, t *tokenStep) error {
 	sent := time.Now()
-	a, err := w.runner.ask(ctx, map[string]any{
-		"op": "token", "source": w.source, "count": max(1, t.Count), "deadline_ms": t.Deadline.Milliseconds(),
-	})
-	if err != nil {
-		return err
+	a := w.refused
+	if a == nil {
+		var err error
+		a, err = w.runner.ask(ctx, map[string]any{
+			"op": "token", "source": w.source, "count": max(1, t.Count), "deadline_ms": t.Deadline.Milliseconds(),
+		})
+		if err != nil {
+			return err
+		}
 	}
 	w.note(a)
 	if err := w.judge(t, a, sent, time.Now()); err != nil {

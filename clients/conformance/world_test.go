@@ -34,6 +34,7 @@ type world struct {
 
 	client, source, grant string
 	closed                bool
+	refused               *answer // to making the source; nil: it was made
 
 	// began is when the scenario's token was made, generation is its own, and
 	// expires when it ends; before are the provider's exchanges until then.
@@ -41,8 +42,9 @@ type world struct {
 	generation uint64
 	expires    time.Time
 	before     int
-	// late is the longest that a step came after its time.
-	late time.Duration
+	// late is the longest that a step came after its time; slow is how long a step took
+	// that nothing but the machine can have held up.
+	late, slow time.Duration
 
 	background map[string]chan error
 
@@ -82,8 +84,23 @@ func (w *world) url(u string) string {
 	return u
 }
 
+// starting has room for as many starts of processes as a small machine bears
+// beside scenarios that are under way.
+var starting = make(chan struct{}, 3)
+
 // build makes the world of a scenario up to its first step.
 func (w *world) build(ctx context.Context, f *fleet, binary string) error {
+	starting <- struct{}{}
+	err := w.start(f, binary)
+	<-starting
+	if err != nil {
+		return err
+	}
+	return w.connect(ctx)
+}
+
+// start starts the world's processes.
+func (w *world) start(f *fleet, binary string) error {
 	w.grant, w.background = w.s.Source.Grant, map[string]chan error{}
 	if w.grant == "" {
 		w.grant = seedGrant
@@ -106,10 +123,7 @@ func (w *world) build(ctx context.Context, f *fleet, binary string) error {
 	} else {
 		w.runner, err = f.sharedRunner()
 	}
-	if err != nil {
-		return err
-	}
-	return w.connect(ctx)
+	return err
 }
 
 // connect makes the scenario's token, and the client and the source that want it.
@@ -140,10 +154,13 @@ func (w *world) connect(ctx context.Context) error {
 		return err
 	}
 	source := w.s.Source
-	_, err = w.ask(ctx, map[string]any{
+	a, err := w.runner.ask(ctx, map[string]any{
 		"op": "source", "client": w.client, "source": w.source, "grant": w.grant, "site": source.Site, "scopes": source.Scopes,
 		"purpose": source.Purpose, "watch": source.Watch,
 	})
+	if err == nil && a.Error != nil {
+		w.refused = a // which an SDK may say now or with the first token
+	}
 	return err
 }
 

@@ -57,6 +57,10 @@ class Connection:
             # The broker allows a ping every 10 s.
             ("grpc.keepalive_time_ms", 20_000),
             ("grpc.keepalive_timeout_ms", 10_000),
+            # Also between two calls: a call that runs out of time leaves the connection alone.
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.max_pings_without_data", 0),
+            ("grpc.http2.ping_timeout_ms", 10_000),
             *options,
         ]
 
