@@ -68,6 +68,14 @@ postgres_server() {
   missing+=(postgresql)
 }
 
+# virtual_environments: Debian keeps what makes them out of its python3.
+virtual_environments() {
+  command -v python3 >/dev/null || { missing+=(python3-venv); return; }
+  python3 -c 'import ensurepip, venv' 2>/dev/null && return
+  echo "setup: python3 makes no virtual environments (the SDK for Python is tested in some)"
+  missing+=(python3-venv)
+}
+
 # node_is_new_enough: the counterpart of the end-to-end tests needs 20.
 node_is_new_enough() {
   command -v node >/dev/null || return 0 # already named
@@ -118,6 +126,9 @@ postgres_server
 need patroni patroni "runs the PostgreSQL of three members that the tests in e2e/patroni break"
 need etcd etcd-server "keeps what those members agree on"
 need ip iproute2 "makes the network between them"
+need python3 python3 "runs the SDK for Python and its tests"
+need flock util-linux "lets one build of that SDK wait for another"
+virtual_environments
 install_missing
 machine
 node_is_new_enough
