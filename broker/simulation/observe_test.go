@@ -26,6 +26,8 @@ type grant struct {
 	settledAt, answeredAt time.Time
 	// renewedAt is when its newest generation became durable.
 	renewedAt time.Time
+	// unwrittenAt is when the store last did not write it, and worked otherwise.
+	unwrittenAt time.Time
 	// forcing counts the operators' wishes to rotate that are at work, by process.
 	forcing map[*life]int
 	// refusedAt is when the provider last refused it without meaning it.

@@ -80,7 +80,8 @@ func (w *world) settleDown() {
 	w.settledOnce.Do(func() { close(w.settled) })
 	w.sim.ClearFaults()
 	w.providerDownUntil.Store(0)
-	w.storeDownUntil.Store(0)
+	// The end of the spell is kept: what was lost in it is noticed a moment later.
+	w.storeDownUntil.Store(min(w.storeDownUntil.Load(), time.Now().UnixNano()))
 	w.mem.Crash()
 	w.mu.Lock()
 	defer w.mu.Unlock()

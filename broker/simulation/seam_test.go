@@ -144,7 +144,13 @@ func (w *world) faultOf(l *life, changes []storage.Change, entries []storage.Ent
 	if !ok {
 		return fault{}, ""
 	}
-	return w.pick(at, l, s.grant), at
+	f = w.pick(at, l, s.grant)
+	if f.harm == unknownLost || f.harm == refused {
+		w.mu.Lock()
+		s.grant.unwrittenAt = time.Now()
+		w.mu.Unlock()
+	}
+	return f, at
 }
 
 // commit writes, and looks at what has become durable by it.

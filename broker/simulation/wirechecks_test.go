@@ -99,6 +99,10 @@ type returned struct {
 	due   time.Time
 }
 
+// keptWithin is how long after the last fault a pair in hand may take into the
+// store: a broker tries it every half minute at least.
+const keptWithin = 45 * time.Second
+
 // answered takes note of how a spend ended for the process that sent it.
 func (w *world) answered(l *life, c *wire, s *sending, got []byte) {
 	w.mu.Lock()
@@ -108,7 +112,7 @@ func (w *world) answered(l *life, c *wire, s *sending, got []byte) {
 		return
 	}
 	if token, ok := pairIn(got); ok && token.ID != s.token.ID {
-		w.returned = append(w.returned, returned{l, s, token, time.Now().Add(45 * time.Second)})
+		w.returned = append(w.returned, returned{l, s, token, time.Now().Add(keptWithin)})
 	}
 }
 
@@ -119,8 +123,10 @@ func (w *world) wasted() {
 	var rest []returned
 	for _, r := range w.returned {
 		stopped := max(r.life.frozenUntil.Load(), r.life.storeDownUntil.Load(), w.storeDownUntil.Load(), w.brokenUntil.Load())
-		if due := time.Unix(0, stopped).Add(45 * time.Second); due.After(r.due) {
-			r.due = due
+		for _, last := range []time.Time{time.Unix(0, stopped), r.sent.grant.unwrittenAt} {
+			if due := last.Add(keptWithin); due.After(r.due) {
+				r.due = due
+			}
 		}
 		_, kept := w.refreshTokens[r.token.ID]
 		st := r.sent.grant.durable.State
