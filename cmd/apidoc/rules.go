@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -74,6 +75,8 @@ func inWords(m protoreflect.Message) []string {
 		}
 		v := m.Get(f)
 		switch form, known := words[f.Name()]; {
+		case f.Name() == "cel":
+			out = append(out, expressions(v.List())...)
 		case f.Name() == "items":
 			out = append(out, "each "+strings.Join(inWords(v.Message()), ", "))
 		case f.Message() != nil && !f.IsList() && nested(v.Message()):
@@ -88,6 +91,17 @@ func inWords(m protoreflect.Message) []string {
 	}
 	// The least before the most, as people say it.
 	slices.SortStableFunc(out, func(a, b string) int { return bound(a) - bound(b) })
+	return out
+}
+
+// expressions are the rules that are written out, by what they say to people.
+func expressions(all protoreflect.List) []string {
+	var out []string
+	for i := range all.Len() {
+		if rule, ok := all.Get(i).Message().Interface().(*validate.Rule); ok {
+			out = append(out, cmp.Or(rule.GetMessage(), "`"+rule.GetExpression()+"`"))
+		}
+	}
 	return out
 }
 
