@@ -57,7 +57,7 @@ func TestKilledUnderLoadLosesNothingSilently(t *testing.T) {
 		t.Run(rule, func(t *testing.T) {
 			t.Parallel()
 			subjects := []string{"one", "two", "three"}
-			f := startFleet(t, rule, "2", "5m") // every call renews
+			f := startFleet(t, rule, "2", "5m") // each renews every second
 			s := f.consentAll(t, subjects...)
 			const kills = 3
 			lost := 0
@@ -67,7 +67,12 @@ func TestKilledUnderLoadLosesNothingSilently(t *testing.T) {
 				for _, subject := range subjects {
 					f.load(ctx, &running, subject)
 				}
-				<-time.After(500*time.Millisecond + rand.N(300*time.Millisecond))
+				<-time.After(500 * time.Millisecond)
+				select {
+				case <-f.relay.Next():
+				case <-time.After(2 * time.Second): // none may be left that lives
+				}
+				<-time.After(rand.N(50 * time.Millisecond)) // before its answer, or after
 				s.Kill(t)
 				cancel()
 				running.Wait()

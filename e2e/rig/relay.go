@@ -35,6 +35,7 @@ type Relay struct {
 	planned  []Mishap
 	conns    map[net.Conn]struct{}
 	lost     int
+	next     chan struct{} // closed when the next exchange begins
 	running  sync.WaitGroup
 }
 
@@ -42,7 +43,7 @@ type Relay struct {
 func NewRelay(t testing.TB, to string) *Relay {
 	t.Helper()
 	address := FreeAddress(t)
-	r := &Relay{URL: "http://" + address, to: to, conns: map[net.Conn]struct{}{}}
+	r := &Relay{URL: "http://" + address, to: to, conns: map[net.Conn]struct{}{}, next: make(chan struct{})}
 	r.Up(t)
 	t.Cleanup(func() {
 		r.Down()
@@ -96,10 +97,19 @@ func (r *Relay) Lost() int {
 	return r.lost
 }
 
+// Next is closed when the next exchange has been asked for.
+func (r *Relay) Next() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.next
+}
+
 // take takes the next planned mishap.
 func (r *Relay) take() Mishap {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	close(r.next)
+	r.next = make(chan struct{})
 	if len(r.planned) == 0 {
 		return None
 	}
