@@ -126,6 +126,8 @@ postgres_server
 need patroni patroni "runs the PostgreSQL of three members that the tests in e2e/patroni break"
 need etcd etcd-server "keeps what those members agree on"
 need ip iproute2 "makes the network between them"
+need javac default-jdk-headless "compiles the SDK for Java, 17 or later"
+need mvn maven "builds the SDK for Java"
 need python3 python3 "runs the SDK for Python and its tests"
 need flock util-linux "lets one build of that SDK wait for another"
 virtual_environments

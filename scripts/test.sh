@@ -57,6 +57,7 @@ step "faults of the machine, real binary" machine
 step "SDKs: one behaviour" conformance
 step "SDK: Go" clients/go/test.sh
 step "SDK: Python" clients/python/test.sh
+step "SDK: Java" clients/java/test.sh
 rejoin
 step "kills and syncs, released binary" crash
 step "three replicas through disasters" chaos

@@ -24,4 +24,11 @@ trap 'rm -f "$began"' EXIT
 MAVEN_OPTS="${MAVEN_OPTS:-} -XX:TieredStopAtLevel=1 -XX:+UseSerialGC" mvn -B -q -ntp package \
   org.apache.maven.plugins:maven-dependency-plugin:3.8.1:build-classpath \
   -DskipTests -DincludeScope=test -Dmdep.outputFile=target/classpath >&2
+# Apart from what Maven writes: a run of the suite is not disturbed by the next build.
+rm -rf target/runner.new target/runner.old
+mkdir target/runner.new
+cp -r target/classes target/test-classes target/runner.new/
+[ ! -e target/runner ] || mv target/runner target/runner.old
+mv target/runner.new target/runner
+rm -rf target/runner.old
 mv "$began" $built

@@ -3,4 +3,4 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto -Xmx512m \
-  -cp "target/test-classes:target/classes:$(cat target/classpath)" io.github.holdfast.client.conformance.Runner
+  -cp "target/runner/test-classes:target/runner/classes:$(cat target/classpath)" io.github.holdfast.client.conformance.Runner

@@ -16,6 +16,7 @@ import java.nio.file.Path;
 import java.time.Clock;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.TimeUnit;
@@ -24,7 +25,7 @@ import java.util.regex.Pattern;
 /** How to connect to a broker. Not for use by several threads. */
 public final class HoldfastClientBuilder {
   /** Names other than localhost do not count: they may resolve to anything. */
-  private static final Pattern LOOPBACK = Pattern.compile("(localhost|127(\\.[0-9]{1,3}){3}|\\[(0*:)*:0*1\\]):[0-9]+");
+  private static final Pattern LOOPBACK = Pattern.compile("(localhost|127(\\.[0-9]{1,3}){3}|\\[[0:]*:0*1\\]):[0-9]+");
 
   private final String target;
   private final Channel channel;
@@ -154,7 +155,7 @@ public final class HoldfastClientBuilder {
   private Channel intercepted(Channel inner) {
     // The list's order is that of the calls' way outward; intercept takes the outermost last.
     List<ClientInterceptor> reversed = new ArrayList<>(interceptors);
-    java.util.Collections.reverse(reversed);
+    Collections.reverse(reversed);
     return ClientInterceptors.intercept(inner, reversed);
   }
 

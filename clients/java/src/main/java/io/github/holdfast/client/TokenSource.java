@@ -163,7 +163,7 @@ public final class TokenSource {
   }
 
   /**
-   * Returns what happens to the watched token. A subscriber that falls behind by more than a few
+   * Returns what happens to the watched token from the subscription on. A subscriber that falls behind by more than a few
    * events misses some: take them as hints and ask the source. Completes when the client is closed.
    *
    * @return events; none ever if the source is not watched
@@ -184,6 +184,7 @@ public final class TokenSource {
     private final String grant;
     private final GetAccessTokenRequest.Builder request;
     private boolean watch;
+    private Flow.Subscriber<? super TokenEvent> subscriber; // null: none
 
     Builder(HoldfastClient client, String grant) {
       this.client = client;
@@ -249,6 +250,18 @@ public final class TokenSource {
     }
 
     /**
+     * Watches as {@link #watch()} does, and tells a subscriber of everything from the first token on;
+     * see {@link TokenSource#events}.
+     *
+     * @param subscriber hears of what happens, on a thread of the client
+     * @return this
+     */
+    public Builder watch(Flow.Subscriber<? super TokenEvent> subscriber) {
+      this.subscriber = subscriber;
+      return watch();
+    }
+
+    /**
      * Makes the source. It makes no call to the broker, but for a watched one, whose stream it opens
      * in the background.
      *
@@ -256,7 +269,11 @@ public final class TokenSource {
      * @throws IllegalStateException if the client is closed
      */
     public TokenSource build() {
-      return client.add(new TokenSource(client, grant, request.build(), watch));
+      TokenSource source = new TokenSource(client, grant, request.build(), watch);
+      if (subscriber != null) {
+        source.events.subscribe(subscriber);
+      }
+      return client.add(source);
     }
   }
 }

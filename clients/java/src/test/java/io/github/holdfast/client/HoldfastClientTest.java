@@ -1,0 +1,170 @@
+package io.github.holdfast.client;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.github.holdfast.v1.GetAccessTokenRequest;
+import io.github.holdfast.v1.GetAccessTokenResponse;
+import io.github.holdfast.v1.TokenServiceGrpc;
+import io.grpc.CallOptions;
+import io.grpc.Channel;
+import io.grpc.ClientCall;
+import io.grpc.ClientInterceptor;
+import io.grpc.Context;
+import io.grpc.ManagedChannel;
+import io.grpc.MethodDescriptor;
+import io.grpc.Server;
+import io.grpc.inprocess.InProcessChannelBuilder;
+import io.grpc.inprocess.InProcessServerBuilder;
+import io.grpc.stub.StreamObserver;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.UUID;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class HoldfastClientTest {
+  private static final String GRANT = "acme/automation/jira";
+
+  /** Answers when the test says so. */
+  private static final class Held extends TokenServiceGrpc.TokenServiceImplBase {
+    final BlockingQueue<StreamObserver<GetAccessTokenResponse>> waiting = new LinkedBlockingQueue<>();
+
+    @Override
+    public void getAccessToken(GetAccessTokenRequest request, StreamObserver<GetAccessTokenResponse> answer) {
+      waiting.add(answer);
+    }
+  }
+
+  private final Held held = new Held();
+  private final String name = UUID.randomUUID().toString();
+  private final List<String> intercepted = new CopyOnWriteArrayList<>();
+  private final ThreadLocal<String> span = new ThreadLocal<>();
+  private Server server;
+  private ManagedChannel channel;
+  private HoldfastClient client;
+
+  @BeforeEach
+  void start() throws IOException {
+    server = InProcessServerBuilder.forName(name).addService(held).build().start();
+    channel = InProcessChannelBuilder.forName(name).build();
+    client = HoldfastClient.builder(channel).interceptors(noting("first"), noting("second")).build();
+  }
+
+  @AfterEach
+  void stop() {
+    client.close();
+    channel.shutdownNow();
+    server.shutdownNow();
+  }
+
+  private ClientInterceptor noting(String who) {
+    return new ClientInterceptor() {
+      @Override
+      public <Q, A> ClientCall<Q, A> interceptCall(MethodDescriptor<Q, A> method, CallOptions options, Channel next) {
+        intercepted.add(who + " " + span.get());
+        return next.newCall(method, options);
+      }
+    };
+  }
+
+  private void answer() throws InterruptedException {
+    StreamObserver<GetAccessTokenResponse> answer = held.waiting.poll(10, TimeUnit.SECONDS);
+    answer.onNext(new VirtualBroker(new ManualTiming()).token());
+    answer.onCompleted();
+  }
+
+  private static long threads() {
+    return Thread.getAllStackTraces().keySet().stream().filter(t -> t.getName().startsWith("holdfast-")).count();
+  }
+
+  @Test
+  void aCallBeginsInTheCallersTracingContext() throws Exception {
+    span.set("span-1");
+    CompletableFuture<AccessToken> got = client.tokenSource(GRANT).build().getAsync();
+    answer();
+    assertEquals("token-1", got.get().value());
+    assertEquals(List.of("first span-1", "second span-1"), intercepted);
+  }
+
+  @Test
+  void theEndOfTheFirstCallersServerCallDoesNotEndTheCallOfTheOthers() throws Exception {
+    TokenSource source = client.tokenSource(GRANT).build();
+    Context.CancellableContext request = Context.current().withCancellation();
+    CompletableFuture<AccessToken> first = request.call(source::getAsync);
+    CompletableFuture<AccessToken> other = source.getAsync();
+    request.cancel(null);
+    answer();
+    assertEquals("token-1", other.get().value());
+    assertEquals("token-1", first.get().value());
+  }
+
+  @Test
+  void aCallerThatGivesUpDoesNotEndTheCallOfTheOthers() throws Exception {
+    TokenSource source = client.tokenSource(GRANT).build();
+    CompletableFuture<AccessToken> first = source.getAsync();
+    assertThrows(DeadlineExceededException.class, () -> source.get(Duration.ofMillis(1)));
+    first.cancel(true);
+    CompletableFuture<AccessToken> other = source.getAsync();
+    answer();
+    assertEquals("token-1", other.get().value());
+  }
+
+  @Test
+  void closeEndsCallsUnderWayAndLeavesNoThread() throws Exception {
+    TokenSource source = client.tokenSource(GRANT).build();
+    CompletableFuture<AccessToken> waiting = source.getAsync();
+    assertTrue(held.waiting.poll(10, TimeUnit.SECONDS) != null);
+    client.close();
+    ExecutionException e = assertThrows(ExecutionException.class, waiting::get);
+    assertInstanceOf(ClientClosedException.class, e.getCause());
+    assertThrows(ClientClosedException.class, source::get);
+    assertThrows(IllegalStateException.class, () -> client.tokenSource(GRANT).build());
+    assertEquals(0, threads());
+    client.close();
+    assertFalse(channel.isShutdown(), "the caller's channel was closed");
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"broker.internal:7443", "10.0.0.1:7443", "127.0.0.1.example.com:7443", "dns:///localhost:7443", "[::2]:7443", "localhost"})
+  void plaintextLeavesNoMachine(String target) {
+    assertThrows(IllegalArgumentException.class, () -> HoldfastClient.builder(target).plaintext().build());
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"localhost:7443", "127.0.0.1:7443", "127.9.9.9:7443", "[::1]:7443", "[0:0:0:0:0:0:0:1]:7443"})
+  void plaintextOnThisMachineIsAllowed(String target) throws IOException {
+    HoldfastClient.builder(target).plaintext().build().close();
+  }
+
+  @Test
+  void anIdentityIsChosenOnce() {
+    Path p = Path.of("x");
+    for (HoldfastClientBuilder b : List.of(
+        HoldfastClient.builder("h:1"), HoldfastClient.builder("h:1").tlsFiles(p, p, p).tokenFile(p, p),
+        HoldfastClient.builder("localhost:1").plaintext().tokenFile(p, p), HoldfastClient.builder(channel).plaintext())) {
+      assertThrows(IllegalArgumentException.class, b::build);
+    }
+    assertThrows(IOException.class, HoldfastClient.builder("h:1").tlsFiles(p, p, p)::build);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"", "a/b", "a/b/c/d/e", "a//c", "a/b/c d", "grt_short", "a/b/ü"})
+  void aGrantThatDoesNotParseIsRefused(String grant) {
+    assertThrows(IllegalArgumentException.class, () -> client.tokenSource(grant));
+  }
+}
