@@ -62,6 +62,8 @@ var (
 
 func TestPlan(t *testing.T) {
 	fresh := started()
+	short := fresh
+	short.Access.ExpiresAt = at(300)
 	suspected := fresh
 	suspected.Phase = Suspected
 	rejected, _, _ := Reject(fresh, at(10), 1)
@@ -86,6 +88,8 @@ func TestPlan(t *testing.T) {
 		want   Decision
 	}{
 		{"a fresh token is served", fresh, 10, Need{}, Decision{Verb: Serve, Until: at(3600)}},
+		{"a short life is served in its first half", short, 149, Need{}, Decision{Verb: Serve, Until: at(300)}},
+		{"and refreshed ahead in its second", short, 150, Need{}, Decision{Verb: Serve, Until: at(300), Ahead: true, Kind: First}},
 		{"shortly before expiry it is refreshed ahead", fresh, 3301, Need{}, Decision{Verb: Serve, Until: at(3600), Ahead: true, Kind: First}},
 		{"not earlier", fresh, 3299, Need{}, Decision{Verb: Serve, Until: at(3600)}},
 		{"at expiry it is refreshed first", fresh, 3600, Need{}, Decision{Verb: Refresh, Kind: First}},
