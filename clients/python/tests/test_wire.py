@@ -364,6 +364,25 @@ def test_a_grant_that_is_none_is_refused(broker: GrpcBroker) -> None:
                 client.source(grant)
 
 
+FORGOTTEN = """
+import sys
+from holdfast_client import Client
+source = Client(sys.argv[1], plaintext=True).source("acme/automation/jira", watch=True)
+print(source.token().generation, next(source.watch()).token is not None)
+"""
+
+
+def test_a_program_that_forgets_to_close_ends(broker: GrpcBroker) -> None:
+    got = subprocess.run(
+        [sys.executable, "-c", FORGOTTEN, broker.target],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert (got.stdout, got.stderr) == ("1 True\n", "")
+
+
 FORKED = """
 import os, sys
 from holdfast_client import Client, ForkedError

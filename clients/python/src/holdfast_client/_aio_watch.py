@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, cast
@@ -22,8 +23,9 @@ class AsyncWatcher:
         self._source = source
 
     def start(self) -> None:
-        """Begin, as a task of the client."""
-        self._source._client._start(self._run(), f"holdfast watch {self._source.grant}")
+        """Begin, as a task of the client; in no trace, since it outlives that of its caller."""
+        name = f"holdfast watch {self._source.grant}"
+        contextvars.Context().run(self._source._client._start, self._run(), name)
 
     async def events(self) -> AsyncIterator[WatchEvent]:
         """See AsyncSource.watch."""
