@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+
+	"github.com/holdfast-io/holdfast/clients/go/internal/wall"
 )
 
 const grant = "acme/automation/jira"
@@ -222,4 +224,21 @@ func TestTheExpiryIsByTheLocalClock(t *testing.T) {
 			t.Errorf("extra: %v, %v", got.Extra("api_base_url"), got.Extra("generation"))
 		}
 	})
+}
+
+// TestAWallClockThatIsSetMakesATokenOlderAtMost: it runs further than the monotonic one
+// while the machine is suspended.
+func TestAWallClockThatIsSetMakesATokenOlderAtMost(t *testing.T) {
+	for shift, want := range map[time.Duration]int{0: 1, -time.Hour: 1, 5 * time.Minute: 1, 8 * time.Minute: 2, 2 * time.Hour: 2} {
+		inBubble(t, func(t *testing.T, b *fakeBroker, c *Client) {
+			defer wall.Shift(0)
+			s := c.TokenSource(t.Context(), grant)
+			mustToken(t, s, "token-1")
+			wall.Shift(shift)
+			mustToken(t, s, "token-1")
+			wantCalls(t, b, want, 0)
+			mustToken(t, s, "token-1") // what was asked for since is as young as it is
+			wantCalls(t, b, want, 0)
+		})
+	}
 }

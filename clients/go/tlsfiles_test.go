@@ -1,6 +1,7 @@
 package holdfast
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
@@ -63,6 +65,13 @@ func TestRenewedFilesAreUsedByTheNextConnection(t *testing.T) {
 	}()
 	mustToken(t, client.TokenSource(t.Context(), grant), "token-1")
 	stop()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for client.conn.GetState() == connectivity.Ready { // a call would go to the connection that has ended
+		if !client.conn.WaitForStateChange(ctx, connectivity.Ready) {
+			t.Fatal("the end of the broker went unnoticed")
+		}
+	}
 	// Everything is renewed: the broker's certificate and so its CA, and the caller's.
 	for _, name := range []string{"server", "caller"} {
 		renewed := t.TempDir()

@@ -67,8 +67,18 @@ func TestASourceIsWatchedFromItsFirstUseToTheEndOfItsContext(t *testing.T) {
 		wantStreams(t, b, 1)
 		cancel()
 		synctest.Wait()
-		pass(time.Hour)
+		pass(2 * watchLife)
 		wantStreams(t, b, 1)
+	})
+}
+
+func TestAStreamThatLastsForTooLongIsReplaced(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *fakeBroker, c *Client) {
+		watchedSource(t, c)
+		pass(watchLife)
+		wantStreams(t, b, 1)
+		pass(watchDelay)
+		wantStreams(t, b, 2)
 	})
 }
 
@@ -170,6 +180,38 @@ func TestAnEventThatIsNotFinalLeavesTheToken(t *testing.T) {
 		synctest.Wait()
 		mustToken(t, s, "token-1")
 		wantCalls(t, b, 1, 0)
+		pass(9 * time.Minute)
+		b.unavailable(&holdfastv1.BatchError{
+			Reason: holdfastv1.ErrorReason_ERROR_REASON_PROVIDER_UNAVAILABLE, Message: "m", RetryAfter: durationpb.New(20 * time.Second),
+		})
+		synctest.Wait()
+		for range 20 { // as long as the broker said
+			mustToken(t, s, "token-1")
+			wantCalls(t, b, 1, 0)
+			pass(time.Second)
+		}
+		mustToken(t, s, "token-1")
+		wantCalls(t, b, 2, 0)
+	})
+}
+
+func TestARejectedTokenDoesNotComeBackByAStream(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *fakeBroker, c *Client) {
+		s := watchedSource(t, c)
+		b.set(func() {
+			b.verdict = holdfastv1.TokenVerdict_TOKEN_VERDICT_GENERATION_STALE
+			b.fail = refusal(t, codes.Unavailable, ProviderUnavailable, time.Second, nil)
+		})
+		if newer := s.newer(t.Context(), 1, 401); newer != nil {
+			t.Fatalf("got generation %d", newer.generation)
+		}
+		b.push()
+		synctest.Wait()
+		mustFail(t, s, ProviderUnavailable)
+		b.set(b.rotate)
+		b.push()
+		synctest.Wait()
+		mustToken(t, s, "token-2")
 	})
 }
 
