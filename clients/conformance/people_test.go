@@ -32,6 +32,19 @@ func (d *dev) operate(ctx context.Context, what, grant string) (*grantShown, err
 	return &shown.Grant, json.Unmarshal(out, &shown)
 }
 
+// reauth returns an operator's link for a new consent of a grant.
+func (d *dev) reauth(ctx context.Context, grant string) (string, error) {
+	cmd := exec.CommandContext(ctx, d.binary, "grants", "reauth", grant, "--dir", d.dir, "-o", "json")
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("holdfast grants reauth: %w", err)
+	}
+	var shown struct {
+		URL string `json:"url"`
+	}
+	return shown.URL, json.Unmarshal(out, &shown)
+}
+
 // grantShown is what is of interest of a grant.
 type grantShown struct {
 	Generation uint64    `json:"generation,string"`
@@ -39,13 +52,21 @@ type grantShown struct {
 }
 
 // consent goes the way of a person's browser along a link: connect page,
-// "continue", the provider, which accepts without a page, and back.
-func consent(ctx context.Context, link string) error {
+// "continue", the provider, which accepts without a page, and back. site is the
+// cloud id that the person chooses; the first one if empty.
+func consent(ctx context.Context, link, site string) error {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		return err
 	}
 	browser := &http.Client{Jar: jar, Transport: &http.Transport{DisableKeepAlives: true}, Timeout: startBound}
+	browser.CheckRedirect = func(next *http.Request, _ []*http.Request) error {
+		if q := next.URL.Query(); site != "" && next.URL.Path == "/authorize" {
+			q.Set("sim_site", site)
+			next.URL.RawQuery = q.Encode()
+		}
+		return nil
+	}
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
 		request, err := http.NewRequestWithContext(ctx, method, link, nil)
 		if err != nil {

@@ -96,10 +96,22 @@ func (w *world) broker(what string) error {
 	return fmt.Errorf("broker: %q: want stop, kill or start", what)
 }
 
-// person consents by the link that the source's error carries.
+// secondSite is the cloud id of a site of the simulated provider.
+const secondSite = "11111111-aaaa-4bbb-8ccc-000000000002"
+
+// person consents: by the link that the source's error carries, or by an
+// operator's for one more site.
 func (w *world) person(ctx context.Context, what string) error {
-	if what != "consents" {
-		return fmt.Errorf("person: %q: want consents", what)
+	switch what {
+	case "consents":
+	case "adds a site":
+		link, err := w.dev.reauth(ctx, seedGrant)
+		if err != nil {
+			return err
+		}
+		return consent(ctx, link, secondSite)
+	default:
+		return fmt.Errorf("person: %q: want consents or adds a site", what)
 	}
 	a, err := w.runner.ask(ctx, map[string]any{"op": "token", "source": w.source, "count": 1})
 	if err != nil {
@@ -108,7 +120,7 @@ func (w *world) person(ctx context.Context, what string) error {
 	if a.Error == nil || a.Error.Link == "" {
 		return errors.New("the source gives no link to consent by")
 	}
-	return consent(ctx, a.Error.Link)
+	return consent(ctx, a.Error.Link, "")
 }
 
 func pause(ctx context.Context, d time.Duration) error {

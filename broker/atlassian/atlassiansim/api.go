@@ -122,15 +122,20 @@ func (s *Sim) resources(_ *http.Request, c caller) answer {
 	case "error":
 		return jsonAnswer(http.StatusOK, apiError{http.StatusInternalServerError, "Internal server error"})
 	}
-	for _, id := range s.reach(c) {
+	reached := s.reach(c)
+	for _, id := range reached {
 		site := s.site(id)
 		if site == nil {
 			continue
 		}
+		url := site.URL
+		if first := s.site(reached[0]); s.behaviour.Resources == "one_url" && first != nil {
+			url = first.URL
+		}
 		for _, p := range site.Products {
 			scopes := slices.DeleteFunc(slices.Clone(c.scopes), func(sc string) bool { return !slices.Contains(products([]string{sc}), p) })
 			if len(scopes) > 0 {
-				list = append(list, resource{site.CloudID, site.URL, site.Name, scopes, site.URL + "/avatars/240/site.png"})
+				list = append(list, resource{site.CloudID, url, site.Name, scopes, url + "/avatars/240/site.png"})
 			}
 		}
 	}

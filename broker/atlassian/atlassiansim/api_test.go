@@ -64,6 +64,16 @@ func TestAccessibleResources(t *testing.T) {
 			t.Fatalf("got %d %s", r.status, r.body)
 		}
 	})
+	t.Run("two sites by one URL", func(t *testing.T) {
+		b := newBench(t, withBehaviour(func(x *Behaviour) { x.Resources = "one_url" }))
+		b.consent()
+		q := authorizeQuery(jiraID, jiraScopes)
+		q.Set("sim_site", DefaultSites()[2].CloudID)
+		got := resourcesOf(t, b.get(resourcesPath, b.consentOf(jiraID, q).Access))
+		if len(got) != 2 || got[0].ID == got[1].ID || got[0].URL != got[1].URL {
+			t.Fatalf("got %v", got)
+		}
+	})
 	t.Run("in changing order", func(t *testing.T) {
 		b := newBench(t)
 		b.consent()

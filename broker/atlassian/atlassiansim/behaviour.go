@@ -47,7 +47,7 @@ type Behaviour struct {
 	Revoke string `json:"revoke"`
 	// Resources is what accessible-resources answers: "shuffled" (one entry a
 	// site and product, in random order), "duplicated" (each entry twice, in random
-	// order), "empty" (an empty array) or "error" (an error object with status 200).
+	// order), "one_url" (every site under the URL of the first one), "empty" (an empty array) or "error" (an error object with status 200).
 	Resources string `json:"resources"`
 	// TokenBytes is the exact length of access and refresh tokens, 256 to 65536.
 	TokenBytes int `json:"token_bytes"`
@@ -139,7 +139,7 @@ func (b Behaviour) validate() error {
 		errs = append(errs, fmt.Errorf("expired_access %d: want 401, 403 or 404", b.ExpiredAccess))
 	}
 	oneOf("revoke", b.Revoke, "absent", "no_effect", "effective", "effective_account")
-	oneOf("resources", b.Resources, "shuffled", "duplicated", "empty", "error")
+	oneOf("resources", b.Resources, "shuffled", "duplicated", "one_url", "empty", "error")
 	within("token_bytes", b.TokenBytes, minTokenBytes, maxTokenBytes)
 	within("code_bytes", b.CodeBytes, minTokenBytes, 8192)
 	oneOf("second_consent", b.SecondConsent, "independent", "ends_first", "refresh_ends_other")

@@ -98,7 +98,7 @@
 //	$S -d '{"bad_client":"invalid_client"}'        # access_denied, invalid_client, incorrect_parameters
 //	$S -d '{"expired_access":404}'                 # 401, 403, 404: of the product APIs
 //	$S -d '{"revoke":"absent"}'                    # effective, no_effect, absent: /oauth/revoke
-//	$S -d '{"resources":"duplicated"}'             # shuffled, duplicated, empty, error
+//	$S -d '{"resources":"duplicated"}'             # shuffled, duplicated, one_url, empty, error
 //	$S -d '{"token_bytes":65536}'                  # 2048
 //	$S -d '{"code_bytes":4096}'                    # 1024
 //	$S -d '{"second_consent":"ends_first"}'        # independent, ends_first, refresh_ends_other
