@@ -208,9 +208,9 @@ final class TokenCache {
     CompletableFuture<AccessToken> told =
         f.rejected == 0 ? ask(f) : report(f).thenCompose(verdict -> ask(f));
     told.whenComplete((t, e) -> {
-      settle(t, e == null ? null : cause(e));
+      AccessToken newest = settle(t, e == null ? null : cause(e));
       if (e == null) {
-        f.done.complete(t);
+        f.done.complete(newest);
       } else {
         f.done.completeExceptionally(isClosed() ? closed() : cause(e));
       }
@@ -295,14 +295,15 @@ final class TokenCache {
     }
   }
 
-  /** Records how the flight ended. */
-  private void settle(AccessToken t, Throwable e) {
+  /** Records how the flight ended; gives the token to hand out, which a stream may have made a newer one. */
+  private AccessToken settle(AccessToken t, Throwable e) {
     synchronized (lock) {
       flight = null;
       failure = null;
       if (e == null) {
-        adopt(t);
-      } else if (e instanceof HoldfastException h && h.isTemporary()) {
+        return adopt(t);
+      }
+      if (e instanceof HoldfastException h && h.isTemporary()) {
         // With nothing to hand out and no time named, the next caller may try at once.
         if (current != null || !h.retryAfter().isZero()) {
           failure = h;
@@ -311,17 +312,23 @@ final class TokenCache {
       } else if (e instanceof HoldfastException) {
         current = null; // a refusal is about this grant or this caller: believe it
       }
+      return null;
     }
   }
 
-  private void adopt(AccessToken t) {
-    if (closed) {
-      return;
+  /** Takes a token in, unless there is a newer one; gives the newer. The caller holds the lock. */
+  private AccessToken adopt(AccessToken t) {
+    AccessToken held = live();
+    if (held != null && held.generation() > t.generation()) {
+      return held;
     }
-    current = t;
-    if (t.generation() > refused) {
-      refused = 0;
+    if (!closed) {
+      current = t;
+      if (t.generation() > refused) {
+        refused = 0;
+      }
     }
+    return t;
   }
 
   /** Lengthens a delay by up to half, so that many clients do not come back at once. */
@@ -368,7 +375,7 @@ final class TokenCache {
   /** A stream brought a token. */
   void brought(AccessToken t) {
     synchronized (lock) {
-      if (t.generation() > refused && (current == null || t.generation() >= current.generation())) {
+      if (t.generation() > refused) {
         adopt(t);
         failure = null;
       }

@@ -30,6 +30,8 @@ final class VirtualBroker implements Broker {
   Duration delay = Duration.ZERO;
   /** Refreshes fail: no rotation when it is due. */
   boolean stuck;
+  /** What to answer instead of the present token; null: that. */
+  GetAccessTokenResponse answered;
   StatusRuntimeException fail;
   StatusRuntimeException reportFail;
   TokenVerdict verdict = TokenVerdict.TOKEN_VERDICT_TOKEN_REJECTED;
@@ -68,7 +70,7 @@ final class VirtualBroker implements Broker {
     if (fail != null) {
       result.completeExceptionally(fail);
     } else {
-      result.complete(token());
+      result.complete(answered != null ? answered : token());
     }
   }
 

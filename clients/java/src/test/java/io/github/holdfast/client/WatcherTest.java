@@ -6,12 +6,14 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.github.holdfast.v1.BatchError;
 import io.github.holdfast.v1.ErrorReason;
+import io.github.holdfast.v1.GetAccessTokenResponse;
 import io.github.holdfast.v1.WatchAccessTokenResponse;
 import io.grpc.Status;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
@@ -96,6 +98,21 @@ class WatcherTest {
     assertEquals(1, w.broker.watches.size());
     w.pass(SECOND);
     assertEquals(2, w.broker.watches.size());
+  }
+
+  @Test
+  void anOlderAnswerDoesNotReplaceANewerToken() {
+    w.broker.stream.ended(Status.UNAVAILABLE.asRuntimeException());
+    w.pass(Duration.ofMinutes(11));
+    w.broker.delay = SECOND;
+    CompletableFuture<AccessToken> asked = w.ask();
+    GetAccessTokenResponse old = w.broker.token();
+    w.broker.rotate();
+    w.broker.push();
+    w.broker.answered = old;
+    w.pass(SECOND);
+    assertEquals("token-2", asked.join().value());
+    w.mustGet(2);
   }
 
   @Test
