@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
@@ -31,6 +32,13 @@ const DefaultTimeout = 40 * time.Second
 // rightly be silent for an hour, and one whose other end is gone should not be. The
 // broker takes a ping every 10 s.
 const aliveAfter, aliveWithin = 20 * time.Second, 10 * time.Second
+
+// reconnect is how often a broker that is gone is tried, and connectWithin how long one try
+// may take. By default grpc-go lets 2 minutes pass between two: a broker that is back after
+// a long while would be used that much later, with tokens that end meanwhile.
+var reconnect = backoff.Config{BaseDelay: 500 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 5 * time.Second}
+
+const connectWithin = 10 * time.Second
 
 // Client is a connection to a broker. It is safe for concurrent use; make one
 // per process. The zero value is not usable.
@@ -104,6 +112,7 @@ func Dial(target string, opts ...DialOption) (*Client, error) {
 	}
 	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(creds),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: connectWithin}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: aliveAfter, Timeout: aliveWithin}),
 	}
 	if c.tokenFile != "" {

@@ -9,6 +9,8 @@ import (
 	"net/http/httptest"
 
 	"golang.org/x/oauth2"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 
 	holdfast "github.com/holdfast-io/holdfast/clients/go"
 )
@@ -93,4 +95,44 @@ func ExampleError() {
 		}
 	}
 	// Output: please open https://holdfast.example.com/connect/abc
+}
+
+// A source that watches has newer tokens, and the end of the grant, as they come.
+func ExampleWatch() {
+	brokerAddr, stop := startJira()
+	defer stop()
+	client, err := holdfast.Dial(brokerAddr, holdfast.WithPlaintext())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer client.Close() // ends the stream
+
+	source := client.TokenSource(context.Background(), "acme/automation/jira", holdfast.Watch())
+	token, err := source.Token()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(token.Valid())
+	// Output: true
+}
+
+// The token goes with each call of a gRPC connection of your own.
+func ExampleTokenSource_PerRPCCredentials() {
+	client, err := holdfast.Dial("holdfast.internal:7443", holdfast.WithTLSFiles("caller.crt", "caller.key", "ca.crt"))
+	if err != nil {
+		fmt.Println("no identity")
+		return
+	}
+	defer client.Close()
+	source := client.TokenSource(context.Background(), "acme/automation/jira")
+	conn, err := grpc.NewClient("gateway.internal:443",
+		grpc.WithTransportCredentials(credentials.NewTLS(nil)), grpc.WithPerRPCCredentials(source.PerRPCCredentials()))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer conn.Close()
+	// Output: no identity
 }
