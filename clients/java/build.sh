@@ -6,18 +6,19 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 built=target/built
+runner=io/github/holdfast/client/conformance/Runner.class
 sources=(src pom.xml contract.gen.yaml contract.sh plugins.sh build.sh ../../proto/holdfast/v1)
-if [ -e $built ] && [ -z "$(find "${sources[@]}" -newer $built ! -name '*.go')" ]; then
-  exit 0
-fi
+fresh() {
+  [ -e $built ] && [ -e "target/runner/test-classes/$runner" ] &&
+    [ -z "$(find "${sources[@]}" -newer $built ! -name '*.go')" ]
+}
+if fresh; then exit 0; fi
 
 mkdir -p target
 # One build at a time: the suites that call this may run side by side.
 exec 9>target/lock
 flock 9
-if [ -e $built ] && [ -z "$(find "${sources[@]}" -newer $built ! -name '*.go')" ]; then
-  exit 0
-fi
+if fresh; then exit 0; fi
 began=$(mktemp target/began.XXXXXX)
 trap 'rm -f "$began"' EXIT
 # The tests run in test.sh; the class path is the conformance runner's.
@@ -28,6 +29,7 @@ MAVEN_OPTS="${MAVEN_OPTS:-} -XX:TieredStopAtLevel=1 -XX:+UseSerialGC" mvn -B -q 
 rm -rf target/runner.new target/runner.old
 mkdir target/runner.new
 cp -r target/classes target/test-classes target/runner.new/
+[ -e "target/runner.new/test-classes/$runner" ] || { echo "build.sh: something else is building in clients/java/target; run this again" >&2; exit 1; }
 [ ! -e target/runner ] || mv target/runner target/runner.old
 mv target/runner.new target/runner
 rm -rf target/runner.old
