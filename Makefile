@@ -26,7 +26,7 @@ soak: ## Simulate 1000000 rotations under faults, kill the real process 1000 tim
 lint: ## Check generated code, contract, format, layering and the Go code
 	@"$(ROOT)/scripts/lint.sh"
 
-generate: ## Generate the Go code of the contract again
+generate: ## Generate again what comes of the contract: stubs of all languages, docs/api.md
 	@"$(ROOT)/scripts/generate.sh"
 
 bench: ## Measure against a bare server (SUITE=hot, ARGS="-json FILE")
