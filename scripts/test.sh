@@ -56,6 +56,7 @@ step "a second independent provider" fosite
 step "faults of the machine, real binary" machine
 step "SDKs: one behaviour" conformance
 step "SDK: Go" clients/go/test.sh
+step "SDK: TypeScript" clients/typescript/test.sh
 step "SDK: Python" clients/python/test.sh
 step "SDK: Java" clients/java/test.sh
 rejoin

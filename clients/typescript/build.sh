@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
+#   build.sh [examples]
 # Installs what the package is built and tested with, and builds it into dist/, and the
 # tests, the conformance runner and the bench into .build/js. Quick when nothing changed.
+# With "examples" it installs what those and the tests need as well.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -22,6 +24,11 @@ exec 9>.build/lock
 flock 9
 
 install .
+if [[ "${1-}" = examples ]]; then
+  install examples
+  mkdir -p examples/node_modules/@holdfast-io
+  ln -sfn ../../.. examples/node_modules/@holdfast-io/client
+fi
 if newer src test conformance bench package-lock.json package.json tsconfig.json tsconfig.dist.json; then
   touch .build/began
   # Put in place as a whole, so that what runs meanwhile never sees half of it.

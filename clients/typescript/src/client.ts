@@ -30,6 +30,14 @@ export interface CommonOptions {
 /** How a client reaches the broker, and how it behaves. */
 export interface ClientOptions extends ConnectionOptions, CommonOptions {}
 
+/** A broker that a test plays; see FakeBroker of `@holdfast-io/client/testing`. */
+export interface PlayedOptions extends CommonOptions {
+  /** Answers the calls. */
+  broker: Broker;
+  /** From 0 to below 1, for jitter. Default: Math.random. */
+  random?: (() => number) | undefined;
+}
+
 /** Narrows what a source asks for. */
 export interface SourceOptions {
   /**
@@ -62,10 +70,7 @@ export class Client implements AsyncDisposable {
    * Does not wait for a connection: that is made by the first call. Throws ConfigError if
    * the files cannot be read or no identity was chosen.
    */
-  constructor(options: ClientOptions);
-  /** @internal A client of a broker that a test plays. */
-  constructor(options: CommonOptions & { broker: Broker; random?: () => number });
-  constructor(options: ClientOptions | (CommonOptions & { broker: Broker; random?: () => number })) {
+  constructor(options: ClientOptions | PlayedOptions) {
     const clock = options.clock ?? systemClock;
     const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
     if (!(timeoutMs > 0)) throw new ConfigError(`timeoutMs ${String(timeoutMs)}: want more than 0`);
@@ -123,5 +128,6 @@ export class Client implements AsyncDisposable {
 }
 
 async function drain(events: AsyncIterable<unknown>): Promise<void> {
-  for await (const event of events) void event;
+  const each = events[Symbol.asyncIterator]();
+  while (!(await each.next()).done);
 }

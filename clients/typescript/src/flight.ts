@@ -35,7 +35,7 @@ export class Flight {
         return;
       }
       signal?.addEventListener("abort", aborted, { once: true });
-      this.outcome.then((held) => { end(); resolve(held); }, (err: unknown) => { end(); reject(err as Error); });
+      void this.outcome.finally(end).then(resolve, reject);
     });
   }
 }

@@ -4,7 +4,7 @@
  *
  * @packageDocumentation
  */
-export { Client, defaultTimeoutMs, type ClientOptions, type CommonOptions, type SourceOptions } from "./client.js";
+export { Client, defaultTimeoutMs, type ClientOptions, type CommonOptions, type PlayedOptions, type SourceOptions } from "./client.js";
 export type { ConnectionOptions } from "./connection.js";
 export type { Clock } from "./clock.js";
 export {
@@ -16,3 +16,4 @@ export type { Fetch, FetchOptions } from "./fetch.js";
 export type { TokenSource, Waiting } from "./source.js";
 export type { AccessToken, Site } from "./token.js";
 export type { WatchEvent } from "./watch.js";
+export type { Broker } from "./work.js";

@@ -41,13 +41,18 @@ export function fromCall(err: unknown): HoldfastError {
 /** Turns the error of a watched grant into a HoldfastError. */
 export function fromBatchError(e: BatchError): HoldfastError {
   const retry = e.retryAfter;
-  return refusal(ErrorReason[e.reason] as string | undefined ?? "UNSPECIFIED", {
+  return refusal(reasonName(e.reason), {
     ...fromMetadata(e.metadata),
     message: e.message,
     field: e.field,
     retryAfterMs: retry ? Number(retry.seconds) * 1000 + retry.nanos / 1e6 : 0,
     code: retry ? "UNAVAILABLE" : "",
   });
+}
+
+/** The name without the prefix; a newer broker may send one that has none here. */
+function reasonName(reason: number): string {
+  return (ErrorReason as Readonly<Record<number, string | undefined>>)[reason] ?? "UNSPECIFIED";
 }
 
 function fromMetadata(m: Readonly<Record<string, string>>): Refusal {

@@ -71,7 +71,7 @@ for (const url of [
     const fake = new FakeBroker({ apiBaseUrl: "http://api.test/ex/jira/cloud-1" });
     const sent: string[] = [];
     const fetch = fake.client().tokenSource("acme/automation/jira").createFetch({
-      fetch: (input) => { sent.push(String(input)); return Promise.resolve(new Response()); },
+      fetch: (input) => { sent.push(input instanceof Request ? input.url : input.toString()); return Promise.resolve(new Response()); },
     });
     await assert.rejects(fetch(url), RefusedOrigin);
     assert.deepEqual(sent, []);
