@@ -64,6 +64,7 @@ type step struct {
 	Close       *closeStep     `yaml:"close"`
 	Skew        *time.Duration `yaml:"skew"`
 	Certificate *string        `yaml:"certificate"`
+	Authority   *string        `yaml:"authority"`
 
 	// What happens to it.
 	Network  *networkStep  `yaml:"network"`
@@ -211,7 +212,8 @@ func (s *step) kinds() (set []string) {
 	}{
 		{"at", s.At != nil}, {"wait", s.Wait != nil}, {"token", s.Token != nil}, {"throughout", s.Throughout != nil},
 		{"eventually", s.Eventually != nil}, {"http", s.HTTP != nil}, {"meanwhile", s.Meanwhile != nil}, {"finish", s.Finish != nil},
-		{"close", s.Close != nil}, {"skew", s.Skew != nil}, {"certificate", s.Certificate != nil}, {"network", s.Network != nil},
+		{"close", s.Close != nil}, {"skew", s.Skew != nil}, {"certificate", s.Certificate != nil}, {"authority", s.Authority != nil},
+		{"network", s.Network != nil},
 		{"broker", s.Broker != nil}, {"operator", s.Operator != nil}, {"person", s.Person != nil}, {"provider", s.Provider != nil},
 		{"api", s.API != nil}, {"asked", s.Asked != nil}, {"exchanged", s.Exchanged != nil}, {"arrived", s.Arrived != nil}, {"connected", s.Connected != nil},
 	} {

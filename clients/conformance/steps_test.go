@@ -55,6 +55,8 @@ func (w *world) happen(ctx context.Context, s *step) error {
 	switch {
 	case s.Certificate != nil:
 		return w.dev.identity(w.dir, *s.Certificate)
+	case s.Authority != nil:
+		return w.dev.authority(w.dir, *s.Authority)
 	case s.Network != nil:
 		w.relay.set(*s.Network)
 		return nil
