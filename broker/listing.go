@@ -140,8 +140,14 @@ func (b *Broker) status(ctx context.Context) (*Status, error) {
 		StartedAt: b.started, Now: b.now(), Ready: len(reasons) == 0, Reasons: reasons, Families: make(map[family.Phase]int),
 	}
 	census, err := b.recount(ctx)
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
 		return nil, storeError("counting", "grants", err)
+	case err != nil: // whoever asks what is wrong must be told without the store, too
+		census = Census{}
+		if s.Ready {
+			s.Ready, s.Reasons = false, []string{"store: the grants can not be counted: " + err.Error()}
+		}
 	}
 	for _, app := range census.Apps {
 		for phase, n := range app.Phases {

@@ -80,7 +80,7 @@ func (r *replica) claimAll(ctx context.Context, due storage.Span, running *sync.
 		read := r.b.clock.local()
 		list, more, err := r.b.store.Claim(ctx, due, r.hold(), claimedAtOnce)
 		if err != nil {
-			if ctx.Err() == nil {
+			if ctx.Err() == nil && r.lost() == 0 { // that the store does not answer was said once
 				r.b.log.Warn("claiming grants that are due failed; it is tried again", "error", err)
 			}
 			return

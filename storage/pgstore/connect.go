@@ -51,9 +51,7 @@ SET timezone = 'UTC'`
 func (s *Store) poolConfig(conns int) (*pgxpool.Config, error) {
 	c, err := pgxpool.ParseConfig(s.opts.DSN.Reveal())
 	if err != nil {
-		// The driver's text could quote the password.
-		return nil, errors.New("the connection string of PostgreSQL does not parse: give postgres://user@host:port/database?sslmode=verify-full, " +
-			"or words like host=NAME dbname=NAME sslmode=verify-full")
+		return nil, unparsed(err)
 	}
 	c.MaxConns, c.MaxConnIdleTime, c.PingTimeout = int32(conns), maxConnIdle, pingTimeout
 	cc := c.ConnConfig

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"strings"
 
@@ -17,7 +18,10 @@ import (
 func Describe(dsn secret.String) (string, error) {
 	c, err := pgconn.ParseConfig(dsn.Reveal())
 	if err != nil {
-		return "", errors.New("the connection string is none of PostgreSQL's: want postgres://USER:PASSWORD@HOST:PORT/DATABASE, or host=HOST user=USER dbname=DATABASE password=PASSWORD")
+		return "", unparsed(err)
+	}
+	if strings.Contains(c.Database, "@") { // a password with a / in it, whose end would be shown as the database
+		return "", errForm
 	}
 	var at []string
 	seen := map[string]bool{}
@@ -33,6 +37,21 @@ func Describe(dsn secret.String) (string, error) {
 		add(f.Host, f.Port)
 	}
 	return fmt.Sprintf("database %s at %s", c.Database, strings.Join(at, ", ")), nil
+}
+
+var errForm = errors.New("the connection string is none of PostgreSQL's: want postgres://USER:PASSWORD@HOST:PORT/DATABASE, " +
+	"or host=HOST user=USER dbname=DATABASE password=PASSWORD; in the former other characters of a password than letters, digits and -._~ are written as %XX")
+
+// unparsed is why a connection string does not parse. The driver's own text could
+// quote the password, so that only what is known to be harmless is taken of it.
+func unparsed(err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return fmt.Errorf("the connection string names a file that can not be read: %w", p)
+	}
+	if strings.Contains(err.Error(), "sslmode is invalid") {
+		return errors.New("the connection string's sslmode is unknown: want disable, allow, prefer, require, verify-ca or verify-full (recommended)")
+	}
+	return errForm
 }
 
 // Channel is how the way to a database is protected.
@@ -58,7 +77,7 @@ func (s *Store) Channel() (Channel, error) { return ChannelOf(s.opts.DSN) }
 func ChannelOf(dsn secret.String) (Channel, error) {
 	c, err := pgconn.ParseConfig(dsn.Reveal())
 	if err != nil {
-		return ChannelClear, errors.New("the connection string is none of PostgreSQL's")
+		return ChannelClear, unparsed(err)
 	}
 	least := toward(c.Host, c.TLSConfig)
 	for _, f := range c.Fallbacks {

@@ -18,8 +18,15 @@ func TestADatabaseIsNamedWithoutItsSecrets(t *testing.T) {
 			t.Errorf("got %q, %v; want %q", got, err, want)
 		}
 	}
-	if _, err := pgstore.Describe(secret.New("postgres://holdfast:hunter2@a:b:c/%zz")); err == nil || strings.Contains(err.Error(), "hunter2") {
-		t.Errorf("got %v", err)
+	for dsn, want := range map[string]string{
+		"postgres://holdfast:hunter2@a:b:c/%zz":                                      "want postgres://USER:PASSWORD@",
+		"postgres://holdfast:my@/hunter2@db.example.com/tokens":                      "written as %XX",
+		"postgres://holdfast:hunter2@db/tokens?sslmode=verify":                       "sslmode is unknown",
+		"postgres://holdfast:hunter2@db/tokens?sslmode=verify-full&sslrootcert=/n/a": "file that can not be read: open /n/a",
+	} {
+		if got, err := pgstore.Describe(secret.New(dsn)); err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %q, %v", dsn, got, err)
+		}
 	}
 }
 

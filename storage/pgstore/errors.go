@@ -1,8 +1,11 @@
 package pgstore
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -22,6 +25,8 @@ const (
 	invalidPassword     = "28P01"
 	invalidAuth         = "28000"
 	readOnlyTransaction = "25006"
+	tooManyConnections  = "53300"
+	cannotConnectNow    = "57P03"
 )
 
 func state(err error) string {
@@ -70,16 +75,32 @@ func unavailable(doing string, err error) error {
 	if errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrCorrupt) {
 		return err
 	}
-	hint := ""
+	return fmt.Errorf("%w: %s: %w%s", storage.ErrUnavailable, doing, plain(err), hint(err))
+}
+
+// hint is what to do about an error, where it is known.
+func hint(err error) string {
 	switch state(err) {
-	case insufficientRights, undefinedTable:
-		hint = "; run holdfast store migrate, and give the role the rights that its manual lists"
-	case invalidPassword, invalidAuth, invalidCatalog:
-		hint = "; correct store.postgres in the configuration"
+	case insufficientRights:
+		return "; the owner of the tables gives the role the rights that the manual lists (storage/pgstore/README.md, The role)"
+	case undefinedTable:
+		return "; run holdfast store migrate"
+	case invalidPassword, invalidAuth:
+		return "; correct user and password in the connection string of store.postgres, or what the server lets in (pg_hba.conf)"
+	case invalidCatalog:
+		return "; make the database, or correct its name in the connection string of store.postgres"
 	case readOnlyTransaction:
-		hint = "; this server takes no writes: name all servers of the cluster in store.postgres, the one that does is found"
+		return "; this server takes no writes: name all servers of the cluster in store.postgres, the one that does is found"
+	case tooManyConnections:
+		return "; raise max_connections of the server: each broker needs store.postgres.connections and seven more"
+	case cannotConnectNow:
+		return "; wait until the server has started"
+	case "":
+		if _, ok := errors.AsType[*pgconn.ConnectError](err); ok && !errors.Is(err, context.Canceled) {
+			return "; start the server, or correct host, port and sslmode in the connection string of store.postgres"
+		}
 	}
-	return fmt.Errorf("%w: %s: %w%s", storage.ErrUnavailable, doing, plain(err), hint)
+	return ""
 }
 
 // plain keeps of a server's error its message and state: details quote values.
@@ -90,7 +111,24 @@ func plain(err error) error {
 	}
 	if c, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		// Its own text names user and database; what it wraps says which host did not answer.
-		return fmt.Errorf("connecting: %w", c.Unwrap())
+		return notConnected{c.Unwrap()}
 	}
 	return err
+}
+
+// notConnected is why no server of a connection string could be reached, in one line.
+type notConnected struct{ error }
+
+func (e notConnected) Unwrap() error { return e.error }
+
+// Error names each reason once: the driver tries a host with TLS and without, and
+// each of its addresses, and puts what came of that on lines of their own.
+func (e notConnected) Error() string {
+	var lines []string
+	for line := range strings.Lines(e.error.Error()) {
+		if line = strings.TrimSpace(line); line != "" && !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "; ")
 }

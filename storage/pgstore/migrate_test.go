@@ -174,6 +174,18 @@ func TestTheDocumentedRoleIsEnough(t *testing.T) {
 		o := role(t)
 		return opened(t, o), opened(t, o)
 	})
+	t.Run("what it lacks is named", func(t *testing.T) {
+		s := opened(t, role(t))
+		if p, err := s.Prepared(t.Context()); err != nil || len(p.Pending)+len(p.Rights) > 0 || !p.ByHand {
+			t.Errorf("of the documented role: %+v, %v", p, err)
+		}
+		run(t, owner, "REVOKE DELETE ON holdfast_journal FROM holdfast_broker; REVOKE USAGE ON SEQUENCE holdfast_commit FROM holdfast_broker")
+		defer run(t, owner, "GRANT DELETE ON holdfast_journal TO holdfast_broker; GRANT USAGE ON SEQUENCE holdfast_commit TO holdfast_broker")
+		want := []string{"DELETE on holdfast_journal", "USAGE on holdfast_commit"}
+		if p, err := s.Prepared(t.Context()); err != nil || !slices.Equal(p.Rights, want) {
+			t.Errorf("got %+v, %v; want %v", p, err, want)
+		}
+	})
 	t.Run("the header is swapped", func(t *testing.T) {
 		s := opened(t, role(t))
 		if err := s.SwapHeader(t.Context(), nil, []byte("h")); err != nil {

@@ -105,7 +105,7 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 	}
 	if err := s.read.Ping(ctx); err != nil {
 		s.disconnect()
-		return nil, fmt.Errorf("opening the store: %w", unavailable("connecting to PostgreSQL", err))
+		return nil, unavailable("connecting to PostgreSQL", err)
 	}
 	return s, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/holdfast-io/holdfast/broker"
 	"github.com/holdfast-io/holdfast/secret"
+	"github.com/holdfast-io/holdfast/storage/pgstore"
 )
 
 // The kinds of stores.
@@ -81,6 +82,15 @@ func (p *Postgres) DSN() (secret.String, error) {
 	return secret.String{}, fmt.Errorf("store.postgres.dsn_file: %s holds blanks only: write the connection string into it", p.DSNFile)
 }
 
+// parses is an error if the connection string is none. It says nothing of its secrets.
+func (p *Postgres) parses() error {
+	dsn, err := p.DSN()
+	if err == nil {
+		_, err = pgstore.Describe(dsn)
+	}
+	return err
+}
+
 func (s *Store) applyDefaults() {
 	if s.Kind == "" {
 		s.Kind = StoreBadger
@@ -120,11 +130,16 @@ func (s *Store) validateShared(r *report) {
 	case p.DSNEnv != "":
 		if _, err := p.DSN(); err != nil {
 			r.add(path+".dsn_env", "%s", strings.TrimPrefix(err.Error(), path+".dsn_env: "))
+		} else if err := p.parses(); err != nil {
+			r.add(path+".dsn_env", "%s: %v", p.DSNEnv, err)
 		}
 	default:
 		r.requiredFile(path+".dsn_file", p.DSNFile, "write the connection string, e.g. postgres://holdfast:PASSWORD@db.example.com/holdfast, into a file and name it")
 		if r.fine(path+".dsn_file", p.DSNFile) {
 			r.private(path+".dsn_file", p.DSNFile)
+			if err := p.parses(); err != nil {
+				r.add(path+".dsn_file", "%s", strings.TrimPrefix(err.Error(), path+".dsn_file: "))
+			}
 		}
 	}
 	r.oneOf(path+".migrate", p.Migrate, MigrateAuto, MigrateByHand)

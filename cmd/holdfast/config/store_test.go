@@ -43,6 +43,8 @@ func TestEachProblemOfAStoreIsReported(t *testing.T) {
 		{"a file that is not there", "  kind: postgres\n  postgres:\n    dsn_file: none\n", "store.postgres.dsn_file: open "},
 		{"an empty variable", "  kind: postgres\n  postgres:\n    dsn_env: HOLDFAST_NOWHERE\n", "store.postgres.dsn_env: the environment variable HOLDFAST_NOWHERE is empty"},
 		{"both", shared + "    dsn_env: HOME\n", "store.postgres.dsn_env: the connection string is in dsn_file already"},
+		{"what is no connection string", shared, "store.postgres.dsn_file: the connection string is none of PostgreSQL's"},
+		{"a variable that holds none", "  kind: postgres\n  postgres:\n    dsn_env: HOLDFAST_TEST_NONE\n", "store.postgres.dsn_env: HOLDFAST_TEST_NONE: the connection string is none"},
 		{"an unknown way to migrate", shared + "    migrate: never\n", `store.postgres.migrate: "never": want one of auto, by_hand`},
 		{"too many connections", shared + "    connections: 5000\n", "store.postgres.connections: 5000 is not from 1 to 100"},
 		{"stale for a day", shared + "  serve_stale_for: 24h\n", "store.serve_stale_for: 24h0m0s is not from 1s to 1h0m0s"},
@@ -50,12 +52,13 @@ func TestEachProblemOfAStoreIsReported(t *testing.T) {
 		{"an embedded store that is stale", "  serve_stale_for: 1m\n", "store.serve_stale_for: an embedded store is one replica's own"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
+			t.Setenv("HOLDFAST_TEST_NONE", "hunter2")
 			text := strings.Replace(whole, storeLine, storeLine+row.add, 1)
 			if text == whole {
 				t.Fatal("the whole file's store looks otherwise")
 			}
 			_, _, err := Parse(filepath.Join(dir(t), "holdfast.yaml"), []byte(text))
-			if err == nil || !strings.Contains(err.Error(), row.want) {
+			if err == nil || !strings.Contains(err.Error(), row.want) || strings.Contains(err.Error(), "hunter2") {
 				t.Fatalf("want a problem with\n  %s\ngot\n  %v", row.want, err)
 			}
 		})
@@ -63,13 +66,15 @@ func TestEachProblemOfAStoreIsReported(t *testing.T) {
 }
 
 func TestReplicasMustNotHaveToAgreeBetterThanTheyCan(t *testing.T) {
-	shared := strings.Replace(whole, storeLine, storeLine+"  kind: postgres\n  postgres:\n    dsn_file: files/secret\n", 1)
+	shared := strings.Replace(whole, storeLine, storeLine+"  kind: postgres\n  postgres:\n    dsn_file: files/dsn\n", 1)
 	for _, row := range []struct{ text, want string }{
 		{strings.Replace(shared, "clock_margin: 5s", "clock_margin: 500ms", 1), "provider.clock_margin: 500ms is too short for replicas"},
 		{strings.Replace(whole, "clock_margin: 5s", "clock_margin: 500ms", 1), ""},
 		{strings.Replace(shared, "clock_margin: 5s", "clock_margin: 1s", 1), ""},
 	} {
-		_, _, err := Parse(filepath.Join(dir(t), "holdfast.yaml"), []byte(row.text))
+		d := dir(t)
+		write(t, filepath.Join(d, "files/dsn"), "host=db.example.com")
+		_, _, err := Parse(filepath.Join(d, "holdfast.yaml"), []byte(row.text))
 		if (err == nil) != (row.want == "") || err != nil && !strings.Contains(err.Error(), row.want) {
 			t.Errorf("got %v, want %q", err, row.want)
 		}

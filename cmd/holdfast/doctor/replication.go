@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/holdfast-io/holdfast/storage"
 	"github.com/holdfast-io/holdfast/storage/pgstore"
@@ -10,6 +11,7 @@ import (
 
 // durable is what a database can be asked about its commits.
 type durable interface {
+	Prepared(ctx context.Context) (pgstore.Preparation, error)
 	Durability(ctx context.Context) (pgstore.Durability, error)
 	Origin(ctx context.Context) (storage.Origin, error)
 	Channel() (pgstore.Channel, error)
@@ -33,11 +35,15 @@ func replication(ctx context.Context, place *storage.Config) []Finding {
 	if !ok {
 		return nil
 	}
+	p, err := ask.Prepared(ctx)
+	if err != nil {
+		return []Finding{{check, Bad, err.Error(), "do what the line says"}}
+	}
 	d, err := ask.Durability(ctx)
 	if err != nil {
 		return []Finding{{check, Bad, err.Error(), "let the broker's role connect and read; the manual of the store on PostgreSQL lists its rights"}}
 	}
-	found := []Finding{localDurability(&d), standbys(&d)}
+	found := []Finding{prepared(&p), localDurability(&d), standbys(&d)}
 	if c, err := ask.Channel(); err == nil { // it connected by that string
 		found = append(found, channel(c))
 	}
@@ -51,6 +57,22 @@ func replication(ctx context.Context, place *storage.Config) []Finding {
 		found = append(found, good("fail-over", fmt.Sprintf("noticed by the timeline, which is %d", o.Timeline)))
 	}
 	return found
+}
+
+// prepared is about the schema and the role's rights: a broker that lacks one of
+// them may start nevertheless, and fail when it first needs it.
+func prepared(p *pgstore.Preparation) Finding {
+	const check = "database schema"
+	missing := strings.Join(p.Pending, ", ")
+	switch {
+	case missing != "" && p.ByHand:
+		return Finding{check, Bad, "it lacks " + missing + ", and store.postgres.migrate is by_hand", "have the owner of the tables apply what `holdfast store migrate --print` prints: until then no broker starts"}
+	case missing != "":
+		return good(check, "the next start of a broker applies "+missing)
+	case len(p.Rights) > 0:
+		return Finding{check, Bad, "the broker's role lacks " + strings.Join(p.Rights, ", "), "have the owner of the tables grant what storage/pgstore/README.md lists under The role"}
+	}
+	return good(check, "up to date, and the role has the rights that a broker needs")
 }
 
 // localDurability is about what one server's disk keeps.

@@ -49,8 +49,8 @@ func TestTheDatabaseIsLookedAtWithoutBeingChanged(t *testing.T) {
 	// Before there is a schema, and after it.
 	for range 2 {
 		found := replication(t.Context(), place(server.DSN("postgres")))
-		if len(found) != 4 || found[0].State != Good || found[1].State != Look || found[2].State != Good || !strings.Contains(found[2].Found, "does not leave the machine") ||
-			found[3].State != Good || !strings.Contains(found[3].Found, "timeline, which is 1") {
+		if len(found) != 5 || found[0].State != Good || found[1].State != Good || found[2].State != Look || found[3].State != Good || !strings.Contains(found[3].Found, "does not leave the machine") ||
+			found[4].State != Good || !strings.Contains(found[4].Found, "timeline, which is 1") {
 			t.Errorf("found %+v", found)
 		}
 		s, err := pgstore.Open(t.Context(), pgstore.Options{DSN: secret.New(server.DSN("postgres"))})
@@ -76,6 +76,24 @@ func TestWhoElseIsOnTheWayToTheDatabaseIsTold(t *testing.T) {
 	} {
 		if f := channel(c); f.State != want || (f.State == Good) != (f.Do == "") {
 			t.Errorf("%d: %+v", c, f)
+		}
+	}
+}
+
+func TestADatabaseThatNoBrokerCanUseYetIsTold(t *testing.T) {
+	for _, row := range []struct {
+		p    pgstore.Preparation
+		want State
+		says string
+	}{
+		{pgstore.Preparation{}, Good, "has the rights"},
+		{pgstore.Preparation{ByHand: true}, Good, "has the rights"},
+		{pgstore.Preparation{Pending: []string{"1.sql"}}, Good, "next start of a broker applies 1.sql"},
+		{pgstore.Preparation{Pending: []string{"1.sql", "2.sql"}, ByHand: true}, Bad, "lacks 1.sql, 2.sql, and store.postgres.migrate is by_hand"},
+		{pgstore.Preparation{Rights: []string{"DELETE on holdfast_journal"}}, Bad, "role lacks DELETE on holdfast_journal"},
+	} {
+		if f := prepared(&row.p); f.State != row.want || !strings.Contains(f.Found, row.says) || (f.State == Good) != (f.Do == "") {
+			t.Errorf("%+v: %+v", row.p, f)
 		}
 	}
 }

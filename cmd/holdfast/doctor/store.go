@@ -68,6 +68,8 @@ func keyRing(ctx context.Context, c *config.Config, log *slog.Logger) []Finding 
 		}
 	case errors.Is(err, seal.ErrUnavailable):
 		return []Finding{{ring, Bad, err.Error(), "do what the line says: without its KMS a broker does not start, and a running one soon spends nothing"}}
+	case errors.Is(err, storage.ErrUnavailable):
+		return []Finding{{ring, Bad, err.Error(), "do what the line says: until the store answers nobody knows whether the key unlocks it"}}
 	case err != nil:
 		return []Finding{{ring, Bad, err.Error(), "do what the line says; key, environment and provider must be those that this store was made with"}}
 	}
