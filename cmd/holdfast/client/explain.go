@@ -136,7 +136,7 @@ var nextSteps = []struct {
 	// Status is refused as well: it is an admin act, and none goes unrecorded.
 	{reasons: []string{"AUDIT_UNAVAILABLE"}, text: "an operator finds what fails in the broker's log and at /readyz beside /metrics; every command is refused until the audit file can be written again"},
 	{reasons: []string{"STORE_UNAVAILABLE"}, text: "try again later; if it lasts, an operator sees the cause in holdfast status, in the log, and at /readyz beside /metrics"},
-	{reasons: []string{"PROVIDER_UNAVAILABLE", "REFRESH_IN_PROGRESS", "PROVIDER_RATE_LIMITED", "CALLER_RATE_LIMITED"}, text: "try again later"},
+	{reasons: []string{"PROVIDER_UNAVAILABLE", "REFRESH_IN_PROGRESS", "PROVIDER_RATE_LIMITED", "CALLER_RATE_LIMITED", "STREAM_ENDED"}, text: "try again later"},
 	{reasons: []string{"INVALID_REQUEST"}, text: "correct the request; --help shows the forms"},
 	{reasons: []string{"INTERNAL"}, text: "report it with the request id; the broker's log has the cause"},
 	{code: codes.Unavailable, text: "is the broker running at this address, is its certificate of --ca and for the name in --addr (or --server-name), and does it accept --cert? For a try-out start: holdfast dev"},
