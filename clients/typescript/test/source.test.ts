@@ -139,14 +139,16 @@ test("a caller's signal ends its own waiting, not the call of the others", async
   await assert.rejects(source.token({ signal: AbortSignal.abort(new Error("before")) }), /before/);
 });
 
-for (const { name, ms, calls } of [
-  { name: "a wall clock set back changes nothing", ms: -2 * minute, calls: 1 },
-  { name: "a wall clock set forward, as after a suspension, only makes tokens older", ms: 6 * minute, calls: 2 },
+for (const { name, ms, pass, calls } of [
+  { name: "a wall clock set back makes no token older", ms: -2 * minute, pass: 0, calls: 1 },
+  { name: "a wall clock set back makes no token younger", ms: -2 * minute, pass: 6 * minute, calls: 2 },
+  { name: "a wall clock set forward, as after a suspension, makes tokens older", ms: 6 * minute, pass: 0, calls: 2 },
 ]) {
   test(name, async () => {
     const { fake, source } = begin();
     await source.token();
     fake.clock.setWall(ms);
+    await fake.clock.advance(pass);
     await source.token();
     await fake.clock.advance(0);
     assert.equal(fake.calls, calls);
