@@ -164,7 +164,7 @@ func (c *cache) sweep(local, now time.Time, t family.Timing) {
 	}
 	c.byAddress.Range(func(_, value any) bool {
 		s := value.(*slot)
-		if s.watchers.Load() == 0 && useless(s.entry.Load()) { // few are: the others are looked at without the lock
+		if useless(s.entry.Load()) { // few are: the others are looked at without the lock
 			c.drop(s, useless)
 		}
 		return true

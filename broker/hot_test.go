@@ -51,6 +51,26 @@ func TestTheCacheDropsOnlyWhatCanServeNothing(t *testing.T) {
 	}
 }
 
+func TestWhoWaitsOnADroppedEntryIsToldOnce(t *testing.T) {
+	var c cache
+	all := func(*entry) bool { return true }
+	a := storage.Address{Tenant: "t", Subject: "s", Product: "jira", Name: "default"}
+	sl, e := c.publish(storage.Grant{ID: "g", Address: a, Version: 1}, time.Now())
+	c.drop(sl, func(*entry) bool { return false })
+	select {
+	case <-e.changed:
+		t.Error("told although it was kept")
+	default:
+	}
+	c.drop(sl, all)
+	c.drop(sl, all) // by somebody who found it before
+	select {
+	case <-e.changed:
+	default:
+		t.Error("whoever waits on it is not told")
+	}
+}
+
 func TestASlotThatIsFoundHasItsEntry(t *testing.T) {
 	for i := range 3000 {
 		var c cache

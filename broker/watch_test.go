@@ -38,6 +38,9 @@ func watch(t testing.TB, b watcher, change ...func(*broker.TokenRequest)) *strea
 	s := &stream{t: t, events: make(chan broker.TokenResult), ended: make(chan error, 1), cancel: cancel}
 	go func() {
 		s.ended <- b.Watch(ctx, svc, req, func(r broker.TokenResult) error {
+			if (r.Answer == nil) == (r.Err == nil) {
+				t.Errorf("sent was %+v: want an answer or an error", r)
+			}
 			select {
 			case s.events <- r:
 				return nil
