@@ -203,6 +203,16 @@ def test_a_redirect_to_another_port_gets_no_token(
     assert [s.token for s in elsewhere.seen] == [""]
 
 
+def test_a_401_to_a_request_without_the_token_says_nothing_about_it(
+    api: ApiServer, elsewhere: ApiServer, broker: FakeBroker, send: Send
+) -> None:
+    api.answer = lambda seen: (302, elsewhere.url + "/download")
+    elsewhere.answer = lambda seen: (401, "")
+    assert send("GET", "/attachment", origins=[api.url, elsewhere.url]) == (401, "ok")
+    assert [s.token for s in elsewhere.seen] == [""]
+    assert broker.calls["ReportRejectedToken"] == 0
+
+
 def test_a_redirect_within_the_api_keeps_it_and_its_401_is_cured(
     api: ApiServer, broker: FakeBroker, send: Send
 ) -> None:
