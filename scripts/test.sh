@@ -37,7 +37,7 @@ chaos() { go test -race -timeout 10m -count=1 ./e2e/chaos/...; }
 # Without the race detector, whose own memory would be what it measures.
 hostile() { go test -timeout 5m -count=1 -run '^TestNoHonestCallFailsUnderAttack$' -v ./cmd/bench/; }
 # Mostly waits for tokens to end: all SDKs' scenarios at once.
-conformance() { go test -timeout 10m -count=1 -parallel 64 ./clients/conformance/; }
+conformance() { go test -timeout 15m -count=1 -parallel 64 ./clients/conformance/; }
 # A module of its own, so that the product does not depend on that server's dependencies.
 fosite() { go -C e2e/fosite test -race -timeout 5m -count=1 -parallel 8 ./...; }
 
