@@ -22,7 +22,7 @@ if fresh; then exit 0; fi
 began=$(mktemp target/began.XXXXXX)
 trap 'rm -f "$began"' EXIT
 # The tests run in test.sh; the class path is the conformance runner's.
-MAVEN_OPTS="${MAVEN_OPTS:-} -XX:TieredStopAtLevel=1 -XX:+UseSerialGC" mvn -B -q -ntp package \
+MAVEN_OPTS="${MAVEN_OPTS:-} -XX:TieredStopAtLevel=1 -XX:+UseSerialGC" mvn -B -Dstyle.color=never -q -ntp package \
   org.apache.maven.plugins:maven-dependency-plugin:3.8.1:build-classpath \
   -DskipTests -DincludeScope=test -Dmdep.outputFile=target/classpath >&2
 # Apart from what Maven writes: a run of the suite is not disturbed by the next build.

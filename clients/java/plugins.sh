@@ -23,7 +23,7 @@ bring() {
   [ -x "$to" ] && return
   mkdir -p .buf/java
   rm -rf .buf/java/fetched.$$
-  mvn -B -q -ntp org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy \
+  mvn -B -Dstyle.color=never -q -ntp org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy \
     -Dartifact="$1:$2:$3:exe:$system" -DoutputDirectory="$PWD/.buf/java/fetched.$$"
   chmod 755 ".buf/java/fetched.$$/$2-$3-$system.exe"
   # Moved into place, so that a run beside this one never starts half a program.

@@ -20,13 +20,13 @@ trap clean EXIT
 grep -q "<version>$version</version>" pom.xml || { echo "test.sh: pom.xml does not have the version $version of the file VERSION" >&2; exit 1; }
 
 # What build.sh has compiled, not once more.
-mvn -B -ntp surefire:test >"$tmp/tests" 2>&1 || { cat "$tmp/tests" >&2; exit 1; }
+mvn -B -Dstyle.color=never -ntp surefire:test >"$tmp/tests" 2>&1 || { cat "$tmp/tests" >&2; exit 1; }
 grep '^\[INFO\] Tests run:.*[0-9]$\|^\[WARNING\] Tests run:.*[0-9]$' "$tmp/tests" | tail -1
 
 # A repository of packages as one would be published, and an empty project that takes
 # everything else from what this machine has: nothing is downloaded, and nothing comes
 # from this directory.
-mvn -B -q -ntp deploy:deploy-file -DrepositoryId=published -Durl="file://$tmp/published" -DpomFile=pom.xml \
+mvn -B -Dstyle.color=never -q -ntp deploy:deploy-file -DrepositoryId=published -Durl="file://$tmp/published" -DpomFile=pom.xml \
   -Dfile="target/holdfast-client-$version.jar" -Dsources="target/holdfast-client-$version-sources.jar" \
   -Djavadoc="target/holdfast-client-$version-javadoc.jar" >&2
 present=$(tr ':' '\n' <target/classpath | sed -n 's|/io/grpc/grpc-api/.*||p' | head -1)
@@ -37,7 +37,7 @@ EOF
 sed "s|@VERSION@|$version|; s|@PUBLISHED@|file://$tmp/published|" empty-project.xml >"$tmp/empty/pom.xml"
 # The first block of Java in the README, as it stands.
 sed -n '/^```java$/,/^```$/{/^```/!p; /^```$/q}' README.md >"$tmp/empty/src/main/java/Example.java"
-mvn -B -q -ntp -f "$tmp/empty/pom.xml" -s "$tmp/settings.xml" -Dmaven.repo.local="$tmp/local" compile \
+mvn -B -Dstyle.color=never -q -ntp -f "$tmp/empty/pom.xml" -s "$tmp/settings.xml" -Dmaven.repo.local="$tmp/local" compile \
   org.apache.maven.plugins:maven-dependency-plugin:3.8.1:build-classpath -Dmdep.outputFile="$tmp/classpath" >&2
 case $(cat "$tmp/classpath") in
 *okhttp* | *junit*) echo "test.sh: the package brings what only some need: $(cat "$tmp/classpath")" >&2; exit 1 ;;

@@ -124,7 +124,7 @@ final class GrpcBroker implements Broker {
       }
       ClientCall<Q, A> call = channel.newCall(method, options);
       if (!enter(call)) {
-        heard.ended(TokenCache.closed());
+        heard.ended(Outcomes.closed());
         return null;
       }
       try {

@@ -56,7 +56,7 @@ final class HttpExchange<T> {
   }
 
   private void fail(Throwable e) {
-    result.completeExceptionally(TokenCache.cause(e));
+    result.completeExceptionally(Outcomes.cause(e));
   }
 
   private void send(Hop hop) {

@@ -1,7 +1,6 @@
 package io.github.holdfast.client;
 
 import io.github.holdfast.v1.GetAccessTokenRequest;
-import io.github.holdfast.v1.GetAccessTokenResponse;
 import io.github.holdfast.v1.ReportRejectedTokenRequest;
 import io.github.holdfast.v1.TokenVerdict;
 import io.grpc.Status;
@@ -31,15 +30,6 @@ final class TokenCache {
   static final Duration UNVERIFIED_DELAY = Duration.ofMinutes(1);
 
   private static final long NEVER = Long.MAX_VALUE;
-
-  /** The provider accepts the reported token: its refusal had another cause. */
-  private static final class TokenAcceptedException extends Exception {
-    private static final long serialVersionUID = 1L;
-
-    TokenAcceptedException() {
-      super("the provider accepts the token", null, false, false);
-    }
-  }
 
   private final Broker broker;
   private final Timing timing;
@@ -103,7 +93,7 @@ final class TokenCache {
     boolean wait;
     synchronized (lock) {
       if (closed) {
-        return new Pending(null, CompletableFuture.failedFuture(closed()));
+        return new Pending(null, CompletableFuture.failedFuture(Outcomes.closed()));
       }
       t = live();
       long age = t == null ? 0 : t.age(timing);
@@ -137,10 +127,10 @@ final class TokenCache {
 
   private CompletableFuture<AccessToken> patient(Flight f) {
     return f.done.handle((t, e) -> {
-      if (e != null && cause(e) instanceof TokenAcceptedException) {
+      if (e != null && Outcomes.cause(e) instanceof Outcomes.TokenAcceptedException) {
         return pending().token(); // that flight brought none to anybody
       }
-      return e == null ? CompletableFuture.completedFuture(t) : CompletableFuture.<AccessToken>failedFuture(cause(e));
+      return e == null ? CompletableFuture.completedFuture(t) : CompletableFuture.<AccessToken>failedFuture(Outcomes.cause(e));
     }).thenCompose(next -> next);
   }
 
@@ -156,10 +146,10 @@ final class TokenCache {
       patience.cancel(false);
       if (e == null) {
         result.complete(t);
-      } else if (cause(e) instanceof HoldfastException h && h.isTemporary() && alive(old)) {
+      } else if (Outcomes.cause(e) instanceof HoldfastException h && h.isTemporary() && alive(old)) {
         result.complete(old);
       } else {
-        result.completeExceptionally(cause(e));
+        result.completeExceptionally(Outcomes.cause(e));
       }
     });
     return result;
@@ -184,7 +174,7 @@ final class TokenCache {
       if (e == null) {
         result.complete(t);
       } else {
-        result.completeExceptionally(cause(e));
+        result.completeExceptionally(Outcomes.cause(e));
       }
     });
     return result;
@@ -208,11 +198,11 @@ final class TokenCache {
     CompletableFuture<AccessToken> told =
         f.rejected == 0 ? ask(f) : report(f).thenCompose(verdict -> ask(f));
     told.whenComplete((t, e) -> {
-      AccessToken newest = settle(t, e == null ? null : cause(e));
+      AccessToken newest = settle(t, e == null ? null : Outcomes.cause(e));
       if (e == null) {
         f.done.complete(newest);
       } else {
-        f.done.completeExceptionally(isClosed() ? closed() : cause(e));
+        f.done.completeExceptionally(isClosed() ? Outcomes.closed() : Outcomes.cause(e));
       }
     });
   }
@@ -231,17 +221,17 @@ final class TokenCache {
     CompletableFuture<AccessToken> result = new CompletableFuture<>();
     broker.get(asked, left).whenComplete((answer, e) -> {
       if (e == null) {
-        take(answer, sent, sentWall, result);
+        Outcomes.take(answer, sent, sentWall, result);
         return;
       }
-      HoldfastException h = Refusal.of(cause(e));
-      Duration pause = longer(h.retryAfter(), PROGRESS_DELAY);
+      HoldfastException h = Refusal.of(Outcomes.cause(e));
+      Duration pause = Outcomes.longer(h.retryAfter(), PROGRESS_DELAY);
       if (h.reason() == Reason.REFRESH_IN_PROGRESS && left(f).compareTo(pause) > 0) {
         timing.after(pause, () -> ask(f).whenComplete((t, again) -> {
           if (again == null) {
             result.complete(t);
           } else {
-            result.completeExceptionally(cause(again));
+            result.completeExceptionally(Outcomes.cause(again));
           }
         }));
       } else {
@@ -249,14 +239,6 @@ final class TokenCache {
       }
     });
     return result;
-  }
-
-  private static void take(GetAccessTokenResponse answer, long sent, long sentWall, CompletableFuture<AccessToken> result) {
-    try {
-      result.complete(AccessToken.of(answer, sent, sentWall));
-    } catch (HoldfastException h) {
-      result.completeExceptionally(h);
-    }
   }
 
   private Duration left(Flight f) {
@@ -271,12 +253,12 @@ final class TokenCache {
       synchronized (lock) {
         if (e != null) {
           reportAgain = timing.nanos(); // the broker did not hear of it
-          throw new CompletionException(Refusal.of(cause(e)));
+          throw new CompletionException(Refusal.of(Outcomes.cause(e)));
         }
         note(f, verdict);
       }
       if (verdict == TokenVerdict.TOKEN_VERDICT_TOKEN_ACCEPTED) {
-        throw new CompletionException(new TokenAcceptedException());
+        throw new CompletionException(new Outcomes.TokenAcceptedException());
       }
       return null;
     });
@@ -307,7 +289,7 @@ final class TokenCache {
         // With nothing to hand out and no time named, the next caller may try at once.
         if (current != null || !h.retryAfter().isZero()) {
           failure = h;
-          heldUntil = timing.nanos() + spread(shorter(longer(h.retryAfter(), RETRY_DELAY), MAX_RETRY_DELAY)).toNanos();
+          heldUntil = timing.nanos() + spread(Outcomes.shorter(Outcomes.longer(h.retryAfter(), RETRY_DELAY), MAX_RETRY_DELAY)).toNanos();
         }
       } else if (e instanceof HoldfastException) {
         current = null; // a refusal is about this grant or this caller: believe it
@@ -419,21 +401,5 @@ final class TokenCache {
     synchronized (lock) {
       return closed;
     }
-  }
-
-  static HoldfastException closed() {
-    return Refusal.own(Reason.CLOSED, Status.Code.OK, "the client is closed").thrown(null);
-  }
-
-  static Throwable cause(Throwable e) {
-    return e instanceof CompletionException && e.getCause() != null ? e.getCause() : e;
-  }
-
-  static Duration longer(Duration a, Duration b) {
-    return a.compareTo(b) > 0 ? a : b;
-  }
-
-  static Duration shorter(Duration a, Duration b) {
-    return a.compareTo(b) < 0 ? a : b;
   }
 }

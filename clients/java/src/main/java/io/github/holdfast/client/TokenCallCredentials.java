@@ -45,7 +45,7 @@ final class TokenCallCredentials extends CallCredentials {
         headers.put(AUTHORIZATION, "Bearer " + t.value());
         applier.apply(headers);
       } else {
-        HoldfastException h = Refusal.of(TokenCache.cause(e));
+        HoldfastException h = Refusal.of(Outcomes.cause(e));
         Status status = h.isTemporary() ? Status.UNAVAILABLE : Status.UNAUTHENTICATED;
         applier.fail(status.withDescription(h.getMessage()).withCause(h));
       }

@@ -129,11 +129,11 @@ final class Watcher {
   /** The broker's own time if it names one, else a growing one, spread so that not all come back at once. */
   private Duration delay(HoldfastException e) {
     if (!e.retryAfter().isZero()) {
-      return cache.spread(TokenCache.shorter(e.retryAfter(), MAX_DELAY));
+      return cache.spread(Outcomes.shorter(e.retryAfter(), MAX_DELAY));
     }
     Duration d = e.isTemporary() ? FIRST_DELAY.multipliedBy(1L << Math.min(failures, 6)) : MAX_DELAY;
     failures++;
-    d = TokenCache.shorter(d, MAX_DELAY);
+    d = Outcomes.shorter(d, MAX_DELAY);
     return d.minusNanos((long) (d.toNanos() / 2.0 * timing.random()));
   }
 
