@@ -190,6 +190,34 @@ func (d *dev) aliveUntil(grant string) (map[uint64]time.Time, error) {
 	return until, err
 }
 
+// calls of TokenService that the broker has finished since it started, refused ones
+// too: refusals of the same kind share one line of the audit record.
+func (d *dev) calls() (map[string]int, error) {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: startBound}
+	answer, err := client.Get("http://" + d.metrics + "/metrics")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	calls := map[string]int{}
+	lines := bufio.NewScanner(answer.Body)
+	for lines.Scan() {
+		rest, found := strings.CutPrefix(lines.Text(), `holdfast_rpc_calls_total{method="holdfast.v1.TokenService/`)
+		if !found {
+			continue
+		}
+		method, _, _ := strings.Cut(rest, `"`)
+		n, err := strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)
+		if err != nil {
+			return nil, fmt.Errorf("reading the broker's metrics: %w", err)
+		}
+		if n > 0 {
+			calls[method] += int(n)
+		}
+	}
+	return calls, lines.Err()
+}
+
 // exchanges counts the requests that the provider's token endpoint got.
 func (d *dev) exchanges() (int, error) {
 	var counts struct {
