@@ -42,15 +42,13 @@ final class TokenCache {
   /** Written under the lock; null: none that may be handed out. */
   private volatile AccessToken current;
 
-  /**
-   * From this age of the current token on somebody must look; written under the lock before
-   * current is. A stream extends it.
-   */
+  /** A stream stands, so that the current token need not be asked for; written under the lock. */
   private volatile boolean streaming;
+
+  private volatile boolean closed; // written under the lock
 
   // All below are guarded by the lock.
   private Flight flight;
-  private boolean closed;
 
   /** Refused generation: the present one must be newer. */
   private long refused;
@@ -202,7 +200,7 @@ final class TokenCache {
       if (e == null) {
         f.done.complete(newest);
       } else {
-        f.done.completeExceptionally(isClosed() ? Outcomes.closed() : Outcomes.cause(e));
+        f.done.completeExceptionally(closed ? Outcomes.closed() : Outcomes.cause(e));
       }
     });
   }
@@ -394,12 +392,6 @@ final class TokenCache {
     synchronized (lock) {
       closed = true;
       current = null;
-    }
-  }
-
-  private boolean isClosed() {
-    synchronized (lock) {
-      return closed;
     }
   }
 }
