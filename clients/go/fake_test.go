@@ -41,6 +41,8 @@ type fakeBroker struct {
 	stuck      bool          // refreshes fail: no rotation when it is due
 	verdict    holdfastv1.TokenVerdict
 	reportFail error
+	// reportDelay before the answer to a report; set before the first.
+	reportDelay time.Duration
 
 	stream    *watching // the one opened last
 	watchFail error
@@ -117,6 +119,9 @@ func (b *fakeBroker) answer() *holdfastv1.GetAccessTokenResponse {
 }
 
 func (b *fakeBroker) ReportRejectedToken(_ context.Context, req *holdfastv1.ReportRejectedTokenRequest) (*holdfastv1.ReportRejectedTokenResponse, error) {
+	if b.reportDelay > 0 {
+		pass(b.reportDelay)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.reports = append(b.reports, proto.CloneOf(req))

@@ -137,20 +137,27 @@ func (s *TokenSource) get(ctx context.Context) (*token, error) {
 	if s.client.ctx.Err() != nil {
 		return nil, ErrClosed
 	}
-	s.mu.Lock()
-	static, f, err := s.look(ctx, time.Now())
-	s.mu.Unlock()
-	if err != nil || f == nil {
-		return static, err
+	for {
+		s.mu.Lock()
+		static, f, err := s.look(ctx, time.Now())
+		s.mu.Unlock()
+		if err != nil || f == nil {
+			return static, err
+		}
+		got, err := f.wait(ctx, static != nil)
+		switch {
+		case errors.Is(err, errAccepted):
+			continue // it was somebody's report and not a question for a token: ask
+		case err == nil || static == nil || !temporary(err) && !errors.Is(err, errStillWaiting):
+			return got, err
+		case static.age(time.Now()) < static.expiryAge:
+			return static, nil
+		}
+		// It expired meanwhile: there is nothing to fall back on.
+		if got, err = f.wait(ctx, false); !errors.Is(err, errAccepted) {
+			return got, err
+		}
 	}
-	got, err := f.wait(ctx, static != nil)
-	if err == nil || static == nil || !temporary(err) && !errors.Is(err, errStillWaiting) {
-		return got, err
-	}
-	if static.age(time.Now()) < static.expiryAge {
-		return static, nil
-	}
-	return f.wait(ctx, false) // it expired meanwhile: there is nothing to fall back on
 }
 
 // look returns a token to hand out at once, or a flight to wait for with, maybe,

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/holdfast-io/holdfast/clients/go/internal/wall"
+	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
 const grant = "acme/automation/jira"
@@ -241,4 +242,22 @@ func TestAWallClockThatIsSetMakesATokenOlderAtMost(t *testing.T) {
 			wantCalls(t, b, want, 0)
 		})
 	}
+}
+
+// Whoever waits for a token beside a report gets a token, whatever becomes of the report.
+func TestAReportThatFindsNothingWrongIsNoAnswerToWhoWantsAToken(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *fakeBroker, c *Client) {
+		b.verdict, b.reportDelay = holdfastv1.TokenVerdict_TOKEN_VERDICT_TOKEN_ACCEPTED, 30*time.Second
+		s := c.TokenSource(t.Context(), grant)
+		mustToken(t, s, "token-1")
+		pass(9*time.Minute + 45*time.Second)
+		reported := make(chan *token)
+		go func() { reported <- s.newer(t.Context(), 1, 401) }()
+		pass(29 * time.Second) // past the guarantee, and a second before the verdict
+		mustToken(t, s, "token-1")
+		if newer := <-reported; newer != nil {
+			t.Errorf("a report that found nothing wrong brought generation %d", newer.generation)
+		}
+		wantCalls(t, b, 2, 1)
+	})
 }
