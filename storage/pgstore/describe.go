@@ -1,7 +1,6 @@
 package pgstore
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -79,14 +78,15 @@ func ChannelOf(dsn secret.String) (Channel, error) {
 	if err != nil {
 		return ChannelClear, unparsed(err)
 	}
-	least := toward(c.Host, c.TLSConfig)
+	least := toward(&pgconn.FallbackConfig{Host: c.Host, TLSConfig: c.TLSConfig})
 	for _, f := range c.Fallbacks {
-		least = min(least, toward(f.Host, f.TLSConfig))
+		least = min(least, toward(f))
 	}
 	return least, nil
 }
 
-func toward(host string, t *tls.Config) Channel {
+func toward(server *pgconn.FallbackConfig) Channel {
+	host, t := server.Host, server.TLSConfig
 	ip := net.ParseIP(host)
 	switch {
 	case strings.HasPrefix(host, "/"), strings.HasPrefix(host, "@"), host == "localhost", ip != nil && ip.IsLoopback():
