@@ -75,8 +75,8 @@ export class Work {
     while (this.#tasks.size > 0) await Promise.all(this.#tasks);
   }
 
-  /** Half of a delay to all of it, so that many clients do not come back as one. */
+  /** Lengthens a delay by up to half, so that many clients do not come back as one; never shorter: the broker names the least time. */
   jittered(ms: number): number {
-    return ms * (0.5 + this.random() / 2);
+    return ms * (1 + this.random() / 2);
   }
 }

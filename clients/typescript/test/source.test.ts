@@ -85,7 +85,7 @@ test("a token that expires while a silent broker is waited for is not handed out
   assert.equal((await call).generation, 2);
 });
 
-test("failed background calls are repeated no sooner than the broker says, with jitter", async () => {
+test("failed background calls are repeated no sooner than the broker says", async () => {
   const { fake, source } = begin();
   await source.token();
   await fake.clock.advance(6 * minute);

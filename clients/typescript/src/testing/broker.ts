@@ -59,7 +59,7 @@ export class FakeBroker {
 
   /** A client of this broker. Close it as any other. */
   client(options: { timeoutMs?: number } = {}): Client {
-    return new Client({ ...options, clock: this.clock, broker: this.#broker, random: () => 1 - Number.EPSILON });
+    return new Client({ ...options, clock: this.clock, broker: this.#broker, random: () => 0 });
   }
 
   /** The token that it hands out now. */
