@@ -39,10 +39,13 @@ use it in place. --format, or -o, says in which form:
   json    everything that is known about it
   table   the same for people, without the token
 
+A shell does not see that the command in eval "$(...)" failed: it evaluates nothing,
+and goes on with what the variables held before. Take the text first, as below.
+
 What stands on a command line, every user of the machine can read: let a token go
 through a pipe or the environment.`,
 		Example: `  holdfast token get acme/automation/jira --format header | curl -H @- URL
-  eval "$(holdfast token get acme/automation/jira --format env)"`,
+  vars=$(holdfast token get acme/automation/jira --format env) && eval "$vars"`,
 		Args:              one(grantExample),
 		ValidArgsFunction: c.completeGrant,
 		RunE: c.onGrant(func(ctx context.Context, conn grpc.ClientConnInterface, grant *holdfastv1.GrantSelector) error {

@@ -111,7 +111,11 @@ func (k *keeper) failed(err error) time.Duration {
 	final := answered && failure.ExitCode() == client.ExitRefused
 	if !k.told {
 		k.told = true
-		k.note("holdfast: no fresh token, asking again: %v", err)
+		text := err.Error()
+		if answered {
+			text = failure.String() // with the link, if a person must consent
+		}
+		k.note("holdfast: no fresh token, asking again: %s", text)
 	}
 	left := time.Until(k.ends)
 	if !k.ends.IsZero() && (final || left <= 0) {

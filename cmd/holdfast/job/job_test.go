@@ -3,6 +3,7 @@ package job
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -104,7 +106,7 @@ func keeping(t *testing.T, b *fakeBroker) (content func() string, notes *[]strin
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		f.Keep(ctx, first, sent, b.fetch, func(format string, _ ...any) { *notes = append(*notes, format) })
+		f.Keep(ctx, first, sent, b.fetch, func(format string, args ...any) { *notes = append(*notes, fmt.Sprintf(format, args...)) })
 	}()
 	content = func() string {
 		synctest.Wait()
@@ -167,4 +169,28 @@ func TestTheFileHoldsATokenThatIsGood(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Whoever reads the job's log has to learn what to do, as from every other command.
+func TestARefusalIsNotedWithItsLink(t *testing.T) {
+	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
+	refusal, err := status.New(codes.FailedPrecondition, "a new consent is needed").WithDetails(&errdetails.ErrorInfo{
+		Domain: "holdfast", Reason: "CONSENT_REQUIRED", Metadata: map[string]string{"link": "https://holdfast.example.com/connect/x"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		b := &fakeBroker{}
+		_, notes, stop := keeping(t, b)
+		b.fail(refusal.Err())
+		<-time.After(9 * time.Minute)
+		stop()
+		text := strings.Join(*notes, "\n")
+		for _, want := range []string{"CONSENT_REQUIRED: a new consent is needed", "https://holdfast.example.com/connect/x"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%q is not in the note %q", want, text)
+			}
+		}
+	})
 }
