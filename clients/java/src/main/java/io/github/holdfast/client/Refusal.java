@@ -40,7 +40,7 @@ record Refusal(
   private static Refusal read(Throwable t) {
     Status status = Status.fromThrowable(t);
     String description = status.getDescription() == null ? "the call failed" : status.getDescription();
-    Refusal r = own(Reason.UNREACHABLE, status.getCode(), description);
+    Refusal r = own(Reason.UNREACHABLE, status.getCode(), description + innermost(status.getCause()));
     com.google.rpc.Status details = StatusProto.fromThrowable(t);
     if (details == null) {
       return r;
@@ -49,6 +49,15 @@ record Refusal(
       r = r.with(detail);
     }
     return r;
+  }
+
+  /** What the transport says itself: gRPC's own description is "io exception" for all of it. */
+  private static String innermost(Throwable cause) {
+    Throwable last = cause;
+    for (int depth = 0; last != null && last.getCause() != null && depth < 20; depth++) {
+      last = last.getCause();
+    }
+    return last == null || last.getMessage() == null ? "" : ": " + last.getMessage();
   }
 
   private Refusal with(Any detail) {

@@ -22,6 +22,14 @@ class RefusalTest {
     return Refusal.of(io.grpc.protobuf.StatusProto.toStatusRuntimeException(s.build()));
   }
 
+  /** A wrong certificate, address or CA: gRPC says "io exception" to each, which helps nobody. */
+  @Test
+  void theTransportsOwnWordsAreInTheMessage() {
+    Throwable cause = new java.io.IOException("outer", new java.net.ConnectException("Connection refused: /127.0.0.1:1"));
+    String message = Refusal.of(Status.UNAVAILABLE.withDescription("io exception").withCause(cause).asRuntimeException()).getMessage();
+    assertTrue(message.contains("UNREACHABLE: io exception: Connection refused: /127.0.0.1:1"), message);
+  }
+
   @ParameterizedTest
   @CsvSource({
     "GRANT_NOT_FOUND, NOT_FOUND, GrantNotFoundException, false",
