@@ -334,7 +334,9 @@ func TestAPairIsKeptAtOnceAndTriedOn(t *testing.T) {
 		_, err := w.AccessToken(short, svc, broker.TokenRequest{Address: jira})
 		done <- err
 	}()
-	waitFor(t, func() bool { return w.health().OpenSettlements == 1 })
+	waitFor(t, func() bool {
+		return w.health().OpenSettlements == 1 && !strings.Contains(strings.Join(w.NotReady(ctx), "\n"), "in memory only")
+	})
 	cancel()
 	if err := <-done; broker.ReasonOf(err) != broker.ReasonRefreshInProgress {
 		t.Errorf("the caller got %v", err)

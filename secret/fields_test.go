@@ -24,6 +24,7 @@ var plainText = map[string]string{
 	"e2e":                                "nor those of tests",
 	"proto":                              "messages of the contract hold texts; never log one",
 	"clients/go/examples":                "shows what a caller does with a token",
+	"clients/go/conformance":             "tells its driver which token of a simulator it got",
 	"broker/atlassian/classify.go: code": "an error's name, of those that the profile lists",
 	"broker/atlassian/profile.go: Code":  "an error's name",
 	"broker/family/state.go: Code":       "an error's name",

@@ -38,7 +38,9 @@ type method struct {
 }
 
 func (m *method) observe(took time.Duration, outcome broker.Reason) {
-	m.duration.Observe(took.Seconds())
+	if m.duration != nil { // how long a stream lasts is its client's affair
+		m.duration.Observe(took.Seconds())
+	}
 	m.count(outcome)
 }
 

@@ -58,7 +58,7 @@ var table = []mutant{
 	{9, "takes a swap of unknown outcome for its own", refresh,
 		"if rerr == nil && fresh.State.Attempt != nil && fresh.State.Attempt.ID == sp.AttemptID {", "if rerr == nil {"},
 	{11, "rotates while the access token is fresh", plan,
-		"!s.Access.ExpiresAt.After(now.Add(t.RefreshAhead))", "true"},
+		"!now.Before(s.AheadFrom(t.RefreshAhead))", "true"},
 	{12, "believes the first refusal", refusal,
 		"suspicion.Refusals >= 2 && now.Sub(suspicion.First) >= t.ConfirmDelay", "true"},
 	{13, "serves past first announcement and access grace", plan,

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -63,7 +64,7 @@ func everyMethod(t testing.TB, conn *grpc.ClientConn) map[string]*descriptorpb.M
 // callMethod calls whatever kind of method it is with an empty request.
 func callMethod(ctx context.Context, conn *grpc.ClientConn, full string, m *descriptorpb.MethodDescriptorProto) error {
 	desc := &grpc.StreamDesc{ClientStreams: m.GetClientStreaming(), ServerStreams: m.GetServerStreaming()}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	stream, err := conn.NewStream(ctx, desc, full)
 	if err != nil {
