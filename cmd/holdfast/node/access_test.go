@@ -40,7 +40,10 @@ func acts() map[string]act {
 	g := &holdfastv1.GrantSelector{Selector: &holdfastv1.GrantSelector_Address{Address: a}}
 	known := act{answer: &healthpb.HealthCheckResponse{}, request: &healthpb.HealthCheckRequest{}}
 	return map[string]act{
-		"TokenService/GetAccessToken":      {policy.Draw, &holdfastv1.GetAccessTokenRequest{Grant: g}, &holdfastv1.GetAccessTokenResponse{}, false, false},
+		"TokenService/GetAccessToken": {policy.Draw, &holdfastv1.GetAccessTokenRequest{Grant: g}, &holdfastv1.GetAccessTokenResponse{}, false, false},
+		// Of a grant that is not there a watch ends as a call does, without a message.
+		"TokenService/WatchAccessToken": {policy.Draw, &holdfastv1.WatchAccessTokenRequest{Token: &holdfastv1.GetAccessTokenRequest{Grant: g}},
+			&holdfastv1.WatchAccessTokenResponse{}, false, false},
 		"TokenService/ReportRejectedToken": {policy.Draw, &holdfastv1.ReportRejectedTokenRequest{Grant: g, Generation: 1, HttpStatus: 401}, &holdfastv1.ReportRejectedTokenResponse{}, false, false},
 		"TokenService/BatchGetAccessTokens": {policy.Draw, &holdfastv1.BatchGetAccessTokensRequest{Requests: []*holdfastv1.GetAccessTokenRequest{{Grant: g}}},
 			&holdfastv1.BatchGetAccessTokensResponse{}, false, false},
