@@ -121,23 +121,19 @@ func (k *keys) read(ctx context.Context) (changed bool, _ error) {
 	default:
 	}
 	k.mu.Unlock()
-	defer func() {
-		k.mu.Lock()
-		k.asked = false
-		k.mu.Unlock()
-		k.ended.Announce()
-	}()
-	ctx, cancel := context.WithTimeout(ctx, keysTimeout)
-	defer cancel()
+	defer k.ended.Announce()
 	found, err := k.fetch(ctx)
-	if err != nil {
-		return false, err
+	if err == nil {
+		set := &keySet{keys: found, at: at, text: canonical(found)}
+		changed = k.known.Swap(set).text != set.text
 	}
-	set := &keySet{keys: found, at: at, text: canonical(found)}
-	if changed = k.known.Swap(set).text != set.text; changed {
+	k.mu.Lock()
+	k.asked = false // before tokens are verified again: one whose key is gone waits for no further read
+	k.mu.Unlock()
+	if changed {
 		k.changed() // before anybody who waits for this read goes on: no token of a key that is gone passes behind one of a new key
 	}
-	return changed, nil
+	return changed, err
 }
 
 // age drops keys that could not be read again for too long: whether the issuer
@@ -154,6 +150,8 @@ func (k *keys) age() {
 
 // fetch asks the issuer, by discovery if no URL is configured.
 func (k *keys) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
+	ctx, cancel := context.WithTimeout(ctx, keysTimeout)
+	defer cancel()
 	client := k.issuer.Client
 	if client == nil {
 		client = http.DefaultClient

@@ -63,19 +63,25 @@ func published(t *testing.T, keys ...identitytest.Key) string {
 
 const issuerURL = "https://issuer.example.com"
 
+func trusting(t *testing.T, s *keyServer) *Trust {
+	t.Helper()
+	trust, err := New(Config{
+		Issuers: []Issuer{{
+			URL: issuerURL, KeysURL: issuerURL + "/keys", Audience: "holdfast", Name: "ci:{sub}",
+			Client: &http.Client{Transport: s}, Algorithms: []string{"ES256"}, KeysMaxAge: 30 * time.Minute,
+		}},
+		Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return trust
+}
+
 // inTime runs f in a bubble of virtual time, with a trust whose keys are kept.
 func inTime(t *testing.T, s *keyServer, f func(t *testing.T, trust *Trust)) {
 	synctest.Test(t, func(t *testing.T) {
-		trust, err := New(Config{
-			Issuers: []Issuer{{
-				URL: issuerURL, KeysURL: issuerURL + "/keys", Audience: "holdfast", Name: "ci:{sub}",
-				Client: &http.Client{Transport: s}, Algorithms: []string{"ES256"}, KeysMaxAge: 30 * time.Minute,
-			}},
-			Log: slog.New(slog.DiscardHandler),
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		trust := trusting(t, s)
 		ctx, cancel := context.WithCancel(t.Context())
 		ran := make(chan struct{})
 		go func() { defer close(ran); trust.Run(ctx) }()
@@ -150,6 +156,32 @@ func TestAKeyThatIsTakenAwayEndsItsTokensWithoutAnybodyAsking(t *testing.T) {
 			t.Error("the token is still believed")
 		}
 	})
+}
+
+func TestATokenWhoseKeyIsGoneWaitsForNoFurtherRead(t *testing.T) {
+	old, next := identitytest.NewKey(t, "one", "ES256"), identitytest.NewKey(t, "two", "ES256")
+	s := &keyServer{set: published(t, old)}
+	trust := trusting(t, s) // nothing reads but what is called here
+	keys, token := trust.issuers[0].keys, signed(t, old, 1)
+	if _, err := keys.read(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := trust.Bearer(token, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	s.set = published(t, next)
+	var asked error // by what stands on the token, as soon as the epoch changes
+	announce := keys.changed
+	keys.changed = func() {
+		announce()
+		_, asked = trust.Bearer(token, time.Now())
+	}
+	if _, err := keys.read(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := reasonOf(asked); got != broker.ReasonCallerUnauthenticated {
+		t.Errorf("%s: %v", got, asked)
+	}
 }
 
 func TestUnknownKeysAreNotAskedForMoreOftenThanAllowed(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -174,26 +175,46 @@ func (o Options) behaviour() *atlassiansim.Behaviour {
 	return &b
 }
 
-// choose fixes all addresses but the simulator's.
+// Ports for those that were left to us: below the range from which Linux, macOS
+// and Windows give ports to outgoing connections, so that nobody else has one
+// before we listen, nor when the next start wants it back.
+const (
+	firstFreePort, lastFreePort = 20000, 32000
+	freePortTries               = 100
+)
+
+// freeAddress returns a loopback address that nobody listened on a moment ago.
+func freeAddress() (string, error) {
+	var err error
+	for range freePortTries {
+		addr := net.JoinHostPort(host, strconv.Itoa(firstFreePort+rand.IntN(lastFreePort-firstFreePort))) //nolint:gosec // any will do
+		var lis net.Listener
+		if lis, err = net.Listen("tcp", addr); err == nil {
+			return addr, lis.Close()
+		}
+	}
+	return "", fmt.Errorf("looking for a free port: %w", err)
+}
+
+// choose fixes all addresses: they are written down before anything is served.
 func choose(o Options) (addresses, error) {
 	var a addresses
+	taken := map[string]bool{}
 	for _, p := range []struct {
 		port int
 		into *string
-	}{{o.GRPCPort, &a.GRPC}, {o.HTTPPort, &a.HTTP}, {o.MetricsPort, &a.Metrics}} {
-		port := p.port
-		if port == 0 {
-			// The URL of the connect page must be known before it is served.
-			lis, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-			if err != nil {
-				return a, fmt.Errorf("looking for a free port: %w", err)
+	}{{o.GRPCPort, &a.GRPC}, {o.HTTPPort, &a.HTTP}, {o.MetricsPort, &a.Metrics}, {o.SimPort, &a.simAddr}} {
+		addr := net.JoinHostPort(host, strconv.Itoa(p.port))
+		for p.port == 0 && (addr == net.JoinHostPort(host, "0") || taken[addr]) {
+			var err error
+			if addr, err = freeAddress(); err != nil {
+				return a, err
 			}
-			port = lis.Addr().(*net.TCPAddr).Port
-			defer func() { _ = lis.Close() }() // all stay taken until each has its own
 		}
-		*p.into = net.JoinHostPort(host, strconv.Itoa(port))
+		taken[addr] = true
+		*p.into = addr
 	}
-	a.PublicURL = "http://" + a.HTTP
+	a.PublicURL, a.Sim = "http://"+a.HTTP, "http://"+a.simAddr
 	return a, nil
 }
 
@@ -214,12 +235,10 @@ func serveSim(ctx context.Context, o Options, a *addresses, stack *lifecycle.Sta
 	if err != nil {
 		return fmt.Errorf("making the simulator: %w", err)
 	}
-	addr := net.JoinHostPort(host, strconv.Itoa(o.SimPort))
-	lis, err := node.Listen(ctx, "the simulator", "--sim-port", addr)
+	lis, err := node.Listen(ctx, "the simulator", "--sim-port", a.simAddr)
 	if err != nil {
 		return err
 	}
-	a.Sim = "http://" + lis.Addr().String()
 	run, end := context.WithCancel(context.Background())
 	silent := &silentListener{Listener: lis}
 	stack.Serve("simulator", simGrace, func() error { return atlassiansim.Serve(run, silent, sim, o.Log) },

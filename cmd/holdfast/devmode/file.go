@@ -79,6 +79,7 @@ var devApps = []devApp{
 type addresses struct {
 	GRPC, HTTP, Metrics string
 	PublicURL, Sim      string
+	simAddr             string // of Sim's URL
 }
 
 // prepare makes all files of the directory that are not there yet.
