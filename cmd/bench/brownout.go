@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/holdfast-io/holdfast/internal/freeport"
 )
 
 // brownoutCase is what goes wrong, or on, beside hot answers.
@@ -55,7 +57,7 @@ func measureBrownout(ctx context.Context, o options, log io.Writer) (_ []result,
 	if err != nil {
 		return nil, err
 	}
-	nobody, err := freeAddress()
+	nobody, err := freeport.Address()
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +18,7 @@ import (
 	"github.com/holdfast-io/holdfast/broker"
 	"github.com/holdfast-io/holdfast/cmd/bench/crash"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/node"
+	"github.com/holdfast-io/holdfast/internal/freeport"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -87,7 +87,7 @@ func startReplicas(ctx context.Context, o stormFlags, dir, store, provider strin
 	kek := ""
 	for i := range o.replicas {
 		c := serveCommand{TLS: certs, Dir: filepath.Join(dir, fmt.Sprintf("replica-%d", i+1)), Store: store, KEK: kek}
-		if c.Listen, err = freeAddress(); err != nil {
+		if c.Listen, err = freeport.Address(); err != nil {
 			return all, err
 		}
 		cfg, err := writeConfigWith(c, fmt.Sprintf("provider:\n  rate: %d\n  burst: %d\n  concurrency: 64\n  overrides: {token_url: \"http://%s/token\"}\n",
@@ -115,15 +115,6 @@ func startReplicas(ctx context.Context, o stormFlags, dir, store, provider strin
 		}
 	}
 	return all, nil
-}
-
-// freeAddress was free a moment ago.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("looking for a free port: %w", err)
-	}
-	return l.Addr().String(), l.Close()
 }
 
 // connect opens the connections of a replica's callers, and waits until it serves.

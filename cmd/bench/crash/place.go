@@ -1,16 +1,13 @@
 package crash
 
 import (
-	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/holdfast-io/holdfast/cmd/holdfast/devca"
+	"github.com/holdfast-io/holdfast/internal/freeport"
 	"github.com/holdfast-io/holdfast/storage/seal"
 )
 
@@ -46,7 +43,7 @@ func newPlace(dir string) (*place, error) {
 	p := &place{dir: dir}
 	var err error
 	for _, address := range []*string{&p.grpc, &p.http, &p.metrics} {
-		if *address, err = freeAddress(); err != nil {
+		if *address, err = freeport.Address(); err != nil {
 			return nil, err
 		}
 	}
@@ -57,19 +54,6 @@ func newPlace(dir string) (*place, error) {
 		return nil, err
 	}
 	return p, os.WriteFile(p.path("secret"), []byte(clientSecret+"\n"), 0o600)
-}
-
-// freeAddress returns a loopback address below the ports that the kernel gives
-// to outgoing connections: one of those could take it while the broker is dead.
-func freeAddress() (string, error) {
-	for range 100 {
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(20000+rand.IntN(12000)))
-		l, err := net.Listen("tcp", address)
-		if err == nil {
-			return address, l.Close()
-		}
-	}
-	return "", errors.New("no free port between 20000 and 32000 on 127.0.0.1")
 }
 
 // clientSecret opens nothing but a simulator on loopback.

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -21,6 +20,7 @@ import (
 	"github.com/holdfast-io/holdfast/cmd/holdfast/client"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/lifecycle"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/node"
+	"github.com/holdfast-io/holdfast/internal/freeport"
 	"github.com/holdfast-io/holdfast/secret"
 )
 
@@ -175,27 +175,6 @@ func (o Options) behaviour() *atlassiansim.Behaviour {
 	return &b
 }
 
-// Ports for those that were left to us: below the range from which Linux, macOS
-// and Windows give ports to outgoing connections, so that nobody else has one
-// before we listen, nor when the next start wants it back.
-const (
-	firstFreePort, lastFreePort = 20000, 32000
-	freePortTries               = 100
-)
-
-// freeAddress returns a loopback address that nobody listened on a moment ago.
-func freeAddress() (string, error) {
-	var err error
-	for range freePortTries {
-		addr := net.JoinHostPort(host, strconv.Itoa(firstFreePort+rand.IntN(lastFreePort-firstFreePort))) //nolint:gosec // any will do
-		var lis net.Listener
-		if lis, err = net.Listen("tcp", addr); err == nil {
-			return addr, lis.Close()
-		}
-	}
-	return "", fmt.Errorf("looking for a free port: %w", err)
-}
-
 // choose fixes all addresses: they are written down before anything is served.
 func choose(o Options) (addresses, error) {
 	var a addresses
@@ -207,7 +186,7 @@ func choose(o Options) (addresses, error) {
 		addr := net.JoinHostPort(host, strconv.Itoa(p.port))
 		for p.port == 0 && (addr == net.JoinHostPort(host, "0") || taken[addr]) {
 			var err error
-			if addr, err = freeAddress(); err != nil {
+			if addr, err = freeport.Address(); err != nil {
 				return a, err
 			}
 		}

@@ -23,6 +23,7 @@ import (
 
 	"github.com/holdfast-io/holdfast/broker/audit"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/devca"
+	"github.com/holdfast-io/holdfast/internal/freeport"
 )
 
 // logsService is what a collector offers, over gRPC as a real one does.
@@ -199,7 +200,10 @@ func TestACollectorThatFailsHoldsUpNothingAndIsSaid(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			addr := freeAddr(t)
+			addr, err := freeport.Address()
+			if err != nil {
+				t.Fatal(err)
+			}
 			if row.answer != nil {
 				startCollector(t, addr).decide(row.answer)
 			}
@@ -266,17 +270,6 @@ func TestACollectorThatIsTheOnlySinkFailsClosedAndRecoversAlone(t *testing.T) {
 	if got := c.got(); !strings.Contains(got, `"r5"`) || !strings.Contains(got, `"audit":"recovered"`) || strings.Contains(got, `"r3"`) {
 		t.Errorf("the collector has\n%s", got)
 	}
-}
-
-// freeAddr is a loopback address at which nobody listens.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 // until waits for what comes by itself, 30 s at most.

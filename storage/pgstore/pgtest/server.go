@@ -4,8 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/holdfast-io/holdfast/internal/freeport"
 )
 
 // Server is one PostgreSQL server. Its methods fail the test that they are given
@@ -151,22 +152,14 @@ func (s *Server) run(t testing.TB, program string, args ...string) {
 	}
 }
 
-// freePort returns a port that nobody listened on a moment ago, of those that the
-// kernel gives to no outgoing connection: the server comes back on it after a restart.
+// freePort is one for the server, which comes back on it after a restart.
 func freePort(t testing.TB) int {
 	t.Helper()
-	var err error
-	for range 100 {
-		var l net.Listener
-		port := 20000 + rand.IntN(10000) //nolint:gosec // any will do
-		l, err = new(net.ListenConfig).Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			_ = l.Close() // nothing was done with it
-			return port
-		}
+	addr, err := freeport.Address()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no port is free: ", err)
-	return 0
+	return int(netip.MustParseAddrPort(addr).Port())
 }
 
 // Addr is the server's loopback address, for a proxy in front of it.
