@@ -51,7 +51,7 @@ func TestSimulation(t *testing.T) {
 					mu.Lock()
 					total.add(s)
 					if *progress {
-						fmt.Fprintf(os.Stderr, "%6s  seeds=%d rotations=%d kills=%d doubts=%d lost=%d\n",
+						fmt.Fprintf(os.Stderr, "%6s  seeds=%d rotations=%d kills=%d doubts=%d lost_beyond_saving=%d\n",
 							time.Since(began).Round(time.Second), total.seeds, total.rotations, total.kills, total.doubts, total.lost)
 					}
 					mu.Unlock()

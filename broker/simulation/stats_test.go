@@ -46,7 +46,7 @@ func (s *stats) add(o stats) {
 }
 
 func (s stats) String() string {
-	return fmt.Sprintf("rotations=%d draws=%d consents=%d faults=%d kills=%d doubts=%d repeats=%d saved_in_doubt=%d alternates=%d back_in_doubt=%d last_tries=%d late_sends=%d lapses=%d lost=%d stale=%d replaced_elsewhere=%d posts=%d posts_per_family_per_minute_max=%d in_five_minutes_max=%d",
+	return fmt.Sprintf("rotations=%d draws=%d consents=%d faults=%d kills=%d doubts=%d repeats=%d saved_in_doubt=%d alternates=%d back_in_doubt=%d last_tries=%d late_sends=%d lapses=%d lost_beyond_saving=%d stale=%d replaced_elsewhere=%d posts=%d posts_per_family_per_minute_max=%d in_five_minutes_max=%d",
 		s.rotations, s.draws, s.consents, s.faults, s.kills, s.doubts, s.attempts[family.Repeat], s.saved, s.alternates, s.returns,
 		s.attempts[family.LastTry], s.lateReuses, s.lapses, s.lost, s.stale, s.elsewhere, s.posts, s.mostInMinute, s.mostInFive)
 }
