@@ -46,7 +46,8 @@ type Log struct {
 	wake chan struct{}
 	// done is closed when the writer has ended.
 	done chan struct{}
-	// patience runs while a write is under way.
+	// patience fires when a write may have taken too long. To set it anew for every
+	// write would cost more than the write: it runs on, and looks when it fires.
 	patience *time.Timer
 	// waiters are for use again, of this log alone: their channels may belong to a
 	// bubble of a test.
@@ -66,6 +67,8 @@ type Log struct {
 	closing bool
 	// began is when the write under way began; zero: none is.
 	began time.Time
+	// armed: patience runs.
+	armed bool
 	// stuck: it has taken longer than the patience.
 	stuck bool
 	// failed is why the newest write failed; nil: it did not.
@@ -123,6 +126,7 @@ func (l *Log) run() {
 	if g, ok := l.take(l.writer.idle); ok {
 		l.writer.commit(g)
 	}
+	l.patience.Stop()
 	l.writer.end()
 }
 
@@ -209,14 +213,21 @@ func (l *Log) tell(g *group, err error) {
 func (l *Log) starts() {
 	l.mu.Lock()
 	l.began = time.Now()
+	l.arm(l.cfg.Patience)
 	l.mu.Unlock()
-	l.patience.Reset(l.cfg.Patience)
+}
+
+// arm has impatient called after d, unless it will be called anyway. l.mu is held.
+func (l *Log) arm(d time.Duration) {
+	if !l.armed {
+		l.armed = true
+		l.patience.Reset(d)
+	}
 }
 
 // ends says how the write of g went. late: it took too long, and the callers of
 // its records, as well as of so many more that will never be written, were refused.
 func (l *Log) ends(g *group, err error) (late bool, dropped int) {
-	l.patience.Stop()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if late = l.stuck; late {
@@ -234,8 +245,13 @@ func (l *Log) ends(g *group, err error) (late bool, dropped int) {
 func (l *Log) impatient() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.began.IsZero() || time.Since(l.began) < l.cfg.Patience {
-		return // it ended just now
+	l.armed = false
+	if l.began.IsZero() || l.stuck {
+		return // nothing is under way, or all who wait for it know
+	}
+	if left := l.cfg.Patience - time.Since(l.began); left > 0 {
+		l.arm(left) // it began after the one that armed this
+		return
 	}
 	l.stuck = true
 	l.stats.lags.Add(1)
