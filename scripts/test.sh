@@ -44,6 +44,8 @@ fosite() { go -C e2e/fosite test -race -timeout 5m -count=1 -parallel 8 ./...; }
 patient() {
   step "nothing leaks, real binary" leaks
   step "fail-over by Patroni, real binary" patroni
+  step "a second independent provider" fosite
+  step "faults of the machine, real binary" machine
 }
 
 # Without its set-up no test can be trusted to have run.
@@ -52,8 +54,6 @@ step "packages, with the race detector" unit
 step "20,000 rotations under faults" simulation
 meanwhile patient # they wait more than they work
 step "end to end, real binary and browser" e2e
-step "a second independent provider" fosite
-step "faults of the machine, real binary" machine
 step "SDKs: one behaviour" conformance
 step "SDK: Go" clients/go/test.sh
 step "SDK: TypeScript" clients/typescript/test.sh
