@@ -139,6 +139,10 @@ func (a *app) credentials(now time.Time, probe time.Duration, pressing bool) (at
 // not about the app as a whole.
 const otherClient = "other_client"
 
+// notAlone is the code of a last try that was announced and not sent: another
+// family of its account and client has come alive.
+const notAlone = "not_alone"
+
 // learn takes what an outcome says about the app: a misconfigured answer turns
 // to the other secret, and pauses the app once each was refused. Answers about a
 // secret that is not in use any more say nothing. began is when the attempt was announced.

@@ -108,6 +108,7 @@ func TestALastTryNeedsAnotherGrantToVouchForTheProvider(t *testing.T) {
 		{"another grant, answered too long ago and stored just now", nil, storedLate, false},
 		{"the process stood still after the decision", nil, decided(1, func(w *world) { w.clock.Advance(3 * time.Minute) }), false},
 		{"a person consented after the decision, for the same account", nil, decided(2, func(w *world) { w.consent(mustAddress("acme/third/jira")) }), false},
+		{"a person consented while it was announced, for the same account", nil, decided(3, func(w *world) { w.consent(mustAddress("acme/third/jira")) }), false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			w := newWorld(t, func(w *world) { w.cfg.Timing.Leeway, w.cfg.Timing.InDoubt = 0, family.InDoubtLastTry })

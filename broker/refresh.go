@@ -159,7 +159,11 @@ func (b *Broker) attemptOnce(ctx context.Context, g storage.Grant, need family.N
 	if err != nil {
 		return 0, err
 	}
-	outcome, took := b.spend(ctx, credentials, sp, sendBefore)
+	outcome, took := family.Outcome{Class: family.NotSpent, Code: notAlone}, time.Duration(0)
+	// A family may have come alive while the last try was being announced.
+	if sp.Kind != family.LastTry || need.Force || b.aloneAtRisk(ctx, &g) {
+		outcome, took = b.spend(ctx, credentials, sp, sendBefore)
+	}
 	outcome.VerdictHeld = b.weigh(ctx, a, &g, outcome)
 	// Nothing stands between a pair and its settlement: until then the only
 	// live token of the family is in this function's hands.

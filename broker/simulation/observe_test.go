@@ -24,6 +24,8 @@ type grant struct {
 	// settledAt is when its newest rotation became durable, answeredAt when some
 	// process had an answer that may have been a pair.
 	settledAt, answeredAt time.Time
+	// liveSince is when its family came alive, at its consent or out of a reserve.
+	liveSince time.Time
 	// renewedAt is when its newest generation became durable.
 	renewedAt time.Time
 	// unwrittenAt is when the store last did not write it, and worked otherwise.
@@ -49,6 +51,9 @@ type announced struct {
 	// afterLastTry: it repeats a last try, whose own leeway runs.
 	afterLastTry bool
 	sent         bool
+	// at is when it became durable; forced: an operator's wish, whoever may be hurt.
+	at     time.Time
+	forced bool
 }
 
 // known is what the simulation knows of a token that became durable.
@@ -79,6 +84,9 @@ func (w *world) observe(l *life, s *step) {
 	w.checkLapse(s)
 	w.remember(s)
 	w.checkClean(s)
+	if lives(will.Phase) && !lives(was.Phase) {
+		g.liveSince = time.Now()
+	}
 	if will.Generation != was.Generation {
 		g.renewedAt = time.Now()
 	}
@@ -92,7 +100,7 @@ func (w *world) checkAnnouncement(l *life, s *step) {
 		return
 	}
 	w.stats.attempts[a.Kind]++
-	next := &announced{attempt: *a}
+	next := &announced{attempt: *a, at: time.Now(), forced: g.forcing[l] > 0}
 	l.announced[labelOf(s.next.State.Refresh.Reveal()).ID] = next
 	if o := was.Attempt; o != nil && was.FamilyFirst == s.next.State.FamilyFirst && a.Announced.Before(o.LeaseUntil) {
 		w.fail(2, g, "attempt %s began %s before the lease of attempt %s ended", a.ID, o.LeaseUntil.Sub(a.Announced), o.ID)
@@ -110,19 +118,18 @@ func (w *world) checkAnnouncement(l *life, s *step) {
 		!s.next.State.Access.Rejected && g.forcing[l] == 0 {
 		w.fail(11, g, "a rotation began while the access token had %s left", left)
 	}
-	if a.Kind == family.LastTry {
-		w.checkLastTry(l, s)
+	switch {
+	case a.Kind != family.LastTry:
+	case next.forced:
+		w.risked[g.app+g.account] = true
+	default:
+		w.checkVouched(g, a)
 	}
 }
 
-// checkLastTry: somebody else's settlement vouches for the provider, and nobody
-// else can be hurt by the provider's kill.
-func (w *world) checkLastTry(l *life, s *step) {
-	g, a := s.grant, s.next.State.Attempt
-	if g.forcing[l] > 0 {
-		w.risked[g.app+g.account] = true
-		return
-	}
+// checkVouched: a last try is announced only if somebody else's settlement
+// vouches for the provider.
+func (w *world) checkVouched(g *grant, a *family.Attempt) {
 	vouches := func(at time.Time) bool {
 		return a.Announced.Sub(at) < 2*time.Minute+timing.ClockMargin && at.After(a.FirstAnnounced.Add(-timing.ClockMargin))
 	}
@@ -132,16 +139,24 @@ func (w *world) checkLastTry(l *life, s *step) {
 		if o == g || o.app != g.app {
 			continue
 		}
-		phase := o.durable.State.Phase
-		if o.account == g.account && (phase == family.Active || phase == family.Suspected) {
-			w.fail(6, g, "a last try while %s lives under the same account and app", o.address)
-		}
 		vouched = vouched || vouches(o.settledAt) || vouches(o.answeredAt)
 	}
 	if !vouched {
 		w.fail(6, g, "a last try while nothing says that the provider is well")
 	}
 }
+
+// checkAlone: whoever lived when a last try became durable must not be hurt by
+// the provider's kill when it is sent.
+func (w *world) checkAlone(g *grant, a *announced) {
+	for _, o := range w.grants {
+		if o != g && o.app == g.app && o.account == g.account && lives(o.durable.State.Phase) && !o.liveSince.After(a.at) {
+			w.fail(6, g, "a last try was sent while %s lives under the same account and app", o.address)
+		}
+	}
+}
+
+func lives(p family.Phase) bool { return p == family.Active || p == family.Suspected }
 
 func (w *world) checkEvents(l *life, s *step) {
 	g, was := s.grant, s.grant.durable.State

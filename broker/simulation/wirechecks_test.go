@@ -51,6 +51,9 @@ func (w *world) send(l *life, c *wire, token label) *sending {
 		return s
 	}
 	a.sent = true
+	if a.attempt.Kind == family.LastTry && !a.forced {
+		w.checkAlone(g, a)
+	}
 	s.kind = a.attempt.Kind.String()
 	if a.afterLastTry {
 		s.kind = family.LastTry.String()
