@@ -32,8 +32,8 @@ var brownoutCases = []brownoutCase{
 	{name: "brownout-dead", dead: true, others: 64, every: 500 * time.Millisecond},
 }
 
-// hotCallers draw the hot grant's token, in the broker's own process: what a
-// connection adds would hide what the broker's locks and waits do.
+// hotCallers draw the hot grant's token: over connections of their own, as callers
+// do, and in the broker's own process, where nothing hides what its locks and waits do.
 const hotCallers = 4
 
 // measureBrownout compares the latency of hot answers with and without a
@@ -51,6 +51,9 @@ func measureBrownout(ctx context.Context, o options, log io.Writer) (_ []result,
 	c := &refreshContest{brokers: map[int]*child{}, log: log}
 	defer func() { err = errors.Join(err, c.stop()) }()
 	if c.endpoint, err = startChild(ctx, childToken, anyCore, log); err != nil {
+		return nil, err
+	}
+	if c.load, err = startChild(ctx, childLoad, anyCore, log); err != nil {
 		return nil, err
 	}
 	alive, err := c.endpoint.ask(command{Endpoint: &endpointCommand{Life: 3600}})
@@ -78,11 +81,11 @@ func measureBrownout(ctx context.Context, o options, log io.Writer) (_ []result,
 		}}); err != nil {
 			return nil, err
 		}
-		rounds, err := c.brownout(ctx, o, bc, p)
+		called, inside, err := c.brownout(ctx, o, bc, p, certs)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", bc.name, err)
 		}
-		results = append(results, summarizeHot(bc.name, rounds)...)
+		results = append(append(results, summarizeHot(bc.name, called)...), summarizeHot(bc.name+insideName, inside)...)
 		delete(c.brokers, i)
 		if err := p.stop(); err != nil {
 			return nil, err
@@ -91,38 +94,81 @@ func measureBrownout(ctx context.Context, o options, log io.Writer) (_ []result,
 	return results, nil
 }
 
-func (c *refreshContest) brownout(ctx context.Context, o options, bc brownoutCase, p *child) (rounds []round, err error) {
+// insideName ends the name of a case whose callers are in the broker's own process.
+const insideName = "-inside"
+
+// brownout measures one case: over connections, and in the broker's process.
+func (c *refreshContest) brownout(ctx context.Context, o options, bc brownoutCase, p *child, certs tlsFiles) (called, inside []round, err error) {
 	if _, err := c.endpoint.ask(command{Delay: &bc.delay}); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for n := range o.rounds {
-		var disturbed, calm tally
+		var disturbed, calm brownoutSide
 		order := []int{0, bc.others}
 		for measured := time.Duration(0); measured < o.duration; measured += refreshSlice {
 			for _, others := range order {
 				if err := ctx.Err(); err != nil {
-					return nil, err
+					return nil, nil, err
 				}
-				got, err := p.ask(command{Slice: &sliceCommand{
+				side := &calm
+				if others > 0 {
+					side = &disturbed
+				}
+				if err := side.measure(c.load, p, certs, sliceCommand{
 					Of: ofHot, Callers: hotCallers, Others: others, Every: bc.every,
 					Unmeasured: settle + min(bc.delay, 100*time.Millisecond), Measured: min(refreshSlice, o.duration-measured),
-				}})
-				if err != nil {
-					return nil, err
-				}
-				if others > 0 {
-					disturbed.add(got.Slice.tally)
-				} else {
-					calm.add(got.Slice.tally)
+				}); err != nil {
+					return nil, nil, err
 				}
 			}
 			slices.Reverse(order)
 		}
-		r := round{product: hotSample(&disturbed), bare: hotSample(&calm)}
-		fmt.Fprintf(c.log, "bench: round %d/%d %-16s hot p99 %.4f ms, undisturbed %.4f\n", n+1, o.rounds, bc.name, r.product.p99ms, r.bare.p99ms)
-		rounds = append(rounds, r)
+		r := round{product: disturbed.called(), bare: calm.called()}
+		called = append(called, r)
+		inside = append(inside, round{product: hotSample(&disturbed.inside), bare: hotSample(&calm.inside)})
+		fmt.Fprintf(c.log, "bench: round %d/%d %-16s hot p99 %.3f ms, undisturbed %.3f\n", n+1, o.rounds, bc.name, r.product.p99ms, r.bare.p99ms)
 	}
-	return rounds, nil
+	return called, inside, nil
+}
+
+// brownoutSide is what was measured with the disturbance, or without it.
+type brownoutSide struct {
+	inside tally
+	slices []sample
+}
+
+// measure is one slice of each kind.
+func (s *brownoutSide) measure(load, p *child, certs tlsFiles, q sliceCommand) error {
+	got, err := p.ask(command{Slice: &q})
+	if err != nil {
+		return err
+	}
+	s.inside.add(got.Slice.tally)
+	at, err := p.ask(command{Disturb: &q})
+	if err != nil {
+		return err
+	}
+	r, err := load.ask(command{Load: &loadCommand{
+		Targets: []loadTarget{{Addr: at.Addr, TLS: certs, PID: p.cmd.Process.Pid}},
+		Callers: q.Callers, Conns: q.Callers, WarmUp: q.Unmeasured, Duration: q.Measured,
+	}})
+	if _, calmed := p.ask(command{Calm: true}); err == nil {
+		err = calmed
+	}
+	if err != nil {
+		return err
+	}
+	s.slices = append(s.slices, r.Load[0].sample())
+	return nil
+}
+
+// called is the mean of the slices.
+func (s *brownoutSide) called() (mean sample) {
+	n := float64(len(s.slices))
+	for _, x := range s.slices {
+		mean.rps, mean.p50ms, mean.p99ms = mean.rps+x.rps/n, mean.p50ms+x.p50ms/n, mean.p99ms+x.p99ms/n
+	}
+	return mean
 }
 
 // others is how many grants there are beside the hot one: a hundred a second are
@@ -137,5 +183,11 @@ func hotSample(t *tally) sample {
 
 // summarizeHot leaves out the processor time, which is the disturbance's as well.
 func summarizeHot(name string, rounds []round) []result {
-	return slices.DeleteFunc(summarize("hot", name, rounds), func(r result) bool { return r.Metric == "cpu_us" })
+	lines := slices.DeleteFunc(summarize("hot", name, rounds), func(r result) bool { return r.Metric == "cpu_us" })
+	for i := range lines {
+		if lines[i].Metric == "p99_ms" {
+			lines[i].goal = "<= 1.2"
+		}
+	}
+	return lines
 }

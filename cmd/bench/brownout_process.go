@@ -40,3 +40,11 @@ func (p *refresher) disturb(c sliceCommand) (leave func()) {
 		group.Wait()
 	}
 }
+
+// calm ends a disturbance that is to last beyond a command.
+func (p *refresher) calm() {
+	if p.leave != nil {
+		p.leave()
+		p.leave = nil
+	}
+}

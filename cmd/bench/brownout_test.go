@@ -18,8 +18,10 @@ func TestABrownoutRunReportsHotAnswersBesideEachDisturbance(t *testing.T) {
 	}
 	var want []string
 	for _, c := range brownoutCases {
-		for _, m := range []string{"rps calls/s", "p50_ms ms", "p99_ms ms"} {
-			want = append(want, "hot "+c.name+" "+m)
+		for _, name := range []string{c.name, c.name + insideName} {
+			for _, m := range []string{"rps calls/s", "p50_ms ms", "p99_ms ms"} {
+				want = append(want, "hot "+name+" "+m)
+			}
 		}
 	}
 	if diff := cmp.Diff(want, readLines(t, file)); diff != "" {

@@ -121,6 +121,9 @@ type command struct {
 	Refresh  *refreshCommand  `json:"refresh,omitempty"`
 	Slice    *sliceCommand    `json:"slice,omitempty"`
 	Scale    *scaleCommand    `json:"scale,omitempty"`
+	// Disturb has the others of a slice at work until Calm.
+	Disturb *sliceCommand `json:"disturb,omitempty"`
+	Calm    bool          `json:"calm,omitempty"`
 }
 
 // reply answers a command; Error is set if it failed.

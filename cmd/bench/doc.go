@@ -32,11 +32,13 @@
 //
 //	go run ./cmd/bench hot -cases brownout [-rounds N] [-duration D]
 //
-// Hot answers of one grant, drawn in the broker's own process, while callers wait
-// for a provider that takes 2 s (brownout-slow), while nobody listens where the
-// provider should be (brownout-dead), and while some hundred other grants a second
-// are refreshed (brownout-refresh). The base is the same broker undisturbed, slice by
-// slice in alternation.
+// Hot answers of one grant while callers wait for a provider that takes 2 s
+// (brownout-slow), while nobody listens where the provider should be (brownout-dead),
+// and while some hundred other grants a second are refreshed (brownout-refresh). They
+// are drawn over connections, as callers draw them; and, in the lines that end in
+// -inside, in the broker's own process, where a call takes some ten microseconds and
+// nothing hides what locks, waits and the scheduler do. The base is the same broker
+// undisturbed, slice by slice in alternation.
 //
 // # The suite crash
 //

@@ -81,6 +81,8 @@ func runRefresh(ctx context.Context, args []string, stdout, stderr io.Writer) er
 type refreshContest struct {
 	endpoint *child
 	brokers  map[int]*child
+	// load is there if callers come over connections.
+	load *child
 	// server and pgbench are there if the stores are databases.
 	server  *postgresServer
 	pgbench *pgbench
@@ -161,7 +163,7 @@ func (c *refreshContest) start(ctx context.Context, o refreshFlags, dir string) 
 		c.brokers[rc.limit] = b
 		if _, err := b.ask(command{Refresh: &refreshCommand{
 			Serve:    serveCommand{TLS: certs, Dir: filepath.Join(dir, fmt.Sprintf("broker-%d", rc.limit)), Store: store},
-			TokenURL: "http://" + r.Addr + "/token", Grants: o.grants, Limit: rc.limit,
+			TokenURL: "http://" + r.Addr + "/token", Grants: o.grants, Limit: rc.limit, Grace: accessGrace,
 		}}); err != nil {
 			return err
 		}
@@ -260,8 +262,10 @@ func (c *refreshContest) stop() error {
 	for _, b := range c.brokers {
 		err = errors.Join(err, b.stop())
 	}
-	if c.endpoint != nil {
-		err = errors.Join(err, c.endpoint.stop())
+	for _, p := range []*child{c.load, c.endpoint} {
+		if p != nil {
+			err = errors.Join(err, p.stop())
+		}
 	}
 	if c.server != nil {
 		c.server.end()

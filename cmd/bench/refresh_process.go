@@ -27,6 +27,8 @@ type refreshCommand struct {
 	Grants   int
 	// Limit is the configured concurrency of spends.
 	Limit int
+	// Grace is the provider's access grace; empty: what it is for Atlassian.
+	Grace string
 }
 
 // The things that a refresher measures.
@@ -72,6 +74,8 @@ type refresher struct {
 	postgres bool
 	bare     *badgerstore.Bare
 	profile  *os.File
+	// leave ends the disturbance that was asked for.
+	leave func()
 }
 
 func (p *refresher) handle(q command) (r reply, err error) {
@@ -81,6 +85,12 @@ func (p *refresher) handle(q command) (r reply, err error) {
 	case q.Slice != nil:
 		r.Slice, err = p.measure(*q.Slice)
 		return r, err
+	case q.Disturb != nil:
+		p.leave = p.disturb(*q.Disturb)
+		return reply{Addr: p.node.GRPCAddr().String()}, nil
+	case q.Calm:
+		p.calm()
+		return r, nil
 	case q.StartProfile != "":
 		if p.profile, err = os.Create(q.StartProfile); err == nil {
 			err = pprof.StartCPUProfile(p.profile)
@@ -96,8 +106,12 @@ func (p *refresher) handle(q command) (r reply, err error) {
 func (p *refresher) start(c refreshCommand) error {
 	ctx := context.Background()
 	log := quietLog()
-	cfg, err := writeConfigWith(c.Serve, fmt.Sprintf("provider:\n  rate: %d\n  burst: %d\n  concurrency: %d\n  overrides: {token_url: %q, access_grace: %s}\n",
-		broker.MostLoadRate, broker.MostLoadRate, c.Limit, c.TokenURL, accessGrace))
+	overrides := fmt.Sprintf("token_url: %q", c.TokenURL)
+	if c.Grace != "" {
+		overrides += ", access_grace: " + c.Grace
+	}
+	cfg, err := writeConfigWith(c.Serve, fmt.Sprintf("provider:\n  rate: %d\n  burst: %d\n  concurrency: %d\n  overrides: {%s}\n",
+		broker.MostLoadRate, broker.MostLoadRate, c.Limit, overrides))
 	if err != nil {
 		return err
 	}
@@ -190,6 +204,7 @@ func (p *refresher) commit(context.Context) error {
 }
 
 func (p *refresher) close() error {
+	p.calm()
 	var err error
 	if p.stop != nil {
 		err = p.stop()
