@@ -60,7 +60,7 @@ class Client:
             options: Further channel arguments of gRPC.
 
         Raises:
-            ConfigError: No identity, or a file that cannot be read.
+            ConfigError: The target is none, there is no identity, or a file cannot be read.
         """
         connection = Connection(
             target,

@@ -129,7 +129,8 @@ class GrpcWire:
         except grpc.RpcError as e:
             if self._closed:
                 raise ClosedError("the client is closed") from None
-            raise from_rpc(e) from e
+            way = self._connection.way if self._connection else None
+            raise from_rpc(e, way) from e
         finally:
             call.cancel()  # what is left of a stream; nothing for a call that has ended
             self._ended(line, call)
