@@ -22,7 +22,7 @@ trap 'rm -rf "$tmp"' EXIT
 # The lower bounds of pyproject.toml, and protobuf in Python alone.
 ./venv.sh clients/python/.venv-oldest clients/python/requirements/oldest.txt
 PYTHONPATH=src PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=python .venv-oldest/bin/python -m pytest \
-  tests/test_wire.py tests/test_identity.py tests/test_behaviour.py tests/test_http.py
+  tests/test_wire.py tests/test_identity.py tests/test_unreached.py tests/test_behaviour.py tests/test_http.py
 
 # An environment with the package and what it needs, as in an empty project.
 ./venv.sh clients/python/.venv-empty clients/python/requirements/empty.txt

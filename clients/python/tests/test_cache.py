@@ -110,3 +110,10 @@ def test_what_the_broker_says_is_brought_to_sane_ages() -> None:
         ),
     )
     assert (t._soft_age, t._guaranteed_age, t._expiry_age) == (5, 100, 100)
+
+
+def test_a_newer_token_that_has_expired_is_no_cure_for_a_rejected_one() -> None:
+    cache = Cache()
+    cache.settle(token(2), 0, at(0))
+    assert cache.rejected(1, at(99), False).name == "USE_CURRENT"
+    assert cache.rejected(1, at(100), False).name == "REPORT"

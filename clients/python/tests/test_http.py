@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import requests
-from api_server import ApiServer, reject_first
+from api_server import ApiServer, Seen, reject_first
 from faces import GRANT
+from requests.adapters import BaseAdapter
 
 from holdfast_client import ConfigError, ConsentRequired, RefusedOrigin, httpx_auth, requests_auth
 from holdfast_client._origin import Origins, origin, parse, under
@@ -125,7 +127,16 @@ def test_a_whole_url_is_sent_as_it_is(api: ApiServer, send: Send) -> None:
     assert api.seen[0].path == "/elsewhere"
 
 
-@pytest.mark.parametrize("url", ["/rest/../../other", "/rest/%2e%2e/x", "/..%5Cx/%2E%2e"])
+LEAVING = [
+    "/rest/../../other",
+    "/rest/%2e%2e/x",
+    "/..%5Cx/%2E%2e",
+    "/a/..%2f..%2Fb",
+    "/..%5C..%5Cb",
+]
+
+
+@pytest.mark.parametrize("url", LEAVING)
 def test_a_path_that_leaves_the_api_is_refused(api: ApiServer, send: Send, url: str) -> None:
     with pytest.raises((RefusedOrigin, httpx.HTTPError, requests.RequestException)):
         send("GET", url)
@@ -203,14 +214,101 @@ def test_a_redirect_to_another_port_gets_no_token(
     assert [s.token for s in elsewhere.seen] == [""]
 
 
-def test_a_401_to_a_request_without_the_token_says_nothing_about_it(
+def test_a_redirect_to_an_origin_that_may_see_the_token_has_it(
     api: ApiServer, elsewhere: ApiServer, broker: FakeBroker, send: Send
 ) -> None:
-    api.answer = lambda seen: (302, elsewhere.url + "/download")
-    elsewhere.answer = lambda seen: (401, "")
-    assert send("GET", "/attachment", origins=[api.url, elsewhere.url]) == (401, "ok")
-    assert [s.token for s in elsewhere.seen] == [""]
+    api.answer = lambda seen: (302, elsewhere.url + "/b")
+    elsewhere.answer = lambda seen: (200, "") if seen.token else (401, "")
+    assert send("GET", "/a", origins=[api.url, elsewhere.url]) == (200, "ok")
+    assert elsewhere.seen[-1][:3] == ("GET", "/b", "fake-token-1")
+    assert broker.calls["ReportRejectedToken"] == 0  # the API refused no token
+    assert len(api.seen) == 1
+
+
+def test_a_401_behind_a_redirect_to_such_an_origin_is_cured(
+    api: ApiServer, elsewhere: ApiServer, broker: FakeBroker, send: Send
+) -> None:
+    api.answer = lambda seen: (307, elsewhere.url + "/b")
+    elsewhere.answer = lambda seen: (200 if seen.token == "fake-token-2" else 401, "")
+    assert send("PUT", "/a", b"summary", origins=[api.url, elsewhere.url]) == (200, "ok")
+    assert [s[:2] for s in api.seen] == [("PUT", "/ex/jira/cloud-1/a")]
+    assert [s.token for s in elsewhere.seen if s.token] == ["fake-token-1", "fake-token-2"]
+    assert {(s.method, s.body) for s in elsewhere.seen} == {("PUT", b"summary")}
+    assert broker.calls["ReportRejectedToken"] == 1
+
+
+def test_a_redirect_that_comes_back_has_the_token_at_the_api_alone(
+    api: ApiServer, elsewhere: ApiServer, broker: FakeBroker, send: Send
+) -> None:
+    def answer(seen: Seen) -> tuple[int, str]:
+        if seen.path.endswith("/a"):
+            return 302, elsewhere.url + "/there"
+        return (200, "") if seen.token else (401, "")
+
+    api.answer = answer
+    elsewhere.answer = lambda seen: (302, api.url + "/back")
+    assert send("GET", "/a") == (200, "ok")
+    assert {s.token for s in elsewhere.seen} == {""}
+    assert api.seen[-1][1:3] == ("/back", "fake-token-1")
     assert broker.calls["ReportRejectedToken"] == 0
+
+
+def test_what_a_redirect_leads_to_is_repeated_and_not_what_led_there(
+    api: ApiServer, send: Send
+) -> None:
+    api.answer = lambda seen: (303, "/b") if seen.method == "POST" else reject_first(seen)
+    assert send("POST", "/a", b"summary") == (200, "ok")
+    assert [s[:3] for s in api.seen] == [
+        ("POST", "/ex/jira/cloud-1/a", "fake-token-1"),
+        ("GET", "/b", "fake-token-1"),
+        ("GET", "/b", "fake-token-2"),
+    ]
+
+
+class Hosts(BaseAdapter):
+    """Answers for hosts that there are not: http redirects to https."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, Any]] = []
+
+    def send(self, request: Any, *args: Any, **kwargs: Any) -> requests.Response:
+        self.seen.append((request.url, request.headers.get("Authorization")))
+        response = requests.Response()
+        response.url, response.request, response.raw = request.url, request, io.BytesIO()
+        response.status_code = 302 if request.url.startswith("http:") else 200
+        response.headers["Location"] = "https://api.example/x"
+        return response
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["Session", "auth"])
+def test_requests_takes_no_token_to_https_where_http_alone_may_see_it(whole: bool) -> None:
+    with FakeBroker(api_base_url="http://api.example") as broker:
+        source, hosts = broker.client().source(GRANT), Hosts()
+        session = requests_auth.Session(source) if whole else requests.Session()
+        session.auth = requests_auth.HoldfastAuth(source)
+        session.mount("http://", hosts)
+        session.mount("https://", hosts)
+        with session:
+            assert session.get("http://api.example/x").status_code == 200
+    assert hosts.seen == [
+        ("http://api.example/x", "Bearer fake-token-1"),
+        ("https://api.example/x", None),
+    ]
+
+
+def test_a_session_keeps_the_token_where_netrc_knows_the_host(
+    api: ApiServer, broker: FakeBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password mine\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    api.answer = lambda seen: (302, "/b") if seen.path.endswith("/a") else (200, "")
+    with requests_auth.Session(broker.client().source(GRANT)) as session:
+        assert session.get("/a").status_code == 200
+    assert [s.token for s in api.seen] == ["fake-token-1"] * 2
 
 
 def test_a_redirect_within_the_api_keeps_it_and_its_401_is_cured(

@@ -44,6 +44,7 @@ from holdfast_client._errors import (
     SiteAmbiguous,
     SiteNotGranted,
     StoreUnavailable,
+    StreamEnded,
     Unreachable,
 )
 from holdfast_client._news import WatchEvent
@@ -83,6 +84,7 @@ __all__ = [
     "SiteNotGranted",
     "Source",
     "StoreUnavailable",
+    "StreamEnded",
     "Unreachable",
     "WatchEvent",
     "__version__",

@@ -43,7 +43,7 @@ class AsyncClient:
         """Make a client of the broker at target; all arguments are those of ``Client``.
 
         Raises:
-            ConfigError: No identity, or a file that cannot be read.
+            ConfigError: The target is none, there is no identity, or a file cannot be read.
         """
         connection = Connection(
             target,

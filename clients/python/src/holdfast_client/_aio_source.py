@@ -12,13 +12,13 @@ from holdfast_client._aio_watch import AsyncWatcher
 from holdfast_client._cache import Next
 from holdfast_client._clock import Clock
 from holdfast_client._errors import (
-    BrokerError,
     CallerTimeout,
     ClosedError,
     ConfigError,
     HoldfastError,
     InternalError,
     RefreshInProgress,
+    Unreachable,
     again,
 )
 from holdfast_client._flight import (
@@ -173,12 +173,17 @@ class AsyncSource(SourceCore):
         def ended(task: asyncio.Task[None]) -> None:
             # Here rather than in run, of which nothing runs if it is cancelled at once.
             if task.cancelled():
-                flight.outcome = ClosedError("the client is closed")
+                # By close; or by somebody else, such as a loop that ends: that passes.
+                flight.outcome = (
+                    ClosedError("the client is closed")
+                    if self._client.closed
+                    else Unreachable("the call to the broker was cancelled", code="CANCELLED")
+                )
             self._flight = None
             self._settle(flight.outcome, losses)
             self._tell()
             # Not before the first answer, so that the stream need not bring it as well.
-            self._begin_watching(self._wants_watch)
+            self._begin_watching(self._wants_watch and not task.cancelled())
             if not flight.done.done():
                 flight.done.set_result(None)
 
@@ -210,11 +215,11 @@ class AsyncSource(SourceCore):
             heard = await self._client._wire.report(
                 self._reporting(flight.rejected, flight.status), self._client._timeout
             )
-        except BrokerError:
+        except Exception:
             self._cache.unreported(self._now())
             raise
         go_on = self._cache.verdict(flight.rejected, heard.verdict, self._now())
-        self._hot = self._cache.current
+        self._heat()
         return go_on
 
     async def _fetch(self, flight: _Flight) -> AccessToken:
@@ -237,6 +242,7 @@ class AsyncSource(SourceCore):
             changed.set()
 
     def _shut(self) -> None:
-        """Forget the token: the client is closed, or this is the child of a fork."""
+        """Forget the token: the client is closed."""
+        self._over = True
         self._hot = None
         self._tell()

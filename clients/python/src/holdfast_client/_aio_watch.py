@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, cast
 
 from holdfast_client._errors import BrokerError, ClosedError
-from holdfast_client._news import Backoff, WatchEvent, event_of, same
+from holdfast_client._news import Backoff, WatchEvent, broken, event_of, same
 
 if TYPE_CHECKING:
     from holdfast_client._aio_source import AsyncSource
@@ -50,6 +50,8 @@ class AsyncWatcher:
             except BrokerError as e:
                 named, ask = e.retry_after, s._dropped(e)
                 s._tell()
+            except Exception as e:  # e.g. of an interceptor: another stream may do better
+                broken(s.grant, e)
             finally:
                 s._cache.streaming = False
             s._poll(at_once=ask)

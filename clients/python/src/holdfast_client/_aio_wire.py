@@ -131,7 +131,8 @@ class GrpcAioWire:
         except grpc.RpcError as e:
             if self._closed:
                 raise ClosedError("the client is closed") from None
-            raise from_rpc(e) from e
+            way = self._connection.way if self._connection else None
+            raise from_rpc(e, way) from e
         finally:
             line.calls -= 1
             if line.retired:

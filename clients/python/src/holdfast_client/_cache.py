@@ -140,7 +140,8 @@ class Cache:
 
     def rejected(self, generation: int, now: Moment, flying: bool) -> Next:
         """Say what to do for a caller whose token of a generation was rejected."""
-        if self.current is not None and self.current.generation > generation:
+        t = self.current
+        if t is not None and t.generation > generation and age(t, now) < t._expiry_age:
             return Next.USE_CURRENT
         if flying:
             return Next.WAIT

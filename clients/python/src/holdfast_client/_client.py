@@ -14,7 +14,7 @@ import grpc
 from holdfast_client import _fork
 from holdfast_client._clock import Clock, SystemClock
 from holdfast_client._connection import DEFAULT_TIMEOUT, Connection, Path
-from holdfast_client._errors import ClosedError, ConfigError, ForkedError
+from holdfast_client._errors import ClosedError, ConfigError, ForkedError, Unreachable
 from holdfast_client._request import token_request
 from holdfast_client._source import Source
 from holdfast_client._wire import GrpcWire, Wire
@@ -60,7 +60,7 @@ class Client:
             options: Further channel arguments of gRPC.
 
         Raises:
-            ConfigError: No identity, or a file that cannot be read.
+            ConfigError: The target is none, there is no identity, or a file cannot be read.
         """
         connection = Connection(
             target,
@@ -172,7 +172,7 @@ class Client:
             raise ClosedError("the client is closed")
 
     def _start(self, run: Callable[[], None], name: str) -> None:
-        """Run something on a thread that close waits for."""
+        """Run something on a thread that close waits for; raise Unreachable if there is none."""
 
         def tracked() -> None:
             try:
@@ -191,7 +191,9 @@ class Client:
                 thread.start()
             except RuntimeError as e:  # the interpreter is ending, or the limit is reached
                 self._threads.discard(thread)
-                raise ClosedError(f"no thread can be started: {e}") from e
+                raise Unreachable(
+                    f"no thread can be started for the call to the broker: {e}", code="UNAVAILABLE"
+                ) from e
 
     def _after_fork(self) -> None:
         """Make this a client of the child, or one that says that it cannot be."""

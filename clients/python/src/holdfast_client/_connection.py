@@ -11,8 +11,10 @@ from typing import Any
 
 import grpc
 
+from holdfast_client import _target
 from holdfast_client._errors import ConfigError
 from holdfast_client._files import TLSFiles, TokenFile
+from holdfast_client._unreached import Way
 
 try:
     __version__ = version("holdfast-client")
@@ -44,8 +46,10 @@ class Connection:
         """Check and read everything; raise ConfigError. gRPC itself is not touched yet."""
         names = [os.fspath(p) if p else "" for p in (cert, key, ca, token_file)]
         cert_file, key_file, ca_file, token = names
+        _target.check(target)
         _check(target, cert_file, key_file, token, plaintext)
         self.target = target
+        self.way = Way(target, cert_file, ca_file, token, plaintext)
         self.files = None if plaintext else TLSFiles(cert_file, key_file, ca_file)
         self.token = TokenFile(token, time.monotonic) if token else None
         self.options = [

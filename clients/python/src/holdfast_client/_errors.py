@@ -33,6 +33,7 @@ __all__ = [
     "SiteAmbiguous",
     "SiteNotGranted",
     "StoreUnavailable",
+    "StreamEnded",
     "Unreachable",
 ]
 
@@ -279,8 +280,17 @@ class InternalError(_Temporary):
     REASON = "INTERNAL"
 
 
+class StreamEnded(_Temporary):
+    """A stream ended in good order. A source that watches opens another one by itself."""
+
+    REASON = "STREAM_ENDED"
+
+
 class Unreachable(_Temporary):
-    """The broker did not answer, or what answered is no broker. Retry later."""
+    """The broker did not answer, or what answered is no broker; ``message`` says why.
+
+    Retry later. If it never worked, the address or the files of the client are wrong.
+    """
 
     REASON = "UNREACHABLE"
 

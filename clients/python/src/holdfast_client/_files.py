@@ -27,6 +27,10 @@ class Pem(NamedTuple):
     key: bytes | None
     chain: bytes | None
 
+    def __repr__(self) -> str:
+        """Show nothing: tools that report errors print the variables of each frame."""
+        return "<Pem>"
+
 
 class TLSFiles:
     """Certificate, key and CA of a client, as files that may be replaced at any time."""
@@ -63,7 +67,7 @@ class TLSFiles:
                 try:
                     s = os.stat(path)
                 except OSError as e:
-                    raise ConfigError(f"reading {path}: {e.strerror}") from e
+                    raise _unreadable(path, e) from e
                 stamps.append((s.st_mtime_ns, s.st_size, s.st_ino))
         return tuple(stamps)
 
@@ -77,16 +81,39 @@ class TLSFiles:
             try:
                 context.load_verify_locations(cadata=(pem.ca or b"").decode("ascii"))
             except (ssl.SSLError, ValueError) as e:
-                raise ConfigError(f"reading the broker's CA: {ca} holds no PEM certificate") from e
+                raise ConfigError(
+                    f"reading the broker's CA: {ca} holds no PEM certificate; give as ca= the "
+                    "file of the CA that signed the broker's certificate"
+                ) from e
         if cert:
             try:
                 # Without the callback a key that is encrypted would ask at the terminal.
                 context.load_cert_chain(cert, key, password=lambda: "")
             except (ssl.SSLError, OSError) as e:
                 raise ConfigError(
-                    f"loading the caller's certificate {cert} and key {key}: {e}"
+                    f"loading the caller's certificate {cert} and key {key}: {_no_pair(pem, e)}"
                 ) from e
         return pem
+
+
+def _no_pair(pem: Pem, error: Exception) -> str:
+    """Say why two files that could be read are no certificate with its key."""
+    if b"-----BEGIN CERTIFICATE-----" not in (pem.chain or b""):
+        return "cert= holds no PEM certificate"
+    if b"ENCRYPTED" in (pem.key or b""):
+        return "key= is encrypted; give one without a passphrase, readable by this program alone"
+    if b"PRIVATE KEY-----" not in (pem.key or b""):
+        return "key= holds no PEM private key"
+    if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+        return "the key is not that of the certificate; give two that were issued together"
+    return f"they cannot be read as PEM ({error}); have them issued again"
+
+
+def _unreadable(path: str, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"reading {path}: {error.strerror}; check cert=, key=, ca= or token_file=, and that this "
+        "program may read the file"
+    )
 
 
 def _bytes(path: str) -> bytes:
@@ -94,14 +121,27 @@ def _bytes(path: str) -> bytes:
         with open(path, "rb") as f:
             return f.read()
     except OSError as e:
-        raise ConfigError(f"reading {path}: {e.strerror}") from e
+        raise _unreadable(path, e) from e
+
+
+# Where systems keep the CAs that their administrators trust, all in one file: Debian and most
+# others, Fedora, openSUSE, Alpine and the BSDs. Python itself knows a directory on some of
+# them, which gRPC cannot read.
+_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
 
 
 def _system_roots() -> bytes | None:
-    # Without it gRPC would use a list of its own, which no administrator knows of.
-    path = ssl.get_default_verify_paths().cafile
-    with contextlib.suppress(ConfigError):
-        return _bytes(path) if path else None
+    # Without them gRPC would use a list of its own, which no administrator knows of.
+    named = ssl.get_default_verify_paths().cafile
+    for path in (named, *_BUNDLES):
+        with contextlib.suppress(ConfigError):
+            if path:
+                return _bytes(path)
     return None
 
 
@@ -137,5 +177,8 @@ class TokenFile(grpc.AuthMetadataPlugin):
 def _bearer(path: str) -> str:
     text = _bytes(path).decode("ascii", "replace").strip()
     if not text or not text.isprintable() or " " in text or "\ufffd" in text:
-        raise ConfigError(f"reading the caller's token: {path} does not hold one token")
+        raise ConfigError(
+            f"reading the caller's token: {path} does not hold one token, and nothing else; "
+            "check token_file="
+        )
     return "Bearer " + text

@@ -34,8 +34,9 @@ class SourceCore:
         self._mono, self._wall = clock.monotonic, clock.wall
         self._cache = Cache()
         # The newest token, for callers that need nothing else: read without a lock. None
-        # once the client is closed.
+        # once the client is closed, which calls under way then do not change.
         self._hot: AccessToken | None = None
+        self._over = False  # the client is closed
         # The newest state that whoever watches is told of.
         self._news: AccessToken | BrokerError | None = None
         # Seconds that this machine's clock is ahead of the broker's, at most; None: unknown.
@@ -129,8 +130,11 @@ class SourceCore:
             self._publish(error)
         return True
 
+    def _heat(self) -> None:
+        self._hot = None if self._over else self._cache.current
+
     def _publish(self, got: AccessToken | HoldfastError) -> None:
-        self._hot = self._cache.current
+        self._heat()
         if isinstance(got, AccessToken) or (isinstance(got, BrokerError) and not got.temporary):
             self._news = got
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from holdfast_client._cache import spread
@@ -10,6 +11,17 @@ from holdfast_client._token import AccessToken
 
 # How long to wait after a stream dropped: doubled each time up to the second, in seconds.
 FIRST_BACKOFF, MAX_BACKOFF = 1.0, 60.0
+
+
+_log = logging.getLogger("holdfast_client")
+
+
+def broken(grant: str, error: Exception) -> None:
+    """Log that a stream ended by what is no answer: nobody waits for it who could be told."""
+    # The type alone: what foreign code writes into its errors may be anybody's secret.
+    _log.warning(
+        "watching %s failed with %s; another stream is opened", grant, type(error).__name__
+    )
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,7 @@ def under(api_base_url: str, path_and_query: str) -> str:
             "the grant has no site or several, so there is no API base URL; choose one by site="
         )
     path = path_and_query.partition("?")[0]
-    if any(unquote(s) == ".." for s in path.replace("\\", "/").split("/")):
+    # Decoded first: a server may take %2F and %5C for separators as well.
+    if ".." in unquote(path).replace("\\", "/").split("/"):
         raise RefusedOrigin(f'{path!r} leaves the site\'s API: remove the ".."')
     return api_base_url + "/" + path_and_query.lstrip("/")

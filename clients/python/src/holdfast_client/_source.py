@@ -102,6 +102,7 @@ class Source(SourceCore):
         there is no newer token, e.g. since the provider accepts this one: hand the 401 on.
         The HTTP integrations of this package do this; call it only from one of your own.
         """
+        self._client._check()
         end = None if timeout is None else time.monotonic() + timeout
         while True:
             with self._lock:
@@ -112,7 +113,11 @@ class Source(SourceCore):
                     return None
                 flight = self._flight
                 if flight is None:
-                    flight = self._launch(_Flight(token.generation, status))
+                    try:
+                        flight = self._launch(_Flight(token.generation, status))
+                    except BrokerError:  # no thread for it
+                        self._cache.unreported(self._now())
+                        return None
             left = None if end is None else max(0.0, end - time.monotonic())
             if not self._clock.wait(flight.done, left):
                 return None
@@ -138,9 +143,8 @@ class Source(SourceCore):
         """Open a stream, unless there is one; the caller holds the lock."""
         if wanted and self._watcher is None:
             watcher = Watcher(self)
-            with contextlib.suppress(ClosedError):
-                watcher.start()
-                self._watcher = watcher
+            watcher.start()
+            self._watcher = watcher
 
     def _token(self, timeout: float | None) -> AccessToken:
         end = None if timeout is None else time.monotonic() + timeout
@@ -151,7 +155,12 @@ class Source(SourceCore):
                 if look.error is not None:
                     raise again(look.error)
                 if look.ask:
-                    self._launch(_Flight())
+                    try:
+                        self._launch(_Flight())
+                    except BrokerError:  # no thread for it
+                        if look.token is None:
+                            raise
+                        return look.token
                 old, flight = look.token, self._flight
             if old is not None and (flight is None or not look.wait):
                 return old
@@ -180,7 +189,8 @@ class Source(SourceCore):
                 self._settle(got, losses)
                 self._changed.notify_all()
                 # Not before the first answer, so that the stream need not bring it as well.
-                self._begin_watching(self._wants_watch)
+                with contextlib.suppress(HoldfastError):
+                    self._begin_watching(self._wants_watch)
             flight.outcome = got
             flight.done.set()
 
@@ -192,7 +202,7 @@ class Source(SourceCore):
         """Ask as for a caller, while no stream does; ``at_once``: whatever the cache holds."""
         with self._lock:
             if self._flight is None and (at_once or self._cache.look(self._now(), False).ask):
-                with contextlib.suppress(ClosedError):
+                with contextlib.suppress(HoldfastError):
                     self._launch(_Flight())
 
     def _fly(self, flight: _Flight) -> AccessToken | HoldfastError:
@@ -202,7 +212,7 @@ class Source(SourceCore):
             return self._fetch(flight)
         except HoldfastError as e:
             return e
-        except Exception as e:  # e.g. of an interceptor: nobody may wait for ever
+        except BaseException as e:  # e.g. of an interceptor: nobody may wait for ever
             wrapped = InternalError(f"asking the broker failed with {type(e).__name__}")
             wrapped.__cause__ = e
             return wrapped
@@ -213,13 +223,13 @@ class Source(SourceCore):
             heard = self._client._wire.report(
                 self._reporting(flight.rejected, flight.status), self._client._timeout
             )
-        except BrokerError:
+        except Exception:
             with self._lock:
                 self._cache.unreported(self._now())
             raise
         with self._lock:
             go_on = self._cache.verdict(flight.rejected, heard.verdict, self._now())
-            self._hot = self._cache.current
+            self._heat()
             return go_on
 
     def _fetch(self, flight: _Flight) -> AccessToken:
@@ -244,6 +254,7 @@ class Source(SourceCore):
         if forked:
             self._renew_locks()
         with self._lock:
+            self._over = not forked
             self._hot = None
             self._changed.notify_all()
 

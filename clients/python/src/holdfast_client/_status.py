@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from holdfast_client._errors import BrokerError, Unreachable, for_reason
+from holdfast_client._unreached import Way, why
 from holdfast_client.v1 import error_reason_pb2
 from holdfast_client.v1 import token_service_pb2 as pb
 
@@ -28,16 +29,18 @@ _CODES = {
 }
 
 
-def from_rpc(error: grpc.RpcError) -> BrokerError:
-    """Return the error of a failed call. Its cause is the error of grpc."""
+def from_rpc(error: grpc.RpcError, way: Way | None = None) -> BrokerError:
+    """Return the error of a failed call on a way. Its cause is the error of grpc."""
     code = _code(error)
     found: dict[str, Any] = {"code": code.name}
     reason = ""
     for detail in _details(error):
         reason = _fill(found, detail) or reason
     message = str(getattr(error, "details", lambda: "")() or code.name)
-    cls = for_reason(reason) if reason else Unreachable
-    built = cls(message, reason=reason, **found)
+    if reason:
+        built = for_reason(reason)(message, reason=reason, **found)
+    else:
+        built = Unreachable(why(message, way), **found)
     built.__cause__ = error
     return built
 
@@ -49,9 +52,11 @@ def from_message(error: pb.BatchError) -> BrokerError:
     retry = (
         error.retry_after.ToTimedelta().total_seconds() if error.HasField("retry_after") else 0.0
     )
+    cls = for_reason(reason)
     # One without a name here is final unless it says when to retry.
-    default = "UNAVAILABLE" if error.HasField("retry_after") else "FAILED_PRECONDITION"
-    return for_reason(reason)(
+    passes = error.HasField("retry_after") or cls().temporary
+    default = "UNAVAILABLE" if passes else "FAILED_PRECONDITION"
+    return cls(
         error.message,
         reason=reason,
         code=_CODES.get(reason, default),
@@ -59,11 +64,6 @@ def from_message(error: pb.BatchError) -> BrokerError:
         field=error.field,
         metadata=dict(error.metadata),
     )
-
-
-def is_cancelled(error: grpc.RpcError) -> bool:
-    """Whether this side cancelled the call."""
-    return _code(error) is grpc.StatusCode.CANCELLED
 
 
 def _code(error: grpc.RpcError) -> grpc.StatusCode:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, cast
 
 from holdfast_client._errors import BrokerError, ClosedError
-from holdfast_client._news import Backoff, WatchEvent, event_of, same
+from holdfast_client._news import Backoff, WatchEvent, broken, event_of, same
 
 if TYPE_CHECKING:
     from holdfast_client._source import Source
@@ -27,6 +28,8 @@ class Watcher:
         """See Source.watch."""
         s, told = self._source, None
         while True:
+            if s._client._forked:
+                s._client._check()  # says so: nothing would ever come
             with s._lock:
                 while s._news is None or same(s._news, told):
                     if s._client._closing.is_set():
@@ -48,6 +51,8 @@ class Watcher:
                 with s._lock:
                     ask = s._dropped(e)
                     s._changed.notify_all()
+            except Exception as e:  # e.g. of an interceptor: another stream may do better
+                broken(s.grant, e)
             finally:
                 with s._lock:
                     s._cache.streaming = False
@@ -61,9 +66,11 @@ class Watcher:
         with s._lock:
             request = s._watching()
             s._cache.streaming = True  # until it breaks; one that cannot be opened does at once
-        for message in s._client._wire.watch(request):
-            backoff.reset()
-            with s._lock:
-                s._message(message, opened, first)
-                s._changed.notify_all()
-            first = False
+        # Closed here rather than by the collector: its call must end with it.
+        with closing(cast(Any, s._client._wire.watch(request))) as messages:
+            for message in messages:
+                backoff.reset()
+                with s._lock:
+                    s._message(message, opened, first)
+                    s._changed.notify_all()
+                first = False

@@ -50,6 +50,7 @@ class _Line:
     def __init__(self, channel: grpc.Channel, owned: bool) -> None:
         self.channel, self.owned = channel, owned
         self.stub = TokenServiceStub(channel)
+        self.users = 0  # calls, those included that only begin
         self.calls: set[Any] = set()
         self.retired = False
 
@@ -120,19 +121,35 @@ class GrpcWire:
             if self._closed:
                 raise ClosedError("the client is closed")
             line = self._current()
-            call = start(line.stub)
-            line.calls.add(call)
+            line.users += 1
+        call = None
         try:
+            # Without the lock: interceptors of the application run in here.
+            call = start(line.stub)
+            self._started(line, call)
             yield call
         except grpc.FutureCancelledError:
             raise ClosedError("the client is closed") from None
+        except ValueError:
+            if self._closed:  # before the call began: grpcio has no other word for it
+                raise ClosedError("the client is closed") from None
+            raise
         except grpc.RpcError as e:
             if self._closed:
                 raise ClosedError("the client is closed") from None
-            raise from_rpc(e) from e
+            way = self._connection.way if self._connection else None
+            raise from_rpc(e, way) from e
         finally:
-            call.cancel()  # what is left of a stream; nothing for a call that has ended
+            if call is not None:
+                call.cancel()  # what is left of a stream; nothing for a call that has ended
             self._ended(line, call)
+
+    def _started(self, line: _Line, call: Any) -> None:
+        with self._lock:
+            line.calls.add(call)
+            closed = self._closed
+        if closed:  # meanwhile, and not by close, which did not know of it
+            call.cancel()
 
     def _current(self) -> _Line:
         line, connection = self._line, self._connection
@@ -156,12 +173,13 @@ class GrpcWire:
 
     def _retire(self, line: _Line) -> None:
         line.retired = True
-        if not line.calls and line.owned:
+        if not line.users and line.owned:
             line.channel.close()
             self._lines.discard(line)
 
     def _ended(self, line: _Line, call: Any) -> None:
         with self._lock:
+            line.users -= 1
             line.calls.discard(call)
             if line.retired:
                 self._retire(line)

@@ -25,8 +25,11 @@ class HoldfastAuth(httpx.Auth):
     base URL; leave ``base_url`` of the client empty for that.
 
     The token goes to allowed origins only, and a request to any other raises
-    RefusedOrigin. To where a redirect leads, httpx sends no token if the host is another:
-    Atlassian redirects downloads to hosts of their own.
+    RefusedOrigin. To where a redirect leads, httpx itself sends no token if the origin is
+    another: Atlassian redirects downloads to hosts of their own. If that origin is an
+    allowed one and answers 401, the request is sent there once more, with the token. (One
+    exception is httpx's own: a redirect from http to https of one host, both at their usual
+    ports, keeps the token. A base URL with https, as Atlassian's, is never redirected so.)
 
     When the API answers 401, the token's generation is reported to the broker, once, and
     if that brings a newer token the request is sent a second time, once, provided that its
@@ -67,12 +70,13 @@ class HoldfastAuth(httpx.Auth):
         token = source.token(self._timeout)
         self._prepare(request, token)
         response = yield request
+        if self._left_out(response, token):
+            response = yield _with(response.request, token)
         if self._refused(response, token):
             # Reported even if the request cannot be repeated: the next one profits.
             newer = source.rejected(token, response.status_code, self._timeout)
-            if newer is not None and _repeatable(request):
-                request.headers["Authorization"] = newer.authorization
-                yield request
+            if newer is not None and _repeatable(response.request):
+                yield _with(response.request, newer)
 
     async def async_auth_flow(
         self, request: httpx.Request
@@ -84,11 +88,12 @@ class HoldfastAuth(httpx.Auth):
         token = await source.token(self._timeout)
         self._prepare(request, token)
         response = yield request
+        if self._left_out(response, token):
+            response = yield _with(response.request, token)
         if self._refused(response, token):
             newer = await source.rejected(token, response.status_code, self._timeout)
-            if newer is not None and _repeatable(request):
-                request.headers["Authorization"] = newer.authorization
-                yield request
+            if newer is not None and _repeatable(response.request):
+                yield _with(response.request, newer)
 
     def _prepare(self, request: httpx.Request, token: AccessToken) -> None:
         if request.url.is_relative_url and not request.url.host:
@@ -101,13 +106,28 @@ class HoldfastAuth(httpx.Auth):
 
     def _refused(self, response: httpx.Response, token: AccessToken) -> bool:
         """Whether this is the API's answer to the token; a redirect may have led elsewhere."""
-        if response.status_code != httpx.codes.UNAUTHORIZED:
-            return False
-        request = response.request
-        url = request.url
-        return request.headers.get("Authorization") == token.authorization and self._origins.allow(
+        shown = response.request.headers.get("Authorization")
+        return shown == token.authorization and self._unauthorized(response, token)
+
+    def _left_out(self, response: httpx.Response, token: AccessToken) -> bool:
+        """Whether the token is all that was missing: httpx takes it off at each new origin."""
+        return (
+            "Authorization" not in response.request.headers
+            and self._unauthorized(response, token)
+            and _repeatable(response.request)
+        )
+
+    def _unauthorized(self, response: httpx.Response, token: AccessToken) -> bool:
+        url = response.request.url
+        return response.status_code == httpx.codes.UNAUTHORIZED and self._origins.allow(
             origin(url.scheme, url.host, url.port), token.api_base_url
         )
+
+
+def _with(request: httpx.Request, token: AccessToken) -> httpx.Request:
+    # What a redirect led to, and not what led there: that has been done already.
+    request.headers["Authorization"] = token.authorization
+    return request
 
 
 def _repeatable(request: httpx.Request) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urljoin
 
 import requests
 from requests.auth import AuthBase
@@ -29,8 +30,9 @@ class HoldfastAuth(AuthBase):
     """Sends each request of a session with a token.
 
     The token goes to allowed origins only, and a request to any other raises
-    RefusedOrigin. To where a redirect leads, requests sends no token if the host is
-    another: Atlassian redirects downloads to hosts of their own.
+    RefusedOrigin. To where a redirect leads, requests itself sends no token if the origin
+    is another: Atlassian redirects downloads to hosts of their own. If that origin is an
+    allowed one and answers 401, the request is sent there once more, with the token.
 
     When the API answers 401, the token's generation is reported to the broker, once, and
     if that brings a newer token the request is sent a second time, once, provided that its
@@ -73,16 +75,59 @@ class _Retry:
         self._auth, self._token, self._position = auth, token, position
 
     def __call__(self, response: requests.Response, **kwargs: Any) -> requests.Response:
-        auth, token, sent = self._auth, self._token, response.request
-        if (
-            response.status_code != requests.codes.unauthorized
-            or sent.headers.get("Authorization") != token.authorization
-            or not auth._origins.allow(_origin(sent.url), token.api_base_url)
-        ):
-            return response
-        # Reported even if the request cannot be repeated: the next one profits.
-        newer = auth._source.rejected(token, response.status_code, auth._timeout)
-        if newer is None or not self._rewind(sent.body):
+        auth, token, first = self._auth, self._token, response.request
+        if self._unauthorized(response) and "Authorization" not in first.headers:
+            # A redirect led to another origin, and requests took the token off.
+            response = self._again(response, token, kwargs)
+        shown = response.request.headers.get("Authorization")
+        if self._unauthorized(response) and shown == token.authorization:
+            # Reported even if the request cannot be repeated: the next one profits.
+            newer = auth._source.rejected(token, response.status_code, auth._timeout)
+            if newer is not None:
+                response = self._again(response, newer, kwargs)
+        if response.is_redirect:
+            self._lead(first, response)
+        return response
+
+    def _unauthorized(self, response: requests.Response) -> bool:
+        return response.status_code == requests.codes.unauthorized and self._allowed(
+            response.request.url
+        )
+
+    def _allowed(self, url: str | None) -> bool:
+        try:
+            return self._auth._origins.allow(_origin(url), self._token.api_base_url)
+        except (RefusedOrigin, ValueError):
+            return False
+
+    def _lead(self, request: requests.PreparedRequest, redirect: requests.Response) -> None:
+        """Take the token off a request if it may not go to where a redirect leads.
+
+        The next one is a copy. By itself requests keeps it from http to https of a host.
+        """
+        try:
+            to = urljoin(redirect.url, redirect.headers["Location"])
+        except ValueError:
+            to = ""
+        if self._bears(request) and not self._allowed(to):
+            del request.headers["Authorization"]
+
+    def _bears(self, request: requests.PreparedRequest) -> bool:
+        return request.headers.get("Authorization") == self._token.authorization
+
+    def carry(self, request: requests.PreparedRequest) -> None:
+        """Put the token on a request that a redirect made, if it may go there."""
+        if self._allowed(request.url):
+            request.headers["Authorization"] = self._token.authorization
+        elif self._bears(request):
+            del request.headers["Authorization"]
+
+    def _again(
+        self, response: requests.Response, token: AccessToken, kwargs: dict[str, Any]
+    ) -> requests.Response:
+        """Send a response's request again with a token; if it cannot be, return the response."""
+        sent = response.request
+        if not self._rewind(sent.body):
             return response
         _ = response.content  # read to the end, so that the connection can be used again
         response.close()
@@ -91,7 +136,7 @@ class _Retry:
         if jar is not None:
             extract_cookies_to_jar(jar, sent, response.raw)  # type: ignore[no-untyped-call]
             request.prepare_cookies(jar)
-        request.headers["Authorization"] = newer.authorization
+        request.headers["Authorization"] = token.authorization
         repeated: requests.Response = response.connection.send(request, **kwargs)
         repeated.history.append(response)
         repeated.request = request
@@ -131,6 +176,15 @@ class Session(requests.Session):
         if url.startswith("/") and not url.startswith("//"):
             request.url = under(self._source.token(self._timeout).api_base_url, url)
         return super().prepare_request(request)
+
+    def rebuild_auth(
+        self, prepared_request: requests.PreparedRequest, response: requests.Response
+    ) -> None:
+        """Send the token to where a redirect leads if it may go there; see requests.Session."""
+        super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]
+        for hook in prepared_request.hooks.get("response", ()):
+            if isinstance(hook, _Retry):
+                hook.carry(prepared_request)
 
 
 def _origin(url: str | None) -> Origin:
