@@ -100,7 +100,8 @@ func WithGRPC(opts ...grpc.DialOption) DialOption {
 
 // Dial returns a client of the broker at target, host:port or any target of
 // grpc-go. It does not wait for a connection: that is made by the first call.
-// It fails if the files cannot be read or if no credentials were chosen.
+// It fails if the target is neither, if the files cannot be read or if no credentials
+// were chosen.
 func Dial(target string, opts ...DialOption) (*Client, error) {
 	var c dialConfig
 	for _, o := range opts {
@@ -122,7 +123,7 @@ func Dial(target string, opts ...DialOption) (*Client, error) {
 		}
 		options = append(options, grpc.WithPerRPCCredentials(token))
 	}
-	conn, err := grpc.NewClient(target, append(options, c.grpc...)...)
+	conn, err := newConn(target, append(options, c.grpc...))
 	if err != nil {
 		return nil, fmt.Errorf("holdfast: %w", err)
 	}
@@ -149,7 +150,7 @@ func (c *dialConfig) credentials(target string) (credentials.TransportCredential
 	case c.certFile != "" && c.tokenFile != "":
 		return nil, errors.New("choose WithTLSFiles or WithTokenFile: the broker refuses a call that shows a certificate and a token")
 	case c.plaintext && !loopback(target):
-		return nil, fmt.Errorf("plaintext to %q: tokens would cross the network in the clear; use WithTLSFiles", target)
+		return nil, fmt.Errorf("plaintext to %q: want the address and port of this machine, e.g. 127.0.0.1:7443; elsewhere tokens would cross the network in the clear: use WithTLSFiles", target)
 	case c.plaintext:
 		return insecure.NewCredentials(), nil
 	case c.tokenFile == "" && (c.certFile == "" || c.keyFile == ""):

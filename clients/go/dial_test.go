@@ -113,3 +113,34 @@ func TestDialRefusesWhatIsUnsafeOrMissing(t *testing.T) {
 		}
 	}
 }
+
+// By grpc-go itself each of these is a name that does not resolve, and the mistake shows at
+// the first call, as a broker that can not be reached.
+func TestDialSaysWhatATargetMustBe(t *testing.T) {
+	cert, key := writeCert(t, t.TempDir(), "caller")
+	for _, target := range []string{
+		"", "https://broker:7443", "http://broker:7443", "grpc://broker:7443", "broker", "broker:", ":7443", "broker:0", "broker:65536",
+		"broker:+1", "broker:https", "broker:7443/", "broker:7443?x", "broker:7443#x", "a b:7443", "user@broker:7443", "::1", "::1:7443", "[broker:7443", "[x:y]:7443", "%zz:1",
+	} {
+		client, err := Dial(target, WithTLSFiles(cert, key, cert))
+		if err == nil {
+			_ = client.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), "want host:port") {
+			t.Errorf("%q: got %v, want an error that says what to write", target, err)
+		}
+	}
+	for _, target := range []string{
+		"broker:7443", "10.0.0.1:1", "[::1]:65535", "dns:///broker:7443", "dns:///broker", "dns://10.0.0.53/broker:7443",
+		"passthrough:///any thing", "unix:/run/holdfast.sock",
+	} {
+		client, err := Dial(target, WithTLSFiles(cert, key, cert))
+		if err != nil {
+			t.Errorf("%q: %v", target, err)
+			continue
+		}
+		if err := client.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
