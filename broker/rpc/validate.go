@@ -73,7 +73,7 @@ func invalid(v protovalidate.Validator, req any, requestID string) (*refusal, er
 	}
 	var text strings.Builder
 	for i, b := range broken.Violations {
-		one := violation{protovalidate.FieldPathString(b.Proto.GetField()), b.Proto.GetMessage()}
+		one := violation{protovalidate.FieldPathString(b.Proto.GetField()), described(b)}
 		r.violations = append(r.violations, one)
 		if i < 3 {
 			if i > 0 {

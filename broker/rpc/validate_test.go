@@ -63,7 +63,7 @@ func TestBrokenRulesNameTheirFields(t *testing.T) {
 		var fields []string
 		for _, v := range bad.GetFieldViolations() {
 			fields = append(fields, v.GetField())
-			if v.GetDescription() == "" || !strings.Contains(status.Convert(err).Message(), v.GetField()) {
+			if v.GetDescription() == "" || strings.Contains(v.GetDescription(), "regex") || !strings.Contains(status.Convert(err).Message(), v.GetField()) {
 				t.Errorf("%s: %v does not say what is wrong with %s", row.method, err, v.GetField())
 			}
 		}
@@ -229,6 +229,12 @@ func TestEveryRequestFieldHasARule(t *testing.T) {
 			if f.Kind() == protoreflect.StringKind || f.IsList() {
 				if !proto.HasExtension(f.Options(), validate.E_Field) {
 					t.Errorf("%s has no rule", f.FullName())
+				}
+			}
+			rules, _ := proto.GetExtension(f.Options(), validate.E_Field).(*validate.FieldRules)
+			for _, one := range []*validate.FieldRules{rules, rules.GetRepeated().GetItems()} {
+				if p := one.GetString().GetPattern(); p != "" && patternWords[p] == "" {
+					t.Errorf("%s: say the pattern %s in words, in words.go", f.FullName(), p)
 				}
 			}
 			if f.Message() != nil {
