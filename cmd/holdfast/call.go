@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
@@ -31,6 +33,7 @@ type call struct {
 	io       streams
 	form     string
 	forms    []string
+	format   *pflag.Flag // a second name of --output; nil: there is none
 }
 
 // newCall returns the shared part of a verb; the first form is the default one.
@@ -39,6 +42,14 @@ func newCall(io streams, forms ...string) *call {
 		forms = []string{formTable, formJSON}
 	}
 	return &call{io: io, forms: forms}
+}
+
+// formFlag is the flag by which the form was chosen.
+func (c *call) formFlag() string {
+	if c.format != nil && c.format.Changed {
+		return "--" + c.format.Name
+	}
+	return "--output"
 }
 
 // bind adds the shared flags to cmd and returns it.
@@ -52,13 +63,16 @@ func (c *call) bind(cmd *cobra.Command) *cobra.Command {
 // do connects and runs f, each call of which is bounded by --timeout.
 func (c *call) do(ctx context.Context, f func(ctx context.Context, conn grpc.ClientConnInterface) error) error {
 	if !slices.Contains(c.forms, c.form) {
-		return usagef("--output %q: want %s", c.form, strings.Join(c.forms, " or "))
+		return usagef("%s %q: want %s", c.formFlag(), c.form, strings.Join(c.forms, " or "))
 	}
 	if c.settings.Timeout <= 0 {
 		return usagef("--timeout %v: want more than 0, e.g. 30s", c.settings.Timeout)
 	}
 	if err := c.settings.Resolve(); err != nil {
 		return usageError{err}
+	}
+	if dir := c.settings.Instead; dir != "" && isTerminal(c.io.err) {
+		c.note("holdfast: the broker is that of the environment (HOLDFAST_ADDR), %s; for that of %s give --dir %[2]s", c.settings.Addr, dir)
 	}
 	conn, err := c.settings.Dial()
 	if err != nil {
@@ -137,6 +151,7 @@ func (c *call) completeGrant(cmd *cobra.Command, args []string, _ string) ([]str
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
+	c.io.err = io.Discard // a note would stand in the middle of what somebody types
 	var names []string
 	err := c.do(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
 		answer, err := holdfastv1.NewTokenServiceClient(conn).ListMyGrants(ctx, &holdfastv1.ListMyGrantsRequest{})

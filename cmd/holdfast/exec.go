@@ -34,7 +34,9 @@ the command has ended (not if this program is killed by SIGKILL). It is not ther
 there is no token, and why stands on standard error.
 
 The command takes the place of this program; with --as-file it runs below it, which
-passes on signals. The exit code is the command's: 127 if there is none of that name, 126
+passes on signals. Ctrl-C and Ctrl-\ a terminal sends to both, and so, in its foreground,
+SIGINT and SIGQUIT are not passed on once more: a program that ends the command from
+outside sends SIGTERM. The exit code is the command's: 127 if there is none of that name, 126
 if it can not be run, 128 and the signal's number if a signal ended it. If there is no
 token the command is not run, and the exit codes are those of "holdfast --help".`
 

@@ -20,7 +20,9 @@ In service:  holdfast serve --config FILE
 Verbs that call a broker find it by --addr, --ca, --cert and --key, by the
 environment (HOLDFAST_ADDR, HOLDFAST_CA, HOLDFAST_CERT, HOLDFAST_KEY,
 HOLDFAST_TOKEN_FILE, HOLDFAST_SERVER_NAME), or, without any of these, by what a running
-"holdfast dev" left in .holdfast here or above.
+"holdfast dev" left in .holdfast here or above. The command line goes before the
+environment, --dir too, and the environment before a .holdfast that is found; if that
+leads to another broker, a line says so where standard error is a terminal.
 
 A grant is named by its address, tenant/subject/product[/name], or its id.
 

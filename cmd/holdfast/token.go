@@ -58,6 +58,7 @@ through a pipe or the environment.`,
 	cmd.Flags().StringVar(&prefix, "prefix", job.DefaultPrefix, "what the names of the variables begin with, for --format env")
 	c.bind(cmd)
 	cmd.Flags().StringVar(&c.form, "format", c.form, "the same as --output")
+	c.format = cmd.Flags().Lookup("format")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(c.forms, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
 	return cmd
 }

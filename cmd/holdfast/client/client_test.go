@@ -80,6 +80,62 @@ func TestFlagsBeatTheEnvironmentAndNeverMixWithDevMode(t *testing.T) {
 	}
 }
 
+// Which broker is used must not depend on where somebody stands without them knowing.
+func TestTheEnvironmentGoesBeforeDevModeAndAFlagBeforeBoth(t *testing.T) {
+	clearEnv(t)
+	root := t.TempDir()
+	dev := filepath.Join(root, DevDir)
+	if err := os.Mkdir(dev, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := (Settings{Addr: "dev:1", CA: "ca.crt", Cert: "c.crt", Key: "c.key"}).WriteDev(dev); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(root)
+	t.Setenv("HOLDFAST_CERT", "c")
+	t.Setenv("HOLDFAST_KEY", "k")
+	for _, row := range []struct {
+		name, env        string
+		flags            Settings
+		addr, dir, wrong string
+	}{
+		{"the environment, beside another dev mode", "prod:1", Settings{}, "prod:1", dev, ""},
+		{"the environment, which is that dev mode", "dev:1", Settings{}, "dev:1", "", ""},
+		{"a flag beside it", "prod:1", Settings{Addr: "flag:1"}, "flag:1", "", ""},
+		{"the flag of dev mode", "prod:1", Settings{Dir: dev}, "dev:1", "", ""},
+		{"two flags", "", Settings{Dir: dev, Addr: "flag:1"}, "", "", "without --dir"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Setenv("HOLDFAST_ADDR", row.env)
+			s := row.flags
+			err := s.Resolve()
+			if row.wrong != "" {
+				if err == nil || !strings.Contains(err.Error(), row.wrong) {
+					t.Fatalf("got %v, want an error with %q", err, row.wrong)
+				}
+				return
+			}
+			if err != nil || s.Addr != row.addr || s.Instead != row.dir {
+				t.Errorf("%v, address %s instead of %q; want %s instead of %q", err, s.Addr, s.Instead, row.addr, row.dir)
+			}
+		})
+	}
+}
+
+func TestAnAddressThatLeadsNowhereIsAMistakeOfTheCaller(t *testing.T) {
+	for _, addr := range []string{"https://broker:7443", "http://broker", "broker", "broker:", ":7443", "broker:0", "broker:7443/x", "::1:7443"} {
+		s := Settings{Addr: addr, Cert: "absent.crt", Key: "absent.key"}
+		if _, err := s.Dial(); err == nil || !strings.Contains(err.Error(), "want host:port") {
+			t.Errorf("%s: got %v, want an error that says what to write", addr, err)
+		}
+	}
+	for _, addr := range []string{"broker:7443", "[::1]:1", "dns:///broker:7443"} {
+		if err := checkAddr(addr); err != nil {
+			t.Errorf("%s: %v", addr, err)
+		}
+	}
+}
+
 func failed(t *testing.T, code codes.Code, message string, details ...protoadapt.MessageV1) error {
 	t.Helper()
 	st, err := status.New(code, message).WithDetails(details...)

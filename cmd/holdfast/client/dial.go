@@ -4,7 +4,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net"
 	"os"
+	"strconv"
+	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -18,6 +21,9 @@ const maxAnswer = 16 << 20
 // Dial returns a connection to the broker that the resolved s names. It does
 // not wait for the connection to be made. The caller closes it.
 func (s *Settings) Dial() (*grpc.ClientConn, error) {
+	if err := checkAddr(s.Addr); err != nil {
+		return nil, err
+	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: s.ServerName}
 	var options []grpc.DialOption
 	if s.TokenFile != "" {
@@ -52,4 +58,18 @@ func (s *Settings) Dial() (*grpc.ClientConn, error) {
 		return nil, fmt.Errorf("address %q: %w", s.Addr, err)
 	}
 	return conn, nil
+}
+
+// checkAddr finds the addresses that people write and that gRPC takes for a name to resolve:
+// it would say at the first call that the broker can not be reached.
+func checkAddr(addr string) error {
+	scheme, _, chosen := strings.Cut(addr, "://")
+	if chosen && scheme != "http" && scheme != "https" {
+		return nil // gRPC's own, e.g. dns
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if n, wrong := strconv.ParseUint(port, 10, 16); chosen || err != nil || host == "" || wrong != nil || n == 0 {
+		return fmt.Errorf("--addr %q: want host:port, e.g. holdfast.internal:7443, without a scheme or a path", addr)
+	}
+	return nil
 }

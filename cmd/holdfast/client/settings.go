@@ -40,6 +40,10 @@ type Settings struct {
 	Timeout time.Duration `json:"-"`
 	// Dir of dev mode; empty: DevDir, looked for from the working directory upwards.
 	Dir string `json:"-"`
+
+	// Instead is set by Resolve: a directory of dev mode at hand that the environment was
+	// preferred to, and whose broker is another one. Empty: there is none.
+	Instead string `json:"-"`
 }
 
 // Bind adds the flags that set s.
@@ -56,8 +60,16 @@ func (s *Settings) Bind(flags *pflag.FlagSet) {
 
 // Resolve completes s from the environment and, if neither flags nor
 // environment name a broker, from the files of dev mode. A mixture is never
-// made: a production address with dev mode's certificates helps nobody.
+// made: a production address with dev mode's certificates helps nobody. What the
+// flags name goes before what the environment names, a directory of dev mode too.
 func (s *Settings) Resolve() error {
+	byFlag := s.named()
+	if s.Dir != "" {
+		if byFlag {
+			return errors.New("--dir has the address and the certificate of a `holdfast dev`; give it without --addr, --ca, --cert, --key and --token-file, or those without --dir")
+		}
+		return s.FromDev()
+	}
 	for _, v := range []struct {
 		field *string
 		name  string
@@ -69,9 +81,30 @@ func (s *Settings) Resolve() error {
 			*v.field = os.Getenv(v.name)
 		}
 	}
-	if s.Addr == "" && s.CA == "" && s.Cert == "" && s.Key == "" && s.TokenFile == "" {
+	if !s.named() {
 		return s.FromDev()
 	}
+	if !byFlag {
+		s.Instead = s.another()
+	}
+	return s.complete()
+}
+
+// named reports whether a broker is named, be it in part.
+func (s *Settings) named() bool { return s.Addr+s.CA+s.Cert+s.Key+s.TokenFile != "" }
+
+// another is the directory of dev mode that would be used if s named no broker, unless it
+// leads to the same one.
+func (s *Settings) another() string {
+	dev := Settings{Dir: s.Dir}
+	if dev.FromDev() != nil || dev.Addr == s.Addr {
+		return ""
+	}
+	return filepath.Dir(dev.CA)
+}
+
+// complete reports what is missing, or too much.
+func (s *Settings) complete() error {
 	if s.TokenFile != "" && s.Cert+s.Key != "" {
 		return errors.New("--token-file and --cert with --key are two identities, and the broker refuses a call with both; give one of them (a flag, or the environment)")
 	}

@@ -18,7 +18,10 @@ var passed = []os.Signal{
 
 // terminals reports whether the terminal has sent s to the command as well: Ctrl-C and
 // the like go to all processes in the foreground. Many programs take a second one for
-// impatience, and end without cleaning up.
+// impatience, and end without cleaning up. Who sent a signal is not to be had in Go, so that
+// one for this process alone stays here; the help says to send SIGTERM. A group of its own in
+// the foreground would tell them apart, and would take the terminal from a pipeline's other
+// programs, such as a pager.
 func terminals(s os.Signal) bool {
 	if !slices.Contains([]os.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGWINCH}, s) {
 		return false
