@@ -142,7 +142,7 @@ public final class AuthorizedHttpClient extends HttpClient {
     } catch (ExecutionException e) {
       Throwable cause = e.getCause();
       if (cause instanceof HoldfastException h) {
-        throw h.refusal().thrown(h); // with this thread's stack trace
+        throw h.here();
       }
       if (cause instanceof IOException io) {
         throw io;

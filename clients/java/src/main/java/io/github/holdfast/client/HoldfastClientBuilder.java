@@ -129,19 +129,25 @@ public final class HoldfastClientBuilder {
    *
    * @return the client, to be closed
    * @throws IOException if a file cannot be read or does not hold what it should
-   * @throws IllegalArgumentException if no identity was chosen, or two
+   * @throws IllegalArgumentException if the target leads nowhere, if no identity was chosen, or two
    */
   public HoldfastClient build() throws IOException {
     if (channel != null) {
       return over(channel);
     }
+    Target.checked(target);
     ChannelCredentials credentials = credentials();
     ExecutorService executor = HoldfastClient.workers();
     ManagedChannelBuilder<?> builder = Grpc.newChannelBuilder(target, credentials)
         .executor(executor)
         .keepAliveTime(HoldfastClient.PING_EVERY.toMillis(), TimeUnit.MILLISECONDS)
         .keepAliveTimeout(HoldfastClient.PING_TIMEOUT.toMillis(), TimeUnit.MILLISECONDS);
-    ManagedChannel managed = builder.build();
+    ManagedChannel managed;
+    try {
+      managed = builder.build();
+    } catch (IllegalArgumentException e) {
+      throw Target.wrong(target); // with a resolver's scheme, and not what that takes
+    }
     return new HoldfastClient(executor, intercepted(managed), managed, timeout, clock);
   }
 

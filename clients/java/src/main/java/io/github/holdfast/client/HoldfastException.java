@@ -78,6 +78,14 @@ public class HoldfastException extends IOException {
     return refusal.temporary();
   }
 
+  /**
+   * The same for the present thread: the one that many callers wait for has a stack trace that says
+   * nothing about theirs.
+   */
+  final HoldfastException here() {
+    return refusal.thrown(getCause());
+  }
+
   final Refusal refusal() {
     return refusal;
   }

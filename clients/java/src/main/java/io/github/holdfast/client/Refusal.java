@@ -7,6 +7,7 @@ import com.google.rpc.ErrorInfo;
 import com.google.rpc.RetryInfo;
 import io.github.holdfast.v1.BatchError;
 import io.grpc.Status;
+import io.grpc.StatusRuntimeException;
 import io.grpc.protobuf.StatusProto;
 import java.time.Duration;
 import java.util.Map;
@@ -34,7 +35,17 @@ record Refusal(
     if (t instanceof HoldfastException already) {
       return already;
     }
-    return read(t).thrown(t);
+    return read(t).thrown(wordless(t));
+  }
+
+  /** The status without its text, which a stack trace would show a second time; all else is kept. */
+  private static Throwable wordless(Throwable t) {
+    if (!(t instanceof StatusRuntimeException s)) {
+      return t;
+    }
+    StatusRuntimeException plain = s.getStatus().withDescription(null).asRuntimeException(s.getTrailers());
+    plain.setStackTrace(s.getStackTrace());
+    return plain;
   }
 
   private static Refusal read(Throwable t) {

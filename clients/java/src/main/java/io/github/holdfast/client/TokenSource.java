@@ -83,16 +83,8 @@ public final class TokenSource {
     } catch (TimeoutException e) {
       return cache.atDeadline(p, deadline);
     } catch (ExecutionException e) {
-      throw thrown(e.getCause());
+      throw Refusal.of(e.getCause()).here();
     }
-  }
-
-  /**
-   * An exception of this thread: the flight's own is shared by all its callers, whose stack traces
-   * would say nothing about theirs.
-   */
-  private static HoldfastException thrown(Throwable e) {
-    return e instanceof HoldfastException h ? h.refusal().thrown(h) : Refusal.of(e);
   }
 
   /**

@@ -21,6 +21,7 @@ import io.grpc.inprocess.InProcessChannelBuilder;
 import io.grpc.inprocess.InProcessServerBuilder;
 import io.grpc.stub.StreamObserver;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -35,6 +36,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.NullSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class HoldfastClientTest {
@@ -157,6 +159,28 @@ class HoldfastClientTest {
   @ValueSource(strings = {"localhost:7443", "127.0.0.1:7443", "127.9.9.9:7443", "[::1]:7443", "[0:0:0:0:0:0:0:1]:7443"})
   void plaintextOnThisMachineIsAllowed(String target) throws IOException {
     HoldfastClient.builder(target).plaintext().build().close();
+  }
+
+  @ParameterizedTest
+  @NullSource
+  @ValueSource(strings = {"", "https://h:1", "http://h:1", "grpc://h:1", "h", "h:", ":1", "h:0", "h:65536", "h:+1", "h:https", "h:1/", "h:1?x", "a b:1",
+      "u@h:1", "::1", "::1:7443", "[h:1", "%zz:1", "localhost"})
+  void aTargetThatLeadsNowhereIsRefusedWithWhatToWrite(String target) {
+    for (HoldfastClientBuilder b : List.of(HoldfastClient.builder(target).plaintext(), HoldfastClient.builder(target).tokenFile(Path.of("x"), null))) {
+      IllegalArgumentException e = assertThrows(IllegalArgumentException.class, b::build);
+      assertTrue(e.getMessage().startsWith("holdfast: target ") && e.getMessage().contains("want host:port"), e.getMessage());
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"h:1", "10.0.0.1:65535", "[::1]:7443", "dns:///h:1", "dns:///h", "dns:h:1"})
+  void aTargetOfItsOwnResolverIsLeftToThat(String target) throws IOException {
+    assertEquals(target, Target.checked(target));
+    Path token = Files.writeString(Files.createTempFile("holdfast", ".token"), "t");
+    HoldfastClient.builder(target).tokenFile(token, null).build().close();
+    IllegalArgumentException e = assertThrows(IllegalArgumentException.class, HoldfastClient.builder("dns:").tokenFile(token, null)::build);
+    assertTrue(e.getMessage().contains("want host:port"), e.getMessage());
+    Files.delete(token);
   }
 
   @Test

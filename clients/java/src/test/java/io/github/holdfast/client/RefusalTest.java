@@ -3,8 +3,10 @@ package io.github.holdfast.client;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.github.holdfast.client.testing.FakeBroker;
 import io.grpc.Status;
 import java.time.Duration;
 import java.util.List;
@@ -28,6 +30,35 @@ class RefusalTest {
     Throwable cause = new java.io.IOException("outer", new java.net.ConnectException("Connection refused: /127.0.0.1:1"));
     String message = Refusal.of(Status.UNAVAILABLE.withDescription("io exception").withCause(cause).asRuntimeException()).getMessage();
     assertTrue(message.contains("UNREACHABLE: io exception: Connection refused: /127.0.0.1:1"), message);
+  }
+
+  private static String trace(Throwable e) {
+    java.io.StringWriter text = new java.io.StringWriter();
+    e.printStackTrace(new java.io.PrintWriter(text));
+    return text.toString();
+  }
+
+  @Test
+  void aStackTraceSaysOnceWhatToDoAndTheCauseIsTheStatus() throws Exception {
+    HoldfastException e = thrown(Status.Code.FAILED_PRECONDITION, "CONSENT_REQUIRED", Map.of());
+    for (HoldfastException one : List.of(e, e.here(), e.here().here())) {
+      assertEquals(2, trace(one).split("what to do", -1).length, trace(one));
+      assertEquals(Status.Code.FAILED_PRECONDITION, assertInstanceOf(io.grpc.StatusRuntimeException.class, one.getCause()).getStatus().getCode());
+      assertEquals("what to do", io.grpc.protobuf.StatusProto.fromThrowable(one).getMessage());
+    }
+    try (FakeBroker broker = FakeBroker.start(); HoldfastClient client = broker.client()) {
+      broker.refuse(Reason.GRANT_REVOKED, Map.of());
+      GrantRevokedException revoked = assertThrows(GrantRevokedException.class, client.tokenSource("acme/automation/jira").build()::get);
+      assertEquals(2, trace(revoked).split("refused by the fake broker", -1).length, trace(revoked));
+    }
+  }
+
+  @Test
+  void whyTheTransportFailedIsInTheCause() {
+    Throwable cause = new java.net.ConnectException("Connection refused");
+    HoldfastException e = Refusal.of(Status.UNAVAILABLE.withDescription("io exception").withCause(cause).asRuntimeException());
+    assertEquals(cause, e.getCause().getCause());
+    assertEquals("UNAVAILABLE", e.getCause().getMessage());
   }
 
   @ParameterizedTest
