@@ -3,6 +3,7 @@ package io.github.holdfast.client;
 import java.io.IOException;
 import java.net.Socket;
 import java.nio.file.Path;
+import java.security.GeneralSecurityException;
 import java.security.Principal;
 import java.security.PrivateKey;
 import java.security.cert.X509Certificate;
@@ -35,8 +36,11 @@ final class FileKeyManager extends X509ExtendedKeyManager {
   private Pair read(int n) throws IOException {
     X509Certificate[] chain = Pem.certificates(certFile);
     PrivateKey key = Pem.key(keyFile);
-    if (!chain[0].getPublicKey().getAlgorithm().equals(key.getAlgorithm())) {
-      throw new IOException("holdfast: the key in " + keyFile + " is not that of the certificate in " + certFile);
+    try {
+      Pem.match(chain[0], key);
+    } catch (GeneralSecurityException e) {
+      // A mistake, or one of the two is replaced and the other is not yet.
+      throw new IOException("holdfast: the key in " + keyFile + " is not that of the certificate in " + certFile, e);
     }
     return new Pair("files-" + n, chain, key);
   }

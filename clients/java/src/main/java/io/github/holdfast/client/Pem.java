@@ -4,11 +4,15 @@ import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.security.GeneralSecurityException;
 import java.security.KeyFactory;
 import java.security.PrivateKey;
+import java.security.Signature;
+import java.security.SignatureException;
 import java.security.cert.Certificate;
 import java.security.cert.CertificateFactory;
 import java.security.cert.X509Certificate;
@@ -31,11 +35,43 @@ final class Pem {
 
   private Pem() {}
 
+  /** The file's content; the JDK's own messages are often the path alone. */
+  static byte[] bytes(Path file) throws IOException {
+    try {
+      return Files.readAllBytes(file);
+    } catch (NoSuchFileException e) {
+      throw new IOException("holdfast: there is no file " + file, e);
+    } catch (AccessDeniedException e) {
+      throw new IOException("holdfast: " + file + " may not be read by this process", e);
+    } catch (IOException e) {
+      throw new IOException("holdfast: reading " + file + ": " + e.getMessage(), e);
+    }
+  }
+
+  /** Checks, by a signature, that a key is the one of a certificate. */
+  static void match(X509Certificate certificate, PrivateKey key) throws GeneralSecurityException {
+    String algorithm = switch (key.getAlgorithm()) {
+      case "RSA" -> "SHA256withRSA";
+      case "EC" -> "SHA256withECDSA";
+      default -> key.getAlgorithm();
+    };
+    byte[] text = "which key is this?".getBytes(StandardCharsets.US_ASCII);
+    Signature signing = Signature.getInstance(algorithm);
+    signing.initSign(key);
+    signing.update(text);
+    Signature checking = Signature.getInstance(algorithm);
+    checking.initVerify(certificate.getPublicKey());
+    checking.update(text);
+    if (!checking.verify(signing.sign())) {
+      throw new SignatureException("of another key");
+    }
+  }
+
   static X509Certificate[] certificates(Path file) throws IOException {
     List<X509Certificate> found = new ArrayList<>();
     try {
       CertificateFactory factory = CertificateFactory.getInstance("X.509");
-      for (Certificate c : factory.generateCertificates(new ByteArrayInputStream(Files.readAllBytes(file)))) {
+      for (Certificate c : factory.generateCertificates(new ByteArrayInputStream(bytes(file)))) {
         found.add((X509Certificate) c);
       }
     } catch (GeneralSecurityException e) {
@@ -48,7 +84,7 @@ final class Pem {
   }
 
   static PrivateKey key(Path file) throws IOException {
-    Matcher m = KEY.matcher(Files.readString(file, StandardCharsets.ISO_8859_1));
+    Matcher m = KEY.matcher(new String(bytes(file), StandardCharsets.ISO_8859_1));
     if (!m.find()) {
       throw new IOException("holdfast: " + file + " holds no PEM private key; it must not be encrypted");
     }

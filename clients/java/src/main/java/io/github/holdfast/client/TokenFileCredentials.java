@@ -6,7 +6,6 @@ import io.grpc.SecurityLevel;
 import io.grpc.Status;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.concurrent.Executor;
@@ -54,7 +53,7 @@ final class TokenFileCredentials extends CallCredentials {
   }
 
   private static String read(Path file) throws IOException {
-    String text = Files.readString(file, StandardCharsets.UTF_8).strip();
+    String text = new String(Pem.bytes(file), StandardCharsets.UTF_8).strip();
     if (text.isEmpty() || !text.chars().allMatch(c -> c > ' ' && c < 0x7f)) {
       throw new IOException("holdfast: reading the caller's token: " + file + " does not hold one token");
     }
