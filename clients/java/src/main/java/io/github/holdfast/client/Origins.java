@@ -2,6 +2,7 @@ package io.github.holdfast.client;
 
 import io.grpc.Status;
 import java.net.URI;
+import java.net.URISyntaxException;
 import java.util.Collection;
 import java.util.List;
 import java.util.Locale;
@@ -17,13 +18,21 @@ public final class Origins {
   private Origins(Collection<String> origins) {
     TreeSet<String> all = new TreeSet<>();
     for (String o : origins) {
-      URI u = URI.create(o);
-      if (u.getScheme() == null || u.getHost() == null) {
-        throw new IllegalArgumentException("holdfast: origin \"" + o + "\": want scheme://host[:port]");
-      }
-      all.add(of(u));
+      all.add(of(parsed(o)));
     }
     given = List.copyOf(all);
+  }
+
+  private static URI parsed(String origin) {
+    try {
+      URI u = new URI(origin);
+      if (u.getScheme() != null && u.getHost() != null) {
+        return u;
+      }
+    } catch (URISyntaxException e) {
+      // said below
+    }
+    throw new IllegalArgumentException("holdfast: origin \"" + origin + "\": want scheme://host[:port]");
   }
 
   /**
@@ -47,6 +56,9 @@ public final class Origins {
    */
   public boolean allow(URI url, AccessToken token) {
     String origin = of(url);
+    if (origin.isEmpty()) {
+      return false;
+    }
     return given.isEmpty() ? !token.apiBaseUrl().isEmpty() && origin.equals(of(URI.create(token.apiBaseUrl()))) : given.contains(origin);
   }
 
@@ -63,17 +75,26 @@ public final class Origins {
       allowed = "none, since the grant has no site or several";
     }
     return (RefusedOriginException) Refusal.own(Reason.REFUSED_ORIGIN, Status.Code.OK,
-        "refusing to send the token to " + of(url) + ": allowed are " + allowed).thrown(null);
+        "refusing to send the token to " + (of(url).isEmpty() ? "a URL without a host" : of(url)) + ": allowed are " + allowed).thrown(null);
   }
 
-  /** scheme://host:port in lower case. A URL without a host has no origin that equals another's. */
+  /**
+   * scheme://host:port in lower case; empty: it has none. A host that is no DNS name, e.g. with an
+   * underscore, is none to java.net.URI: such a one is told from others as it is written.
+   */
   static String of(URI u) {
-    String scheme = String.valueOf(u.getScheme()).toLowerCase(Locale.ROOT);
+    if (u.getScheme() == null || u.getRawAuthority() == null) {
+      return "";
+    }
+    String scheme = u.getScheme().toLowerCase(Locale.ROOT);
+    if (u.getHost() == null) {
+      return scheme + "://" + u.getRawAuthority().toLowerCase(Locale.ROOT);
+    }
     int port = u.getPort();
     if (port < 0) {
       port = scheme.equals("https") ? 443 : scheme.equals("http") ? 80 : -1;
     }
-    return scheme + "://" + String.valueOf(u.getHost()).toLowerCase(Locale.ROOT) + ":" + port;
+    return scheme + "://" + u.getHost().toLowerCase(Locale.ROOT) + ":" + port;
   }
 
   /** The full URL of a path, maybe with a query, under an API base URL. */
