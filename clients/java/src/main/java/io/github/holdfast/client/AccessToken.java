@@ -18,8 +18,6 @@ public final class AccessToken {
    */
   static final Duration MIN_INTERVAL = Duration.ofSeconds(5);
 
-  private static final Duration FAR = Duration.ofDays(365);
-
   private final GetAccessTokenResponse answer;
   private final String value;
   private final long generation;
@@ -79,7 +77,7 @@ public final class AccessToken {
   /** Nanoseconds from one time to the other, at most a year: what is further away is as good as never. */
   private static long between(Timestamp from, Timestamp to) {
     Duration d = Duration.ofSeconds(to.getSeconds() - from.getSeconds(), (long) to.getNanos() - from.getNanos());
-    return d.compareTo(FAR) > 0 ? FAR.toNanos() : d.isNegative() ? 0 : d.toNanos();
+    return d.isNegative() ? 0 : Outcomes.nanos(d);
   }
 
   /**

@@ -29,7 +29,8 @@ import javax.net.ssl.SSLParameters;
  * brings a newer token the request is sent a second time, once, provided that its body can be
  * repeated: see {@link RepeatableBody}. In every other case the 401 is the answer.
  *
- * <p>A request waits for a token no longer than its own timeout, or the source's client's. Pushed
+ * <p>A request waits for a token, and after a 401 for a newer one, no longer than its own timeout, or
+ * the source's client's. Pushed
  * responses are declined. Responses show the request without the token.
  */
 public final class AuthorizedHttpClient extends HttpClient {

@@ -133,13 +133,13 @@ final class GrpcBroker implements Broker {
         call.sendMessage(request);
         call.halfClose();
         return call;
-      } catch (RuntimeException e) {
+      } catch (RuntimeException | Error e) {
         call.cancel("it could not be started", e);
         leave(call);
         throw e;
       }
-    } catch (RuntimeException e) {
-      heard.ended(e); // of somebody's interceptor
+    } catch (RuntimeException | Error e) {
+      heard.ended(e); // of somebody's interceptor; others wait for the call's end too
       return null;
     } finally {
       apart.detach(before);

@@ -88,7 +88,10 @@ public final class HoldfastClient implements AutoCloseable {
   private static ThreadFactory daemons(String name) {
     AtomicInteger count = new AtomicInteger();
     return task -> {
-      Thread t = new Thread(task, name + "-" + count.incrementAndGet());
+      // Without the thread-locals of whoever happens to call first: the timer lives as long as the
+      // client. For the same reason its class loader is this library's.
+      Thread t = new Thread(null, task, name + "-" + count.incrementAndGet(), 0, false);
+      t.setContextClassLoader(HoldfastClient.class.getClassLoader());
       t.setDaemon(true);
       return t;
     };

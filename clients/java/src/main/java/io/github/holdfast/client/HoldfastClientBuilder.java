@@ -96,7 +96,7 @@ public final class HoldfastClientBuilder {
     if (timeout.isNegative() || timeout.isZero()) {
       throw new IllegalArgumentException("holdfast: the timeout must be positive");
     }
-    this.timeout = timeout;
+    this.timeout = Outcomes.shorter(timeout, Outcomes.FAR);
     return this;
   }
 

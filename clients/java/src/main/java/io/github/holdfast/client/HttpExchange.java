@@ -50,7 +50,7 @@ final class HttpExchange<T> {
   private void guard(Runnable step) {
     try {
       step.run();
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | Error e) {
       fail(e);
     }
   }
@@ -69,6 +69,9 @@ final class HttpExchange<T> {
     }
     CompletableFuture<HttpResponse<CapturedBody<T>>> answer = client.base().sendAsync(out.build(), info -> capture(hop, info));
     sending = answer;
+    if (result.isCancelled()) {
+      answer.cancel(true); // before there was something to cancel
+    }
     answer.whenComplete((response, e) -> guard(() -> {
       if (e != null) {
         fail(e);
@@ -96,22 +99,31 @@ final class HttpExchange<T> {
       send(new Hop(next.get(), hop.token, without, hop.redirects + 1, hop.repeated));
     } else if (rejected(hop, response.statusCode())) {
       // Reported even if the request cannot be repeated: the next one profits.
-      client.source().rejected(hop.token, response.statusCode()).whenComplete((newer, e) -> guard(() -> {
-        if (newer.isPresent() && client.repeatable(hop.request)) {
+      TokenSource source = client.source();
+      CompletableFuture<Optional<AccessToken>> asked = original.timeout().map(atMost -> source.rejected(hop.token, UNAUTHORIZED, atMost))
+          .orElseGet(() -> source.rejected(hop.token, UNAUTHORIZED));
+      asked.whenComplete((newer, e) -> guard(() -> {
+        // The new token may be one for another site: a new consent can change that.
+        if (newer.isPresent() && client.repeatable(hop.request) && client.origins().allow(hop.request.uri(), newer.get())) {
           send(new Hop(hop.request, newer.get(), false, hop.redirects, true));
         } else {
-          response.body().replay(handler).whenComplete((body, failed) -> {
-            if (failed != null) {
-              fail(failed);
-            } else {
-              result.complete(new PlainResponse<>(response, hop.request, body));
-            }
-          });
+          answer(hop, response);
         }
       }));
     } else {
       result.complete(new PlainResponse<>(response, hop.request, response.body().body()));
     }
+  }
+
+  /** The kept response is the answer after all. */
+  private void answer(Hop hop, HttpResponse<CapturedBody<T>> response) {
+    response.body().replay(handler).whenComplete((body, failed) -> {
+      if (failed != null) {
+        fail(failed);
+      } else {
+        result.complete(new PlainResponse<>(response, hop.request, body));
+      }
+    });
   }
 
   /** The request that a redirect asks for, if it is one that is to be followed. */

@@ -8,6 +8,9 @@ import java.util.concurrent.CompletionException;
 
 /** How calls end, as the cache and what stands around it see it. */
 final class Outcomes {
+  /** As good as never. */
+  static final Duration FAR = Duration.ofDays(365);
+
   /** The provider accepts the reported token: its refusal had another cause. */
   static final class TokenAcceptedException extends Exception {
     private static final long serialVersionUID = 1L;
@@ -23,8 +26,8 @@ final class Outcomes {
   static void take(GetAccessTokenResponse answer, long sent, long sentWall, CompletableFuture<AccessToken> result) {
     try {
       result.complete(AccessToken.of(answer, sent, sentWall));
-    } catch (HoldfastException h) {
-      result.completeExceptionally(h);
+    } catch (HoldfastException | RuntimeException e) {
+      result.completeExceptionally(Refusal.of(e)); // whatever is wrong with the answer: nobody waits for ever
     }
   }
 
@@ -35,6 +38,11 @@ final class Outcomes {
   /** What failed, without the future's own wrapping. */
   static Throwable cause(Throwable e) {
     return e instanceof CompletionException && e.getCause() != null ? e.getCause() : e;
+  }
+
+  /** A time that a timer can take: a caller's own may be one that never comes. */
+  static long nanos(Duration d) {
+    return shorter(d, FAR).toNanos();
   }
 
   static Duration longer(Duration a, Duration b) {

@@ -102,7 +102,9 @@ record Refusal(
       name = name.substring("ERROR_REASON_".length());
     }
     Duration after = e.hasRetryAfter() ? time(e.getRetryAfter()) : Duration.ZERO;
-    Refusal r = new Refusal(Reason.named(name), name, Status.Code.OK, e.getMessage(), after, Map.copyOf(e.getMetadataMap()), e.getField());
+    // There was no failed call; but one that passes, of a reason that this version does not know, is not final.
+    Status.Code code = e.hasRetryAfter() ? Status.Code.UNAVAILABLE : Status.Code.OK;
+    Refusal r = new Refusal(Reason.named(name), name, code, e.getMessage(), after, Map.copyOf(e.getMetadataMap()), e.getField());
     return r.thrown(null);
   }
 

@@ -32,7 +32,7 @@ final class SystemTiming implements Timing {
   @Override
   public Future<?> after(Duration delay, Runnable task) {
     try {
-      return timer.schedule(task, delay.toNanos(), TimeUnit.NANOSECONDS);
+      return timer.schedule(task, Outcomes.nanos(delay), TimeUnit.NANOSECONDS);
     } catch (RejectedExecutionException e) {
       return CompletableFuture.completedFuture(null); // closed: nothing is to happen any more
     }

@@ -16,4 +16,9 @@ interface Timing {
 
   /** A random number from 0 to 1. */
   double random();
+
+  /** Lengthens a delay by up to half, so that many clients do not come back at once. */
+  default Duration spread(Duration d) {
+    return d.plusNanos((long) (d.toNanos() / 2.0 * random()));
+  }
 }

@@ -287,7 +287,7 @@ final class TokenCache {
         // With nothing to hand out and no time named, the next caller may try at once.
         if (current != null || !h.retryAfter().isZero()) {
           failure = h;
-          heldUntil = timing.nanos() + spread(Outcomes.shorter(Outcomes.longer(h.retryAfter(), RETRY_DELAY), MAX_RETRY_DELAY)).toNanos();
+          heldUntil = timing.nanos() + timing.spread(Outcomes.shorter(Outcomes.longer(h.retryAfter(), RETRY_DELAY), MAX_RETRY_DELAY)).toNanos();
         }
       } else if (e instanceof HoldfastException) {
         current = null; // a refusal is about this grant or this caller: believe it
@@ -311,11 +311,6 @@ final class TokenCache {
     return t;
   }
 
-  /** Lengthens a delay by up to half, so that many clients do not come back at once. */
-  Duration spread(Duration d) {
-    return d.plusNanos((long) (d.toNanos() / 2.0 * timing.random()));
-  }
-
   /**
    * Called when an API answered the token of a generation with a 401: reports the generation,
    * once, and gives a token of a later one; null says that there is none.
@@ -325,8 +320,9 @@ final class TokenCache {
     Flight start = null;
     boolean mine;
     synchronized (lock) {
-      if (current != null && current.generation() > generation) {
-        return CompletableFuture.completedFuture(current);
+      AccessToken held = live();
+      if (held != null && held.generation() > generation) {
+        return CompletableFuture.completedFuture(held);
       }
       f = flight;
       mine = f != null && f.rejected == generation;
@@ -389,9 +385,15 @@ final class TokenCache {
   }
 
   void close() {
+    Flight f;
     synchronized (lock) {
       closed = true;
       current = null;
+      f = flight;
+    }
+    if (f != null) {
+      // The end of its call would end it too, but between two looks at a refresh there is no call.
+      executor.execute(() -> f.done.completeExceptionally(Outcomes.closed()));
     }
   }
 }

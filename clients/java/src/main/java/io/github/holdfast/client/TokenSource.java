@@ -8,7 +8,9 @@ import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Executor;
 import java.util.concurrent.Flow;
+import java.util.concurrent.Future;
 import java.util.concurrent.SubmissionPublisher;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
@@ -23,17 +25,30 @@ public final class TokenSource {
   private static final int BUFFER = 16;
 
   private final String name;
+  private final Timing timing;
+  private final Executor executor;
   private final TokenCache cache;
   private final SubmissionPublisher<TokenEvent> events;
   private final Watcher watcher; // null: not watched
 
   TokenSource(HoldfastClient client, String name, GetAccessTokenRequest request, boolean watch) {
     this.name = name;
+    this.timing = client.timing();
+    this.executor = client.executor();
     this.cache = new TokenCache(client.broker(), client.timing(), client.executor(), request, client.timeout());
     this.events = new SubmissionPublisher<>(client.executor(), BUFFER);
     this.watcher = watch
-        ? new Watcher(client.broker(), client.timing(), cache, request, HoldfastClient.SILENCE, e -> events.offer(e, null))
+        ? new Watcher(client.broker(), client.timing(), cache, request, HoldfastClient.SILENCE, e -> tell(events, e))
         : null;
+  }
+
+  /** What comes while the client closes has no hearer any more. */
+  static void tell(SubmissionPublisher<TokenEvent> events, TokenEvent e) {
+    try {
+      events.offer(e, null);
+    } catch (IllegalStateException closed) {
+      return; // between a look at it and the offer
+    }
   }
 
   void start() {
@@ -79,7 +94,7 @@ public final class TokenSource {
     }
     TokenCache.Pending p = cache.pending();
     try {
-      return deadline == null ? p.token().get() : p.token().get(deadline.toNanos(), TimeUnit.NANOSECONDS);
+      return deadline == null ? p.token().get() : p.token().get(Outcomes.nanos(deadline), TimeUnit.NANOSECONDS);
     } catch (TimeoutException e) {
       return cache.atDeadline(p, deadline);
     } catch (ExecutionException e) {
@@ -126,6 +141,13 @@ public final class TokenSource {
    */
   public CompletableFuture<Optional<AccessToken>> rejected(AccessToken refused, int httpStatus) {
     return cache.newer(refused.generation(), httpStatus).handle((t, e) -> Optional.ofNullable(e == null ? t : null));
+  }
+
+  /** The same, empty also once that time is over. */
+  CompletableFuture<Optional<AccessToken>> rejected(AccessToken refused, int httpStatus, Duration atMost) {
+    CompletableFuture<Optional<AccessToken>> newer = rejected(refused, httpStatus);
+    Future<?> patience = timing.after(atMost, () -> executor.execute(() -> newer.complete(Optional.empty())));
+    return newer.whenComplete((t, e) -> patience.cancel(false));
   }
 
   /**

@@ -129,7 +129,7 @@ final class Watcher {
   /** The broker's own time if it names one, else a growing one, spread so that not all come back at once. */
   private Duration delay(HoldfastException e) {
     if (!e.retryAfter().isZero()) {
-      return cache.spread(Outcomes.shorter(e.retryAfter(), MAX_DELAY));
+      return timing.spread(Outcomes.shorter(e.retryAfter(), MAX_DELAY));
     }
     Duration d = e.isTemporary() ? FIRST_DELAY.multipliedBy(1L << Math.min(failures, 6)) : MAX_DELAY;
     failures++;

@@ -18,10 +18,12 @@ import java.net.http.HttpRequest.BodyPublishers;
 import java.net.http.HttpResponse;
 import java.net.http.HttpResponse.BodyHandlers;
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -195,6 +197,40 @@ class AuthorizedHttpClientTest {
       assertEquals(200, one.get().statusCode());
     }
     calls(2, 1);
+  }
+
+  @Test
+  void aTokenThatIsForAnotherOriginMeanwhileDoesNotGoToTheOldOne() throws Exception {
+    source.get();
+    broker.apiBaseUrl(other.base());
+    api.rejectFirst();
+    assertEquals(401, get(api.base()).statusCode());
+    assertEquals(List.of("GET /ex/jira/cloud-1 [fake-token-1]"), api.seen);
+  }
+
+  /** A bound of the test: what should end at once and hangs is not to hang the suite. */
+  private static final Duration SOON = Duration.ofSeconds(20);
+
+  @Test
+  void aRequestsTimeoutEndsTheWaitForANewerToken() throws Exception {
+    api.answers = (token, path) -> new Api.Answer(401, null);
+    try (SilentBroker silent = new SilentBroker(api.base()); HoldfastClient its = silent.client()) {
+      AuthorizedHttpClient bounded = AuthorizedHttpClient.of(its.tokenSource("acme/automation/jira").build());
+      HttpRequest request = HttpRequest.newBuilder(URI.create(api.base())).timeout(Duration.ofSeconds(1)).build();
+      assertEquals("answer 401", bounded.sendAsync(request, BodyHandlers.ofString()).get(SOON.toSeconds(), TimeUnit.SECONDS).body());
+    }
+  }
+
+  @Test
+  void aHandlerThatThrowsEndsTheRequest() {
+    broker.verdict(TokenVerdict.TOKEN_VERDICT_TOKEN_ACCEPTED);
+    api.answers = (token, path) -> new Api.Answer(401, null);
+    HttpResponse.BodyHandler<String> broken = info -> {
+      throw new AssertionError("of the handler");
+    };
+    CompletableFuture<HttpResponse<String>> answer = http.sendAsync(HttpRequest.newBuilder(URI.create(api.base())).build(), broken);
+    ExecutionException e = assertThrows(ExecutionException.class, () -> answer.get(SOON.toSeconds(), TimeUnit.SECONDS));
+    assertEquals("of the handler", e.getCause().getMessage());
   }
 
   @Test

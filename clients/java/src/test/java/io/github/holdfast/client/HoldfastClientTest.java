@@ -111,6 +111,47 @@ class HoldfastClientTest {
     assertEquals(List.of("first span-1", "second span-1"), intercepted);
   }
 
+  /** E.g. two versions of a tracing library: that call fails, and nobody waits for it for ever. */
+  @Test
+  void anInterceptorThatDoesNotLinkFailsTheCallsAndHangsNone() throws Exception {
+    ClientInterceptor broken = new ClientInterceptor() {
+      @Override
+      public <Q, A> ClientCall<Q, A> interceptCall(MethodDescriptor<Q, A> method, CallOptions options, Channel next) {
+        throw new NoClassDefFoundError("io/example/Gone");
+      }
+    };
+    try (HoldfastClient c = HoldfastClient.builder(channel).interceptors(broken).build()) {
+      TokenSource source = c.tokenSource(GRANT).build();
+      for (int i = 0; i < 2; i++) {
+        HoldfastException e = assertThrows(HoldfastException.class, () -> source.get(Duration.ofSeconds(20)));
+        assertTrue(e.getMessage().contains("io/example/Gone"), e.getMessage());
+      }
+    }
+  }
+
+  @Test
+  void aTimeThatNeverComesIsNoMistake() throws Exception {
+    Duration never = Duration.ofSeconds(Long.MAX_VALUE);
+    try (HoldfastClient c = HoldfastClient.builder(channel).timeout(never).build()) {
+      CompletableFuture<AccessToken> got = c.tokenSource(GRANT).build().getAsync(never);
+      answer();
+      assertEquals("token-1", got.get(20, TimeUnit.SECONDS).value());
+    }
+  }
+
+  /** The client's threads outlive the request in which they are made. */
+  @Test
+  void theThreadsOfAClientInheritNothingFromItsFirstCaller() throws Exception {
+    InheritableThreadLocal<String> user = new InheritableThreadLocal<>();
+    user.set("alice");
+    CompletableFuture<String> seen = new CompletableFuture<>();
+    client.executor().execute(() -> seen.complete(user.get() + " " + (Thread.currentThread().getContextClassLoader() == HoldfastClient.class.getClassLoader())));
+    assertEquals("null true", seen.get(20, TimeUnit.SECONDS));
+    CompletableFuture<String> timed = new CompletableFuture<>();
+    client.timing().after(Duration.ZERO, () -> timed.complete(user.get()));
+    assertEquals(null, timed.get(20, TimeUnit.SECONDS));
+  }
+
   @Test
   void theEndOfTheFirstCallersServerCallDoesNotEndTheCallOfTheOthers() throws Exception {
     TokenSource source = client.tokenSource(GRANT).build();

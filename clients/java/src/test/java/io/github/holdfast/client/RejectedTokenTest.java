@@ -58,6 +58,20 @@ class RejectedTokenTest {
   }
 
   @Test
+  void aNewerTokenThatHasExpiredMeanwhileIsNone() {
+    w.broker.rotate();
+    w.cache.brought(token(w.broker));
+    w.pass(w.broker.life);
+    assertEquals("token-3", w.cache.newer(1, 401).join().value());
+  }
+
+  private AccessToken token(VirtualBroker b) {
+    CompletableFuture<AccessToken> taken = new CompletableFuture<>();
+    Outcomes.take(b.token(), w.timing.nanos(), w.timing.wallMillis(), taken);
+    return taken.join();
+  }
+
+  @Test
   void anUnverifiedReportIsRepeatedAfterAMinuteAtTheEarliest() {
     w.broker.verdict = TokenVerdict.TOKEN_VERDICT_UNVERIFIED;
     for (int i = 0; i < 90; i++) {

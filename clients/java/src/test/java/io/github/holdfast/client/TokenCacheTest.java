@@ -215,4 +215,25 @@ class TokenCacheTest {
     String shown = w.cache.fresh() + " " + new TokenEvent.Renewed(w.cache.fresh());
     assertFalse(shown.contains("token-1"), shown);
   }
+
+  @Test
+  void closeEndsTheWaitBetweenTwoLooksAtARefresh() {
+    brokerFails(Status.Code.UNAVAILABLE, Reason.REFRESH_IN_PROGRESS, Duration.ofSeconds(5));
+    CompletableFuture<AccessToken> waiting = w.ask();
+    assertFalse(waiting.isDone());
+    w.cache.close(); // and no timer fires any more
+    assertTrue(waiting.isDone(), "a caller waits for ever");
+    assertInstanceOf(ClientClosedException.class, World.failure(waiting));
+  }
+
+  @Test
+  void anAnswerWithTimesThatAreNoneEndsTheCall() {
+    com.google.protobuf.Timestamp never = com.google.protobuf.Timestamp.newBuilder().setSeconds(Long.MIN_VALUE).setNanos(-1).build();
+    w.broker.answered = w.broker.token().toBuilder().setServerTime(com.google.protobuf.Timestamp.getDefaultInstance()).setExpiresAt(never).build();
+    CompletableFuture<AccessToken> got = w.ask();
+    assertTrue(got.isDone(), "a caller waits for ever");
+    assertTrue(got.isCompletedExceptionally());
+    w.broker.answered = null;
+    w.mustGet(1);
+  }
 }

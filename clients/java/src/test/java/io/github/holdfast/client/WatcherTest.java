@@ -14,6 +14,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.SubmissionPublisher;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
@@ -125,6 +126,22 @@ class WatcherTest {
     w.broker.rotate();
     w.broker.push();
     w.mustGet(2);
+  }
+
+  @Test
+  void aPassingReasonOfANewerBrokerIsNotFinal() {
+    w.broker.stream.message(WatchAccessTokenResponse.newBuilder().setUnavailable(BatchError.newBuilder().setReasonValue(9999)
+        .setRetryAfter(com.google.protobuf.Duration.newBuilder().setSeconds(1))).build());
+    HoldfastException e = ((TokenEvent.Unavailable) events.get(1)).reason();
+    assertTrue(e.isTemporary(), e.toString());
+    assertInstanceOf(BrokerUnavailableException.class, e);
+  }
+
+  @Test
+  void whatComesWhileTheClientClosesIsLost() {
+    SubmissionPublisher<TokenEvent> closed = new SubmissionPublisher<>(Runnable::run, 1);
+    closed.close();
+    TokenSource.tell(closed, events.get(0));
   }
 
   @Test

@@ -9,6 +9,8 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import okhttp3.Authenticator;
 import okhttp3.Interceptor;
 import okhttp3.OkHttpClient;
@@ -26,10 +28,14 @@ import okhttp3.Route;
  *
  * <p>When the API answers 401, the token's generation is reported to the broker, once, and if that
  * brings a newer token the request is sent a second time, once, unless its body says
- * {@code isOneShot}. In every other case the 401 is the answer.
+ * {@code isOneShot}. In every other case the 401 is the answer. Waiting for a token ends with the
+ * call's own timeout.
  */
 public final class OkHttpTokens implements Interceptor, Authenticator {
   private static final String AUTHORIZATION = "Authorization";
+
+  /** For a call without a timeout: the source's client's own bounds the wait. */
+  private static final long UNBOUNDED = TimeUnit.DAYS.toNanos(365);
 
   private final TokenSource source;
   private final Origins origins;
@@ -56,13 +62,14 @@ public final class OkHttpTokens implements Interceptor, Authenticator {
   @Override
   public Response intercept(Interceptor.Chain chain) throws IOException {
     long nanos = chain.call().timeout().timeoutNanos();
+    long began = System.nanoTime();
     try {
       AccessToken token = source.get(nanos == 0 ? null : Duration.ofNanos(nanos));
       Request request = chain.request();
       if (!origins.allow(request.url().uri(), token)) {
         throw origins.refusal(request.url().uri(), token);
       }
-      return chain.proceed(with(request, token));
+      return chain.proceed(with(request, new Sent(token, began, nanos == 0 ? UNBOUNDED : nanos)));
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw new InterruptedIOException("interrupted while waiting for a token");
@@ -73,18 +80,21 @@ public final class OkHttpTokens implements Interceptor, Authenticator {
   @Override
   public Request authenticate(Route route, Response response) throws IOException {
     Request request = response.request();
-    AccessToken refused = request.tag(AccessToken.class);
-    boolean sent = refused != null && ("Bearer " + refused.value()).equals(request.header(AUTHORIZATION));
+    Sent refused = request.tag(Sent.class);
+    boolean sent = refused != null && ("Bearer " + refused.token.value()).equals(request.header(AUTHORIZATION));
     if (!sent || repeated(response)) {
       return null; // the token was not what the API refused, or was not the first
     }
     try {
-      Optional<AccessToken> newer = source.rejected(refused, response.code()).get();
-      return newer.map(token -> with(request, token)).orElse(null);
+      long left = refused.began + refused.atMost - System.nanoTime();
+      Optional<AccessToken> newer = source.rejected(refused.token, response.code()).get(left, TimeUnit.NANOSECONDS);
+      // The new token may be one for another site: a new consent can change that.
+      return newer.filter(token -> origins.allow(request.url().uri(), token))
+          .map(token -> with(request, new Sent(token, refused.began, refused.atMost))).orElse(null);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw new InterruptedIOException("interrupted while waiting for a newer token");
-    } catch (ExecutionException e) {
+    } catch (ExecutionException | TimeoutException e) {
       return null;
     }
   }
@@ -99,9 +109,12 @@ public final class OkHttpTokens implements Interceptor, Authenticator {
     return false;
   }
 
+  /** Which token a request's header holds, when the call began, and its timeout in nanoseconds. */
+  private record Sent(AccessToken token, long began, long atMost) {}
+
   /** The tag says which token the header holds; it is not sent. */
-  private static Request with(Request request, AccessToken token) {
-    return request.newBuilder().header(AUTHORIZATION, "Bearer " + token.value()).tag(AccessToken.class, token).build();
+  private static Request with(Request request, Sent sent) {
+    return request.newBuilder().header(AUTHORIZATION, "Bearer " + sent.token.value()).tag(Sent.class, sent).build();
   }
 
   /** Names the source; never shows a token. */

@@ -2,16 +2,19 @@ package io.github.holdfast.client.okhttp;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 
 import io.github.holdfast.client.Api;
 import io.github.holdfast.client.ConsentRequiredException;
 import io.github.holdfast.client.HoldfastClient;
 import io.github.holdfast.client.Reason;
 import io.github.holdfast.client.RefusedOriginException;
+import io.github.holdfast.client.SilentBroker;
 import io.github.holdfast.client.TokenSource;
 import io.github.holdfast.client.testing.FakeBroker;
 import io.github.holdfast.v1.TokenVerdict;
 import java.io.IOException;
+import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import okhttp3.MediaType;
@@ -138,6 +141,26 @@ class OkHttpTokensTest {
     assertEquals("401 answer 401", send(to(api.base())));
     assertEquals(1, api.seen.size());
     calls(1, 1);
+  }
+
+  @Test
+  void aTokenThatIsForAnotherOriginMeanwhileDoesNotGoToTheOldOne() throws Exception {
+    source.get();
+    broker.apiBaseUrl(other.base());
+    api.rejectFirst();
+    assertEquals("401 answer 401", send(to(api.base())));
+    assertEquals(List.of("GET /ex/jira/cloud-1 [fake-token-1]"), api.seen);
+  }
+
+  @Test
+  void aCallsTimeoutEndsTheWaitForANewerToken() throws Exception {
+    api.answers = (token, path) -> new Api.Answer(401, null);
+    try (SilentBroker silent = new SilentBroker(api.base()); HoldfastClient its = silent.client()) {
+      TokenSource tokens = its.tokenSource("acme/automation/jira").build();
+      OkHttpClient bounded = OkHttpTokens.install(http.newBuilder().callTimeout(Duration.ofSeconds(1)), tokens).build();
+      // The client's own timeout, 40 s, would be the bound else.
+      assertTimeoutPreemptively(Duration.ofSeconds(20), () -> assertThrows(IOException.class, () -> bounded.newCall(to(api.base()).build()).execute().close()));
+    }
   }
 
   @Test
