@@ -89,7 +89,7 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 func (t *Transport) retry(req *http.Request, target *url.URL, tok *token, resp *http.Response) (*http.Response, error) {
 	// Report even if the request cannot be repeated: the next one profits.
 	newer := t.Source.newer(req.Context(), tok.generation, resp.StatusCode)
-	if newer == nil {
+	if newer == nil || !t.allowed(target, newer.apiBase) { // a new consent can be for another site
 		return resp, nil
 	}
 	body := req.Body

@@ -134,6 +134,12 @@ func TestTransport(t *testing.T) {
 			}, url: "/old", status: 200, seen: []string{"GET " + base + "/old [token-1]", "GET " + base + "/new [token-1]"}, gets: 1},
 		{name: "a 401 is reported and the request repeated", setUp: func(w world) { w.api.answer = rejectFirst },
 			url: base, status: 200, seen: []string{"GET " + base + " [token-1]", "GET " + base + " [token-2]"}, gets: 2, reports: 1},
+		{name: "a newer token that is for another site meanwhile stays away", setUp: func(w world) {
+			w.api.answer = func(token, url string) (int, string) {
+				w.broker.set(func() { w.broker.apiBase = "https://api.elsewhere.example.com/ex/jira/cloud-2" })
+				return rejectFirst(token, url)
+			}
+		}, url: base, status: 401, seen: []string{"GET " + base + " [token-1]"}, gets: 2, reports: 1},
 		{name: "a body that can be had again is sent again", setUp: func(w world) { w.api.answer = rejectFirst },
 			method: "POST", url: base, body: strings.NewReader("hello"), status: 200,
 			seen: []string{"POST " + base + " [token-1] hello", "POST " + base + " [token-2] hello"}, gets: 2, reports: 1},
