@@ -2,10 +2,14 @@ package pgstore
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -27,7 +31,14 @@ const (
 	readOnlyTransaction = "25006"
 	tooManyConnections  = "53300"
 	cannotConnectNow    = "57P03"
+	adminShutdown       = "57P01"
+	crashShutdown       = "57P02"
 )
+
+// ErrAway, an ErrUnavailable, is returned by whatever found no server that answers
+// and takes writes: it is still starting, is restarted, fails over or can not be
+// reached. That heals without a person more often than not.
+var ErrAway = fmt.Errorf("%w: the database is away", storage.ErrUnavailable)
 
 func state(err error) string {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
@@ -75,7 +86,71 @@ func unavailable(doing string, err error) error {
 	if errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrCorrupt) {
 		return err
 	}
-	return fmt.Errorf("%w: %s: %w%s", storage.ErrUnavailable, doing, plain(err), hint(err))
+	kind := storage.ErrUnavailable
+	if away(err) {
+		kind = ErrAway
+	}
+	return fmt.Errorf("%w: %s: %w%s", kind, doing, plain(err), hint(err))
+}
+
+// away reports whether err is of a server that does not answer, or not yet.
+func away(err error) bool {
+	switch state(err) {
+	case cannotConnectNow, adminShutdown, crashShutdown, tooManyConnections, readOnlyTransaction:
+		return true
+	case "":
+		if errors.Is(err, context.Canceled) || untrusted(err) {
+			return false
+		}
+		for _, cut := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
+			if errors.Is(err, cut) {
+				return true
+			}
+		}
+		_, unconnected := errors.AsType[*pgconn.ConnectError](err)
+		return unconnected
+	}
+	return false
+}
+
+// untrusted reports whether err is of a certificate that does not pass.
+func untrusted(err error) bool {
+	_, verify := errors.AsType[*tls.CertificateVerificationError](err)
+	_, authority := errors.AsType[x509.UnknownAuthorityError](err) // of sslmode=verify-ca, which checks by itself
+	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
+	return verify || authority || invalid
+}
+
+// refused reports whether a server, or its certificate, has answered that who is
+// configured can not use what is configured: no later try will do better.
+func refused(err error) bool {
+	switch state(err) {
+	case invalidPassword, invalidAuth, invalidCatalog, insufficientRights:
+		return true
+	}
+	return untrusted(err)
+}
+
+// unconnected translates an error of the first connection. What the configuration
+// must be corrected for is no ErrUnavailable, and names its key.
+func (s *Store) unconnected(err error) error {
+	if !refused(err) {
+		return unavailable("connecting to PostgreSQL", err)
+	}
+	from := s.opts.From
+	if from == "" {
+		from = "store.postgres"
+	}
+	what := "correct user and password in %s, or what the server lets in (pg_hba.conf)"
+	switch state(err) {
+	case invalidCatalog:
+		what = "make the database, or correct its name in %s"
+	case insufficientRights:
+		what = "grant the role CONNECT on the database, or correct %s"
+	case "":
+		what = "correct host, sslmode and sslrootcert in %s"
+	}
+	return fmt.Errorf("connecting to PostgreSQL: %w; "+what, plain(err), from)
 }
 
 // hint is what to do about an error, where it is known.

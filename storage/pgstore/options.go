@@ -14,6 +14,8 @@ type Options struct {
 	// several hosts, of which the one that takes writes is used. The environment
 	// (PGSSLMODE and so on) completes it.
 	DSN secret.String
+	// From says, for people, where the DSN was configured; "" means store.postgres.
+	From string
 	// Log of the store; nil means slog.Default().
 	Log *slog.Logger
 	// MaxConns is how many connections read at once; 0 means 8. Writing takes up

@@ -54,8 +54,9 @@ type Store struct {
 }
 
 // Open connects to the database, brings its schema up to date (or only checks
-// it, with MigrateByHand) and returns the store. It blocks until a server
-// answers, or until ctx ends.
+// it, with MigrateByHand) and returns the store. It tries each server once, and
+// blocks for some seconds at most where one does not answer: the error is ErrAway
+// then. What the configuration must be corrected for is no ErrUnavailable.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	return start(ctx, o, (*Store).prepareSchema)
 }
@@ -105,7 +106,7 @@ func connect(ctx context.Context, o Options) (*Store, error) {
 	}
 	if err := s.read.Ping(ctx); err != nil {
 		s.disconnect()
-		return nil, unavailable("connecting to PostgreSQL", err)
+		return nil, s.unconnected(err)
 	}
 	return s, nil
 }

@@ -82,6 +82,14 @@ func (p *Postgres) DSN() (secret.String, error) {
 	return secret.String{}, fmt.Errorf("store.postgres.dsn_file: %s holds blanks only: write the connection string into it", p.DSNFile)
 }
 
+// Source says where DSN reads, for people.
+func (p *Postgres) Source() string {
+	if p.DSNEnv != "" {
+		return "the environment variable " + p.DSNEnv + " (store.postgres.dsn_env)"
+	}
+	return p.DSNFile + " (store.postgres.dsn_file)"
+}
+
 // parses is an error if the connection string is none. It says nothing of its secrets.
 func (p *Postgres) parses() error {
 	dsn, err := p.DSN()

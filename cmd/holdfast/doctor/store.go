@@ -71,7 +71,7 @@ func keyRing(ctx context.Context, c *config.Config, log *slog.Logger) []Finding 
 	case errors.Is(err, storage.ErrUnavailable):
 		return []Finding{{ring, Bad, err.Error(), "do what the line says: until the store answers nobody knows whether the key unlocks it"}}
 	case err != nil:
-		return []Finding{{ring, Bad, err.Error(), "do what the line says; key, environment and provider must be those that this store was made with"}}
+		return []Finding{{ring, Bad, err.Error(), "do what the line says; if it names key, environment or provider: they must be those that this store was made with"}}
 	}
 	found := []Finding{good(ring, fmt.Sprintf("the configured key unlocks store %s", seen.StoreID))}
 	if seen.Finding != "" {

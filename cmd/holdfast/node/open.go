@@ -34,7 +34,7 @@ func (n *Node) openBroker(ctx context.Context) error {
 	if err != nil {
 		return Input(err)
 	}
-	store, err := awaitKey(ctx, n.log, func(ctx context.Context) (*storage.Store, error) { return OpenStore(ctx, c, n.o) })
+	store, err := awaitStore(ctx, n.log, func(ctx context.Context) (*storage.Store, error) { return OpenStore(ctx, c, n.o) })
 	if err != nil {
 		return Input(err)
 	}
@@ -143,7 +143,7 @@ func Postgres(s *config.Store, log *slog.Logger) (name string, o pgstore.Options
 		return "", o, fmt.Errorf("store.postgres: %w", err)
 	}
 	return name, pgstore.Options{
-		DSN: dsn, Log: log, MaxConns: s.Postgres.Connections, MigrateByHand: s.Postgres.Migrate == config.MigrateByHand,
+		DSN: dsn, From: s.Postgres.Source(), Log: log, MaxConns: s.Postgres.Connections, MigrateByHand: s.Postgres.Migrate == config.MigrateByHand,
 	}, nil
 }
 
