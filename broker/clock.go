@@ -40,6 +40,8 @@ type clock struct {
 	mark atomic.Int64
 	// told is what was last logged about the provider's clock; keep's goroutine only.
 	told bool
+	// storing and correcting the mark fail for as long as the store is away; keep's goroutine only.
+	storing, correcting setback
 	// corrected is called when the clock went back; nil: nobody is told. It is
 	// set before keep begins.
 	corrected func()
@@ -52,7 +54,8 @@ type anchor struct {
 }
 
 func newClock(wall func() time.Time, margin time.Duration, log *slog.Logger) *clock {
-	c := &clock{wall: wall, margin: margin, log: log}
+	c := &clock{wall: wall, margin: margin, log: log,
+		storing: setback{what: "storing the clock's high-water mark"}, correcting: setback{what: "correcting the clock's high-water mark"}}
 	c.base.Store(&anchor{wall().Round(0), time.Now()})
 	return c
 }
@@ -176,8 +179,8 @@ func (c *clock) keepOnce(ctx context.Context, store *storage.Store, p *atlassian
 	if c.behind() > 0 {
 		return
 	}
-	if err := c.advance(ctx, store, c.now()); err != nil && ctx.Err() == nil {
-		c.log.Warn("storing the clock's high-water mark failed; it is tried again", "error", err)
+	if err := c.advance(ctx, store, c.now()); ctx.Err() == nil {
+		c.storing.note(c.log, err)
 	}
 }
 
@@ -204,9 +207,10 @@ func (c *clock) vouched(p *atlassian.Provider) bool {
 func (c *clock) correct(ctx context.Context, store *storage.Store) {
 	now := c.present()
 	if err := c.swapMark(ctx, store, func(time.Time) time.Time { return now }); err != nil {
-		c.log.Warn("correcting the clock's high-water mark failed; it is tried again", "error", err)
+		c.correcting.note(c.log, err)
 		return
 	}
+	c.correcting.note(c.log, nil)
 	if c.store.shared == nil {
 		c.base.Store(&anchor{now, time.Now()})
 	}

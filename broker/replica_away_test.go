@@ -52,8 +52,18 @@ func TestABrokerWithoutItsStoreSaysWhatIsWrong(t *testing.T) {
 		if n := log.count("the store does not answer"); n != 1 {
 			t.Errorf("%d lines about the outage, want 1", n)
 		}
+		// Every 10 seconds it is tried, and told once and then every 10 minutes.
+		if first, later := log.count("high-water mark failed"), log.count("high-water mark still fails"); first != 1 || later > 1 {
+			t.Errorf("%d and %d lines about the clock's mark in an outage of 10 minutes", first, later)
+		}
+		if n := log.count("high-water mark works again"); n != 0 {
+			t.Errorf("%d lines say that it is over while it is not", n)
+		}
 		one.link.lose(nil, false)
 		pass(time.Minute)
+		if n := log.count("high-water mark works again"); n != 1 {
+			t.Errorf("%d lines say that it is over, want 1", n)
+		}
 		if s, err := one.Status(ctx, op); err != nil || !s.Ready || len(s.Families) != 1 {
 			t.Errorf("afterwards: %+v, %v", s, err)
 		}
