@@ -28,6 +28,14 @@ type Database interface {
 	HeaderKeeper
 }
 
+// Rehearser is the part of a Database that was opened to look which foresees
+// whether it could be used.
+type Rehearser interface {
+	// Rehearse returns why opening it other than to look would be refused, or writes
+	// after that, as far as it can be found out without a change.
+	Rehearse(ctx context.Context) error
+}
+
 // DatabasePlace says which Database a store is in.
 type DatabasePlace struct {
 	// Name of the place for people, without secrets.
@@ -57,6 +65,16 @@ func (c *Config) connect(ctx context.Context, look bool) error {
 	}
 	c.db = db
 	return nil
+}
+
+// rehearse returns why the store's database could not be used, whether there is a
+// store in it or not; nil for one in a directory.
+func (c *Config) rehearse(ctx context.Context) error {
+	db, ok := c.db.(Rehearser)
+	if !ok {
+		return nil
+	}
+	return db.Rehearse(ctx)
 }
 
 func (c *Config) release() error {

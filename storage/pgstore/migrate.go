@@ -109,24 +109,25 @@ func (s *Store) prepareSchema(ctx context.Context) error {
 		return err
 	}
 	if s.opts.MigrateByHand {
-		return fmt.Errorf("the database's schema lacks %s, and store.postgres.migrate is by_hand: see the SQL with holdfast store migrate --print, "+
-			"have it applied by the owner of the tables, then start again; nothing was changed", named(pending))
+		return lacksByHand(pending)
 	}
 	_, err = s.migrate(ctx, pending)
 	return err
 }
 
+func lacksByHand(pending []Migration) error {
+	return fmt.Errorf("the database's schema lacks %s, and store.postgres.migrate is by_hand: see the SQL with holdfast store migrate --print, "+
+		"have it applied by the owner of the tables, then run this again; nothing was changed", named(pending))
+}
+
 // lookAtSchema only finds out whether there is one that this program can read.
+// What was added since is not missed by who only looks.
 func (s *Store) lookAtSchema(ctx context.Context) error {
 	pending, err := s.pending(ctx)
-	if err != nil || len(pending) == 0 {
-		return err
+	if err == nil && len(pending) > 0 {
+		s.bare = pending[0].Version == 1
 	}
-	if pending[0].Version == 1 {
-		s.bare = true
-		return nil
-	}
-	return fmt.Errorf("the database's schema lacks %s: start a broker, or run holdfast store migrate; nothing was changed", named(pending))
+	return err
 }
 
 // pending are the migrations that the database lacks. An error says so if it is

@@ -2,8 +2,12 @@ package pgstore
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/holdfast-io/holdfast/storage"
 )
 
 // Preparation is what a database lacks before a broker can use it.
@@ -12,8 +16,8 @@ type Preparation struct {
 	Pending []string
 	// ByHand: a start does not apply them.
 	ByHand bool
-	// Rights that the role lacks, such as "DELETE on holdfast_journal". Looked at
-	// only if nothing is pending.
+	// Rights that the role lacks, such as "DELETE on holdfast_journal"; while
+	// something is pending, those that the first migration needs.
 	Rights []string
 }
 
@@ -27,6 +31,12 @@ SELECT privilege || ' on ' || relation FROM (VALUES
 ) AS needed (place, relation, privilege) WHERE NOT has_table_privilege(relation, privilege)
 UNION ALL SELECT 'USAGE on holdfast_commit' WHERE NOT has_sequence_privilege('holdfast_commit', 'USAGE')`
 
+// lackingToMake is what the role lacks that makes the tables. Whether it owns those
+// that a later migration changes only the migration finds out.
+const lackingToMake = `
+SELECT 'CREATE on schema ' || coalesce(current_schema(), 'public')
+WHERE current_schema() IS NULL OR NOT has_schema_privilege(current_schema(), 'CREATE')`
+
 // Prepared finds out what the database lacks. It changes nothing.
 func (s *Store) Prepared(ctx context.Context) (p Preparation, err error) {
 	p.ByHand = s.opts.MigrateByHand
@@ -34,12 +44,16 @@ func (s *Store) Prepared(ctx context.Context) (p Preparation, err error) {
 	for _, m := range pending {
 		p.Pending = append(p.Pending, m.Name)
 	}
-	if err != nil || len(pending) > 0 {
+	question := lackingRights
+	if len(pending) > 0 {
+		question = lackingToMake
+	}
+	if err != nil || len(pending) > 0 && (p.ByHand || pending[0].Version != 1) {
 		return p, err
 	}
 	err = s.reading(ctx, "asking for the role's rights", func(ctx context.Context, c *pgxpool.Conn) error {
 		p.Rights = nil // it may be asked again
-		rows, err := c.Query(ctx, lackingRights)
+		rows, err := c.Query(ctx, question)
 		if err != nil {
 			return err
 		}
@@ -55,3 +69,28 @@ func (s *Store) Prepared(ctx context.Context) (p Preparation, err error) {
 	})
 	return p, err
 }
+
+// Rehearse implements storage.Rehearser.
+func (s *Store) Rehearse(ctx context.Context) error {
+	pending, err := s.pending(ctx)
+	if err != nil {
+		return err
+	}
+	if len(pending) > 0 && s.opts.MigrateByHand {
+		return lacksByHand(pending)
+	}
+	p, err := s.Prepared(ctx)
+	switch {
+	case err != nil:
+		return err
+	case len(p.Rights) > 0 && len(pending) > 0:
+		return fmt.Errorf("the database's schema lacks %s, and the role lacks %s to apply it: "+
+			"have the owner of the database run holdfast store migrate, or grant the right; nothing was changed", named(pending), strings.Join(p.Rights, ", "))
+	case len(p.Rights) > 0:
+		return fmt.Errorf("the role lacks %s: the owner of the tables grants what the manual lists (storage/pgstore/README.md, The role); nothing was changed",
+			strings.Join(p.Rights, ", "))
+	}
+	return nil
+}
+
+var _ storage.Rehearser = (*Store)(nil)

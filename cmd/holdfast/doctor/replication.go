@@ -67,6 +67,9 @@ func prepared(p *pgstore.Preparation) Finding {
 	switch {
 	case missing != "" && p.ByHand:
 		return Finding{check, Bad, "it lacks " + missing + ", and store.postgres.migrate is by_hand", "have the owner of the tables apply what `holdfast store migrate --print` prints: until then no broker starts"}
+	case missing != "" && len(p.Rights) > 0:
+		return Finding{check, Bad, "it lacks " + missing + ", and the broker's role lacks " + strings.Join(p.Rights, ", ") + " to apply it at its start",
+			"have the owner of the database run `holdfast store migrate`, or grant the right: until then no broker starts"}
 	case missing != "":
 		return good(check, "the next start of a broker applies "+missing)
 	case len(p.Rights) > 0:

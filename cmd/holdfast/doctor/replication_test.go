@@ -90,6 +90,7 @@ func TestADatabaseThatNoBrokerCanUseYetIsTold(t *testing.T) {
 		{pgstore.Preparation{ByHand: true}, Good, "has the rights"},
 		{pgstore.Preparation{Pending: []string{"1.sql"}}, Good, "next start of a broker applies 1.sql"},
 		{pgstore.Preparation{Pending: []string{"1.sql", "2.sql"}, ByHand: true}, Bad, "lacks 1.sql, 2.sql, and store.postgres.migrate is by_hand"},
+		{pgstore.Preparation{Pending: []string{"1.sql"}, Rights: []string{"CREATE on schema public"}}, Bad, "lacks 1.sql, and the broker's role lacks CREATE on schema public"},
 		{pgstore.Preparation{Rights: []string{"DELETE on holdfast_journal"}}, Bad, "role lacks DELETE on holdfast_journal"},
 	} {
 		if f := prepared(&row.p); f.State != row.want || !strings.Contains(f.Found, row.says) || (f.State == Good) != (f.Do == "") {
