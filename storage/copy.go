@@ -80,6 +80,8 @@ type copier struct {
 	source, target *Store
 	// arrived is the target's header; nil: there is none.
 	arrived *header
+	// marking: this run has begun to mark the source.
+	marking bool
 }
 
 // newCopier opens the source without counting a start, and reads the target's header.
@@ -92,8 +94,13 @@ func newCopier(ctx context.Context, from, to Config, o CopyOptions) (*copier, er
 		return nil, fmt.Errorf("%s is named as the source and as the target of the copy: name another target; nothing was changed", c.sum.From)
 	}
 	err := c.openSource(ctx)
-	if err == nil {
-		err = c.readTarget(ctx)
+	switch {
+	case err == nil:
+		if err = c.readTarget(ctx); err != nil {
+			err = fmt.Errorf("%w%s", err, c.wayOut())
+		}
+	case ctx.Err() != nil:
+		err = fmt.Errorf("%w; nothing was changed", err)
 	}
 	if err != nil {
 		return nil, errors.Join(err, c.close())
@@ -104,6 +111,9 @@ func newCopier(ctx context.Context, from, to Config, o CopyOptions) (*copier, er
 func (c *copier) openSource(ctx context.Context) error {
 	if err := c.from.connect(ctx, c.o.DryRun); err != nil {
 		return err
+	}
+	if err := c.from.rehearse(ctx, false); err != nil {
+		return fmt.Errorf("looking at the source: %w", err)
 	}
 	h, root, err := unlocked(ctx, &c.from)
 	if errors.Is(err, os.ErrNotExist) {
@@ -153,6 +163,9 @@ func (c *copier) readTarget(ctx context.Context) error {
 	var h header
 	err := c.to.connect(ctx, c.o.DryRun)
 	if err == nil {
+		err = c.to.rehearse(ctx, true)
+	}
+	if err == nil {
 		h, _, err = unlocked(ctx, &c.to)
 	}
 	switch {
@@ -161,63 +174,100 @@ func (c *copier) readTarget(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("looking at the target: %w", err)
 	case h.StoreID != own.StoreID:
-		return fmt.Errorf("%s holds another store, %s: name an empty target; nothing was changed", c.sum.To, h.StoreID)
+		return c.another(ctx, &h)
 	}
 	c.arrived = &h
 	return nil
 }
 
+// another is the error for a target that holds a store which is not a copy of the
+// source. Most often a broker was started there too early.
+func (c *copier) another(ctx context.Context, h *header) error {
+	holds := "whose grants, if any, are not looked at"
+	if c.to.Database != nil {
+		switch items, err := c.to.db.List(ctx, Query{Kind: KindGrant, Limit: 1}); {
+		case err != nil:
+			return fmt.Errorf("looking at the target: %w", err)
+		case len(items) == 0:
+			holds = "without any grant"
+		default:
+			holds = "with grants"
+		}
+	}
+	return fmt.Errorf("%s holds another store, %s, made at %s, %s: name an empty target; if a broker was started with the target's configuration before the copy, "+
+		"it found no store there and made this one: stop it, see that nobody has consented there since, empty the place, and move what is in %s away; nothing was changed",
+		c.sum.To, h.StoreID, h.CreatedAt.UTC().Format(time.RFC3339), holds, c.to.Dir)
+}
+
 func (c *copier) run(ctx context.Context) (CopySummary, error) {
-	mine, err := c.standing()
-	if err != nil || c.sum.Complete {
+	if err := c.standing(); err != nil || c.sum.Complete {
 		return c.sum, err
 	}
-	if c.sum.Spilled, err = c.countSpilled(); err != nil {
-		return c.sum, err
+	steps := []func(context.Context) error{c.countSpilled, c.survey}
+	if !c.o.DryRun {
+		steps = append(steps, c.fence, c.receive, c.moveSpill, c.write, c.verify, c.finish)
 	}
-	if err := c.survey(ctx); err != nil || c.o.DryRun {
-		return c.sum, err
-	}
-	for _, step := range []func(context.Context) error{c.fence, c.receive, c.moveSpill, c.write, c.verify, c.finish} {
-		if err := step(ctx); err != nil {
-			return c.sum, fmt.Errorf("%w%s", err, c.wayOut(mine))
+	for _, step := range steps {
+		err := ctx.Err() // not every backend looks
+		if err == nil {
+			err = step(ctx)
+		}
+		if err != nil {
+			return c.sum, fmt.Errorf("%w%s", err, c.wayOut())
 		}
 	}
 	return c.sum, nil
 }
 
-// wayOut of an error that came when the source may have been marked.
-func (c *copier) wayOut(fenced bool) string {
-	if !fenced && c.source.header.Load().Moved == nil {
-		return ""
+// wayOut says, for the end of an error, which of the two is the store now.
+func (c *copier) wayOut() string {
+	const on = "run the same holdfast store copy again, which goes on, or holdfast store copy --undo, which gives the source back"
+	marked, known := c.marked()
+	switch {
+	case !known:
+		return "; whether the source is marked as moved could not be found out: start no broker, and once the cause is gone " + on
+	case marked:
+		return "; the source stays marked as moved, and no broker starts on it: once the cause is gone " + on
 	}
-	return "; the source stays marked as moved: once the cause is gone run the same copy again, which goes on, or holdfast store copy --undo, which gives the source back"
+	return "; the source is not marked as moved: it is the store as before, and there is nothing to undo"
 }
 
-// standing compares the marks of both sides: whether this copy had begun, and
-// whether it may begin or go on.
-func (c *copier) standing() (begun bool, err error) {
+// marked reports whether the source is marked as moved. One whose marking failed
+// may be marked all the same; the context of the copy may have ended by now.
+func (c *copier) marked() (marked, known bool) {
+	if c.source.header.Load().Moved != nil || !c.marking {
+		return c.source.header.Load().Moved != nil, true
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), headerTimeout)
+	defer cancel()
+	h, err := readHeader(ctx, &c.from)
+	return h.Moved != nil, err == nil
+}
+
+// standing compares the marks of both sides: an error if this copy may neither
+// begin nor go on.
+func (c *copier) standing() error {
 	h := c.source.header.Load()
 	switch {
 	case h.Moved == nil && c.arrived == nil:
-		return false, nil
+		return nil
 	case h.Moved == nil && c.arrived.Arriving != nil:
-		return false, fmt.Errorf("%s holds the rest of a copy that was undone: empty it or name another target; nothing was changed", c.sum.To)
+		return fmt.Errorf("%s holds the rest of a copy that was undone: empty it or name another target; nothing was changed", c.sum.To)
 	case h.Moved == nil:
-		return false, fmt.Errorf("%s holds a store already, and it is this one or a copy of it: name an empty target; nothing was changed", c.sum.To)
+		return fmt.Errorf("%s holds a store already, and it is this one or a copy of it: name an empty target; nothing was changed", c.sum.To)
 	case c.arrived == nil && !h.Moved.Done && h.Moved.To == c.sum.To:
 		c.sum.Resumed = true // it ended before the target was made
-		return true, nil
+		return nil
 	case c.arrived == nil:
-		return true, fmt.Errorf("the store was moved to %s already, or is being moved there: end that copy or undo it; nothing was changed", h.Moved.To)
+		return fmt.Errorf("the store was moved to %s already, or is being moved there: end that copy or undo it; nothing was changed", h.Moved.To)
 	case c.arrived.Arriving == nil && h.Moved.Done:
 		c.sum.Complete = true
-		return true, nil
+		return nil
 	case c.arrived.Arriving == nil || c.arrived.Arriving.ID != h.Moved.ID:
-		return true, fmt.Errorf("what %s holds is not of the copy that has begun, which is to %s: end that one, or undo it and empty the target; nothing was changed", c.sum.To, h.Moved.To)
+		return fmt.Errorf("what %s holds is not of the copy that has begun, which is to %s: end that one, or undo it and empty the target; nothing was changed", c.sum.To, h.Moved.To)
 	}
 	c.sum.Resumed = true
-	return true, nil
+	return nil
 }
 
 // fence marks the source durably, once its state was compared with its witness
@@ -243,6 +293,7 @@ func (c *copier) fence(ctx context.Context) error {
 		return err
 	}
 	mark := moved{ID: strings.ToLower(rand.Text()), To: c.sum.To, At: s.cfg.Now().UTC().Truncate(time.Millisecond)}
+	c.marking = true
 	err = c.step("fence", func() error {
 		return s.changeHeader(func(h *header) { h.Moved = &mark })
 	})

@@ -44,6 +44,9 @@ func eachPage(ctx context.Context, b Backend, do func([]whole) error) error {
 		q := Query{Kind: kind, Limit: copyPage}
 		for {
 			items, err := b.List(ctx, q)
+			if err == nil {
+				err = ctx.Err() // not every backend looks
+			}
 			if err != nil {
 				return fmt.Errorf("reading records: %w", err)
 			}

@@ -17,21 +17,34 @@ import (
 // something go over as they are; the first start there drains them.
 
 // countSpilled counts the slots of the source's spill files that hold something,
-// those that do not open among them.
-func (c *copier) countSpilled() (int, error) {
+// those that do not open among them, and finds files of the target in their way.
+func (c *copier) countSpilled(context.Context) error {
 	if c.from.Spill != nil {
-		return 0, errors.New("a store that keeps its spill elsewhere than in its directory can not be copied")
+		return errors.New("a store that keeps its spill elsewhere than in its directory can not be copied")
 	}
 	names, err := spillNames(c.from.Dir)
-	total := 0
 	for _, name := range names {
-		n, err := heldIn(filepath.Join(c.from.Dir, name))
+		from, to := filepath.Join(c.from.Dir, name), filepath.Join(c.to.Dir, name)
+		n, err := heldIn(from)
 		if err != nil {
-			return 0, fmt.Errorf("reading the source's spill file: %w", err)
+			return fmt.Errorf("reading the source's spill file: %w", err)
 		}
-		total += n
+		c.sum.Spilled += n
+		if n == 0 {
+			continue
+		}
+		switch equal, err := sameContent(from, to); {
+		case err == nil && !equal:
+			return inTheWay(to)
+		case err != nil && !errors.Is(err, os.ErrNotExist):
+			return fmt.Errorf("looking for a spill file of the target: %w", err)
+		}
 	}
-	return total, err
+	return err
+}
+
+func inTheWay(path string) error {
+	return fmt.Errorf("%s is there already, with something else in it: move it away", path)
 }
 
 // spillNames are the names of the spill files in a directory, which need not exist.
@@ -106,7 +119,7 @@ func copySpill(from, to string) (err error) {
 	}
 	equal, err := sameContent(from, to)
 	if err == nil && !equal {
-		err = fmt.Errorf("%s is there already, with something else in it: move it away", to)
+		err = inTheWay(to)
 	}
 	return err
 }

@@ -38,7 +38,35 @@ func (c *copier) undo(ctx context.Context) error {
 		}
 	}
 	// A target that has not arrived names this copy, and no copy will have its id again.
-	return c.source.changeHeader(func(h *header) { h.Moved = nil })
+	if err := c.source.changeHeader(func(h *header) { h.Moved = nil }); err != nil {
+		return err
+	}
+	if a := c.arrived; c.target != nil || a != nil && a.Arriving != nil && a.Arriving.ID == mark.ID {
+		c.tellTarget(mark)
+	}
+	return nil
+}
+
+// tellTarget has what is left of the copy say that it was undone. It is advice for
+// who opens it later, so that the undo has succeeded without it, too.
+func (c *copier) tellTarget(mark *moved) {
+	if c.target == nil {
+		var err error
+		if c.target, err = openBackend(c.to, *c.arrived, c.source.root); err != nil {
+			c.to.Log.Warn("the rest of the copy could not be told that it was undone: empty it", "target", c.sum.To, "error", err)
+			return
+		}
+	}
+	err := c.target.changeHeader(func(h *header) {
+		if h.Arriving != nil && h.Arriving.ID == mark.ID {
+			left := *h.Arriving
+			left.Undone = true
+			h.Arriving = &left
+		}
+	})
+	if err != nil {
+		c.to.Log.Warn("the rest of the copy could not be told that it was undone: empty it", "target", c.sum.To, "error", err)
+	}
 }
 
 // takeBack marks a finished target as not complete, if it was never started. A

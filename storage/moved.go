@@ -19,7 +19,8 @@ import (
 //	target header  Arriving is removed: it opens
 //
 // UndoCopy goes back: it puts Arriving, which no copy will ever end any more,
-// onto the target if that was finished, and then removes Moved from the source.
+// onto the target if that was finished, and then removes Moved from the source. At
+// last it says on the target that it was undone.
 
 // moved is the mark of a store that has gone elsewhere. It spends nothing any more.
 type moved struct {
@@ -37,6 +38,9 @@ type moved struct {
 type arriving struct {
 	ID   string `json:"id"`
 	From string `json:"from"`
+	// Undone: the source was given back. It is for people alone: without it, too, no
+	// copy ends any more whose source does not name its id.
+	Undone bool `json:"undone,omitempty"`
 }
 
 func (h *header) marked() bool { return h.Moved != nil || h.Arriving != nil }
@@ -61,6 +65,9 @@ func (h *header) appendMarks(b []byte) []byte {
 		for _, s := range []string{"arriving", a.ID, a.From} {
 			b = appendBytes(b, []byte(s))
 		}
+		if a.Undone {
+			b = appendBytes(b, []byte("undone"))
+		}
 	}
 	return b
 }
@@ -68,9 +75,13 @@ func (h *header) appendMarks(b []byte) []byte {
 // mayOpen is an error if the store was moved away, or has not arrived.
 func (h *header) mayOpen(name string) error {
 	switch {
+	case h.Arriving != nil && h.Arriving.Undone:
+		return fmt.Errorf("%s is of a copy of %s that was undone, and never opens: the store is in %s, use that; "+
+			"empty this place before something is copied here again; nothing was changed", name, h.Arriving.From, h.Arriving.From)
 	case h.Arriving != nil:
-		return fmt.Errorf("%s is of a copy of %s that is not complete: run the same holdfast store copy again, or use %s, "+
-			"after holdfast store copy --undo; nothing was changed", name, h.Arriving.From, h.Arriving.From)
+		return fmt.Errorf("%s is of a copy of %s that is not complete: run the same holdfast store copy again, or, to use %s, "+
+			"holdfast store copy --undo; if either says that there is nothing to end or to undo, the store is in %s, and this place can be emptied; nothing was changed",
+			name, h.Arriving.From, h.Arriving.From, h.Arriving.From)
 	case h.Moved != nil && h.Moved.Done:
 		return fmt.Errorf("%s says that the store was moved to %s at %s and must never be used here again: configure the store there; "+
 			"as long as no broker has been started there, holdfast store copy --undo brings it back here; nothing was changed",

@@ -31,9 +31,9 @@ type Database interface {
 // Rehearser is the part of a Database that was opened to look which foresees
 // whether it could be used.
 type Rehearser interface {
-	// Rehearse returns why opening it other than to look would be refused, or writes
-	// after that, as far as it can be found out without a change.
-	Rehearse(ctx context.Context) error
+	// Rehearse returns why opening it other than to look would be refused, or, if it
+	// is to take records, writes after that, as far as it can be found out without a change.
+	Rehearse(ctx context.Context, taking bool) error
 }
 
 // DatabasePlace says which Database a store is in.
@@ -69,12 +69,12 @@ func (c *Config) connect(ctx context.Context, look bool) error {
 
 // rehearse returns why the store's database could not be used, whether there is a
 // store in it or not; nil for one in a directory.
-func (c *Config) rehearse(ctx context.Context) error {
+func (c *Config) rehearse(ctx context.Context, taking bool) error {
 	db, ok := c.db.(Rehearser)
 	if !ok {
 		return nil
 	}
-	return db.Rehearse(ctx)
+	return db.Rehearse(ctx, taking)
 }
 
 func (c *Config) release() error {

@@ -71,13 +71,15 @@ func (s *Store) Prepared(ctx context.Context) (p Preparation, err error) {
 }
 
 // Rehearse implements storage.Rehearser.
-func (s *Store) Rehearse(ctx context.Context) error {
+func (s *Store) Rehearse(ctx context.Context, taking bool) error {
 	pending, err := s.pending(ctx)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if len(pending) > 0 && s.opts.MigrateByHand {
+	case len(pending) > 0 && s.opts.MigrateByHand:
 		return lacksByHand(pending)
+	case !taking:
+		return nil
 	}
 	p, err := s.Prepared(ctx)
 	switch {

@@ -24,7 +24,7 @@ func TestARehearsalFindsWhatAnOpeningWouldBeRefusedFor(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = s.Close() }()
-		return s.Rehearse(t.Context())
+		return s.Rehearse(t.Context(), true)
 	}
 	for _, row := range []struct {
 		name string
