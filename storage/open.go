@@ -156,6 +156,10 @@ func openHeader(ctx context.Context, cfg *Config) (header, []byte, error) {
 		}
 		var root []byte
 		if h, root, err = createHeader(ctx, cfg); !errors.Is(err, ErrConflict) {
+			if err == nil {
+				cfg.Log.Info("there was no store, so an empty one was made; one that is elsewhere is brought here by holdfast store copy, to an empty place",
+					"place", cfg.Place(), "store", h.StoreID)
+			}
 			return h, root, err
 		}
 		h, err = readHeader(ctx, cfg) // another replica was first

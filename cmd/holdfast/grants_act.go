@@ -65,7 +65,9 @@ func newGrantsRefresh(io streams) *cobra.Command {
 		Use:   "refresh GRANT",
 		Short: "Rotate now, which cuts the life of tokens already handed out short",
 		Long: `Rotate now, however long the access token still lives, and wait for the outcome.
-At Atlassian the access tokens handed out before live for ten more minutes only.`,
+At Atlassian the access tokens handed out before live for ten more minutes only.
+It does not ask first: --yes changes nothing, and is taken so that scripts may give
+it here as to the verbs that ask.`,
 		Args:              one(grantExample),
 		ValidArgsFunction: c.completeGrant,
 		RunE: c.onGrant(func(ctx context.Context, conn grpc.ClientConnInterface, grant *holdfastv1.GrantSelector) error {
@@ -76,5 +78,6 @@ At Atlassian the access tokens handed out before live for ten more minutes only.
 			return c.show(answer, func() error { return render.Facts(c.io.out, grantFacts(answer.GetGrant())) })
 		}),
 	}
+	cmd.Flags().Bool("yes", false, "do it without asking, which it does anyway")
 	return c.bind(cmd)
 }
