@@ -23,7 +23,7 @@ func TestASetbackIsToldAtItsBeginningNowAndThenAndAtItsEnd(t *testing.T) {
 		tries := func(n int, err error) {
 			for range n {
 				doing.note(to, err)
-				time.Sleep(10 * time.Second)
+				<-time.After(10 * time.Second)
 			}
 		}
 		away := errors.New("away")

@@ -2,8 +2,6 @@ package pgstore
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -35,7 +33,7 @@ const (
 	crashShutdown       = "57P02"
 )
 
-// ErrAway, an ErrUnavailable, is returned by whatever found no server that answers
+// ErrAway is an ErrUnavailable, returned by whatever found no server that answers
 // and takes writes: it is still starting, is restarted, fails over or can not be
 // reached. That heals without a person more often than not.
 var ErrAway = fmt.Errorf("%w: the database is away", storage.ErrUnavailable)
@@ -113,13 +111,9 @@ func away(err error) bool {
 	return false
 }
 
-// untrusted reports whether err is of a certificate that does not pass.
-func untrusted(err error) bool {
-	_, verify := errors.AsType[*tls.CertificateVerificationError](err)
-	_, authority := errors.AsType[x509.UnknownAuthorityError](err) // of sslmode=verify-ca, which checks by itself
-	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
-	return verify || authority || invalid
-}
+// untrusted reports whether err is of a certificate that does not pass. It goes by
+// the words, since a backend knows nothing of the types.
+func untrusted(err error) bool { return strings.Contains(err.Error(), "x509: ") }
 
 // refused reports whether a server, or its certificate, has answered that who is
 // configured can not use what is configured: no later try will do better.

@@ -43,15 +43,16 @@ var patiences = []patience{
 // up. It gives up when the patience with either is over, or when ctx ends, with
 // the newest error.
 func awaitStore(ctx context.Context, log *slog.Logger, open func(context.Context) (*storage.Store, error)) (*storage.Store, error) {
-	began, rest, last := time.Now(), firstRest, error(nil)
+	var last *patience
+	began, rest := time.Now(), firstRest
 	for {
 		store, err := open(ctx)
 		p := waitsFor(err)
 		if p == nil {
 			return store, err
 		}
-		if p.missing != last { // the database came, and now the key provider does not
-			began, rest, last = time.Now(), firstRest, p.missing
+		if p != last { // the database came, and now the key provider does not
+			began, rest, last = time.Now(), firstRest, p
 		}
 		until := began.Add(p.most)
 		if time.Now().Add(rest).After(until) {

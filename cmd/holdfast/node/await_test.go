@@ -3,9 +3,12 @@ package node
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +17,7 @@ import (
 	"time"
 
 	"github.com/holdfast-io/holdfast/cmd/holdfast/config"
+	"github.com/holdfast-io/holdfast/cmd/holdfast/devca"
 	"github.com/holdfast-io/holdfast/storage"
 	"github.com/holdfast-io/holdfast/storage/pgstore"
 	"github.com/holdfast-io/holdfast/storage/pgstore/pgtest"
@@ -148,5 +152,56 @@ func TestANodeStartsOnceItsDatabaseDoes(t *testing.T) {
 	}
 	if len(h.tries) > 0 {
 		t.Error("a start with a wrong password waited for the database")
+	}
+}
+
+// A certificate that does not pass will not pass later.
+func TestADatabaseWhoseCertificateIsNotTrustedIsNotWaitedFor(t *testing.T) {
+	dir, c := prepared(t)
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, devca.ServerCert), filepath.Join(dir, devca.ServerKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := lis.Accept()
+			if err != nil {
+				return
+			}
+			// The request for TLS is of 8 bytes, and S agrees; then the client finds the certificate.
+			if _, err := io.ReadFull(conn, make([]byte, 8)); err == nil {
+				_, _ = conn.Write([]byte("S"))
+				_ = tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}).Handshake() // the client breaks it off
+			}
+			_ = conn.Close() // see above
+		}
+	}()
+	defer func() {
+		_ = lis.Close() // ends the goroutine
+		<-done
+	}()
+	dsn := filepath.Join(dir, "dsn")
+	h := tried{slog.DiscardHandler, make(chan struct{}, 1)}
+	o := options(c)
+	o.Log = slog.New(h)
+	c.Store.Kind, c.Store.Postgres.DSNFile, c.Store.ServeStaleFor = config.StorePostgres, dsn, time.Minute
+	other := t.TempDir()
+	if err := devca.Ensure(other, "dev", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	for _, mode := range []string{"verify-full", "verify-ca&sslrootcert=" + filepath.Join(other, devca.CACert)} {
+		if err := os.WriteFile(dsn, []byte("postgres://a:hunter2@"+lis.Addr().String()+"/x?sslmode="+mode), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err = Start(t.Context(), o)
+		if _, input := errors.AsType[InputError](err); !input || !strings.Contains(err.Error(), "correct host, sslmode and sslrootcert in "+dsn) || len(h.tries) > 0 {
+			t.Errorf("%s: got %v", mode, err)
+		}
 	}
 }
