@@ -214,6 +214,11 @@ func (s *Store) sequence(ctx context.Context) (uint64, error) {
 func (s *Store) countStart(ctx context.Context, p past) error {
 	number := p.number()
 	w := witness{Epoch: number, Start: string(p.start.Value), Sequence: p.sequence, Origin: p.origin}
+	if s.cfg.Database != nil {
+		// What p holds was read one after another: the newest start may be one that
+		// another replica has counted since the number was read.
+		w.Start = p.starts()[number]
+	}
 	s.epoch = number + 1
 	p.epoch.Value = binary.BigEndian.AppendUint64(nil, s.epoch)
 	changed := []*Meta{&p.epoch}
