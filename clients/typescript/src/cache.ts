@@ -53,6 +53,11 @@ export class Cache {
     return this.#current;
   }
 
+  /** True if there is a token that has not expired. */
+  alive(): boolean {
+    return this.#current !== undefined && this.#current.age(this.work.clock) < this.#current.expiryAge;
+  }
+
   /** The token that can be handed out without a second thought, if there is one. */
   fresh(): Held | undefined {
     const t = this.#current;
