@@ -61,7 +61,7 @@ export class Cache {
   /** The token that can be handed out without a second thought, if there is one. */
   fresh(): Held | undefined {
     const t = this.#current;
-    return t !== undefined && t.age(this.work.clock) < this.#softAge(t) && !this.work.closed ? t : undefined;
+    return t !== undefined && !this.work.closed && t.younger(this.#softAge(t), this.work.clock) ? t : undefined;
   }
 
   /** A token from the cache, or waits for one, no longer than until the signal is aborted. */
