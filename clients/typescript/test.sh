@@ -80,4 +80,6 @@ for node in node examples/node_modules/node24/bin/node; do
   echo "ok: $(grep '^# pass' "$tmp/said" | tr -dc 0-9) of jira.js and confluence.js on Node $("$node" --version)"
 done
 
-node .build/js/bench/cached.js
+for node in node examples/node_modules/node24/bin/node; do
+  "$node" .build/js/bench/cached.js
+done

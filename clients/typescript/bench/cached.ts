@@ -6,32 +6,33 @@
  *   the same, with the same asynchrony and no cache around it;
  * - `source.peek()`, which needs no await, against one synchronous look-up.
  *
- * Fails if the first is more than 5 times as dear. The second is printed: it reads two
- * clocks, which cost what they cost.
+ * Fails if one of them is more than 5 times as dear, by the median of the turns' ratios.
+ * Calls that lie more than a millisecond apart read two clocks instead of one; what peek
+ * costs with both is printed as well.
  */
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 
 import { GetAccessTokenResponseSchema } from "../src/gen/holdfast/v1/token_service_pb.js";
+import { systemClock, type Clock } from "../src/clock.js";
 import { Client, type TokenSource } from "../src/index.js";
 
-const most = 5, turns = 15, calls = 200_000;
+const most = 5, warmUp = 4, turns = 21, calls = 100_000;
 
 interface Contestant {
-  readonly name: string;
   run(n: number): Promise<void> | void;
   readonly nanoseconds: number[];
 }
 
-/** A source with the clocks of this process and a token in its cache. */
-async function cached(): Promise<TokenSource> {
+/** A source with a token in its cache. */
+async function cached(clock: Clock): Promise<TokenSource> {
   const now = Date.now();
   const answer = create(GetAccessTokenResponseSchema, {
     accessToken: "x".repeat(2048), generation: 1n, apiBaseUrl: "https://api.test", serverTime: timestampFromMs(now),
     expiresAt: timestampFromMs(now + 3_600_000), guaranteedUntil: timestampFromMs(now + 600_000), refreshAfter: timestampFromMs(now + 300_000),
   });
   const broker = { getAccessToken: () => Promise.resolve(answer), reportRejectedToken: never, watchAccessToken: never };
-  const source = new Client({ broker }).tokenSource("acme/automation/jira");
+  const source = new Client({ broker, clock }).tokenSource("acme/automation/jira");
   await source.token();
   return source;
 }
@@ -43,33 +44,46 @@ function never(): never {
 let sink: unknown; // so that nothing is optimised away
 
 async function main(): Promise<void> {
-  const source = await cached();
+  const source = await cached(systemClock);
+  const exact = await cached({ ...systemClock, monotonicAt: undefined });
   const map = new Map(Array.from({ length: 100 }, (_, i) => [`acme/automation/grant-${String(i)}`, { token: i }]));
   const keys = [...map.keys()];
   // eslint-disable-next-line @typescript-eslint/require-await -- the asynchrony is what is measured
   const lookUp = async (key: string) => map.get(key);
   const key = (i: number) => keys[i % keys.length] ?? "";
 
-  const contestants: Contestant[] = [
-    { name: "await source.token()", run: async (n) => { for (let i = 0; i < n; i++) sink = await source.token(); }, nanoseconds: [] },
-    { name: "await lookUp(key)", run: async (n) => { for (let i = 0; i < n; i++) sink = await lookUp(key(i)); }, nanoseconds: [] },
-    { name: "source.peek()", run: (n) => { for (let i = 0; i < n; i++) sink = source.peek(); }, nanoseconds: [] },
-    { name: "map.get(key)", run: (n) => { for (let i = 0; i < n; i++) sink = map.get(key(i)); }, nanoseconds: [] },
-  ];
-  for (let turn = -2; turn < turns; turn++) {
+  // One after the other in each turn, so that what else the machine does meets all alike.
+  const token = { run: async (n: number) => { for (let i = 0; i < n; i++) sink = await source.token(); }, nanoseconds: [] };
+  const awaited = { run: async (n: number) => { for (let i = 0; i < n; i++) sink = await lookUp(key(i)); }, nanoseconds: [] };
+  const peek = { run: (n: number) => { for (let i = 0; i < n; i++) sink = source.peek(); }, nanoseconds: [] };
+  const plain = { run: (n: number) => { for (let i = 0; i < n; i++) sink = map.get(key(i)); }, nanoseconds: [] };
+  const both = { run: (n: number) => { for (let i = 0; i < n; i++) sink = exact.peek(); }, nanoseconds: [] };
+  const contestants: Contestant[] = [token, awaited, peek, plain, both];
+  for (let turn = -warmUp; turn < turns; turn++) {
     for (const c of contestants) {
       const began = process.hrtime.bigint();
       await c.run(calls);
       if (turn >= 0) c.nanoseconds.push(Number(process.hrtime.bigint() - began) / calls); // the first turns warm up
     }
   }
-  const median = (c: Contestant | undefined) => [...(c?.nanoseconds ?? [])].sort((a, b) => a - b)[turns >> 1] ?? NaN;
-  const [token, awaited, peek, plain] = contestants.map(median) as [number, number, number, number];
-  const ratio = token / awaited;
-  console.log(`cached call, Node ${process.version}, median of ${String(turns)} turns:`);
-  console.log(`  await source.token() ${token.toFixed(0)} ns, await of one Map look-up ${awaited.toFixed(0)} ns: ${ratio.toFixed(2)} times (at most ${String(most)})`);
-  console.log(`  source.peek() ${peek.toFixed(0)} ns, one Map look-up ${plain.toFixed(0)} ns: ${(peek / plain).toFixed(1)} times`);
-  if (sink === undefined || !(ratio <= most)) process.exitCode = 1;
+  console.log(`cached call, Node ${process.version}, median of ${String(turns)} turns, at most ${String(most)} times:`);
+  const dear = [
+    compare("await source.token()", token, "await of one Map look-up", awaited),
+    compare("source.peek()", peek, "one Map look-up", plain),
+  ].some((ratio) => !(ratio <= most));
+  compare("source.peek() with both clocks", both, "one Map look-up", plain);
+  if (sink === undefined || dear) process.exitCode = 1;
+}
+
+/** Prints and returns how many times as dear the first one is. */
+function compare(name: string, a: Contestant, than: string, b: Contestant): number {
+  const ratio = median(a.nanoseconds.map((ns, turn) => ns / (b.nanoseconds[turn] ?? NaN)));
+  console.log(`  ${name} ${median(a.nanoseconds).toFixed(0)} ns, ${than} ${median(b.nanoseconds).toFixed(0)} ns: ${ratio.toFixed(2)} times`);
+  return ratio;
+}
+
+function median(of: readonly number[]): number {
+  return [...of].sort((a, b) => a - b)[of.length >> 1] ?? NaN;
 }
 
 await main();

@@ -53,10 +53,15 @@ export class Cache {
     return this.#current;
   }
 
+  /** True if there is a token that has not expired. */
+  alive(): boolean {
+    return this.#current !== undefined && this.#current.age(this.work.clock) < this.#current.expiryAge;
+  }
+
   /** The token that can be handed out without a second thought, if there is one. */
   fresh(): Held | undefined {
     const t = this.#current;
-    return t !== undefined && t.age(this.work.clock) < this.#softAge(t) && !this.work.closed ? t : undefined;
+    return t !== undefined && !this.work.closed && t.younger(this.#softAge(t), this.work.clock) ? t : undefined;
   }
 
   /** A token from the cache, or waits for one, no longer than until the signal is aborted. */

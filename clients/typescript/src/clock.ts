@@ -11,12 +11,39 @@ export interface Clock {
    * A `background` timer does not keep the process alive.
    */
   after(ms: number, task: () => void, background: boolean): () => void;
+  /**
+   * @internal monotonic(), or what it was when wall() last had this value: a cached call
+   * reads one clock then, not two.
+   */
+  readonly monotonicAt?: ((wall: number) => number) | undefined;
+}
+
+/** How often a reading of the monotonic clock is used: a wall clock that stands still stops nothing for long. */
+const mostUses = 1000;
+
+/**
+ * @internal Makes a monotonicAt of a monotonic clock, whose reading is used again while
+ * the wall clock shows the same millisecond: it is no older than that, as if the caller had
+ * asked so much earlier. A wall clock that is set back to the very millisecond of the
+ * reading makes it older, for that millisecond and mostUses calls at the most.
+ */
+export function oncePerTick(monotonic: () => number): (wall: number) => number {
+  let readAt = NaN, reading = 0, uses = 0;
+  return (wall) => {
+    if (wall !== readAt || ++uses >= mostUses) {
+      reading = monotonic();
+      readAt = wall;
+      uses = 0;
+    }
+    return reading;
+  };
 }
 
 /** The clocks and timers of this process. */
 export const systemClock: Clock = {
   monotonic: () => performance.now(),
   wall: () => Date.now(),
+  monotonicAt: oncePerTick(() => performance.now()),
   after(ms, task, background) {
     const timer = setTimeout(task, Math.max(0, ms));
     if (background) timer.unref();

@@ -1,11 +1,12 @@
 import { isIP } from "node:net";
 
 import { Code, ConnectError, type Interceptor, type Transport } from "@connectrpc/connect";
-import { Http2SessionManager, createGrpcTransport, type GrpcTransportOptions } from "@connectrpc/connect-node";
+import { Http2SessionManager, createGrpcTransport } from "@connectrpc/connect-node";
 
 import type { Clock } from "./clock.js";
-import { ConfigError } from "./errors.js";
-import { fromCall } from "./status.js";
+import { ConfigError, inShort } from "./errors.js";
+import type { Way } from "./reach.js";
+import { Sessions, type Session } from "./sessions.js";
 import { checkFiles, socketMaker } from "./tlsfiles.js";
 import { tokenFile } from "./tokenfile.js";
 
@@ -57,85 +58,29 @@ export function connect(o: ConnectionOptions, clock: Clock): Connection {
   if (o.tokenFile !== undefined) interceptors.push(tokenFile(o.tokenFile, clock));
   const baseUrl = `${o.plaintext ? "http" : "https"}://${isIP(host) === 6 ? `[${host}]` : host}:${String(port)}`;
   if (!o.plaintext) checkFiles(o);
-  const sessions = new Sessions(() =>
-    new Http2SessionManager(baseUrl, pings, o.plaintext ? {} : { createConnection: createConnection(o, host, port) }));
-  if (o.certFile !== undefined) interceptors.push(sessions.afterRefusal);
+  const way: Way = { target: o.target, host, plaintext: o.plaintext === true, certFile: o.certFile, caFile: o.caFile };
+  const sessions = new Sessions(() => session(baseUrl, o, host, port), way);
+  interceptors.push(sessions.afterFailure);
   const transport = createGrpcTransport({
     baseUrl, interceptors, sessionManager: sessions, acceptCompression: [], readMaxBytes: maxAnswer,
   });
   return { transport, close: () => { sessions.abort(); } };
 }
 
-/** As socketMaker; a file that cannot be read just now is no reason to give up for good. */
-function createConnection(o: ConnectionOptions, host: string, port: number) {
+function session(baseUrl: string, o: ConnectionOptions, host: string, port: number): Session {
+  if (o.plaintext) return { manager: new Http2SessionManager(baseUrl, pings), failure: undefined };
   const make = socketMaker(o, host, port);
-  return (authority: URL) => {
+  const createConnection = () => {
+    made.failure = undefined;
     try {
-      return make(authority);
+      return make((err) => { made.failure = err; });
     } catch (err) {
-      throw new ConnectError(err instanceof Error ? err.message : "making a connection", Code.Unavailable);
+      // A file that cannot be read just now is no reason to give up for good.
+      throw new ConnectError(inShort(err), Code.Unavailable, undefined, undefined, err);
     }
   };
-}
-
-/**
- * The connection that calls use. One that was made with a credential that has ended
- * since is replaced: the broker refuses it, and a new one shows what the files hold.
- */
-class Sessions implements NonNullable<GrpcTransportOptions["sessionManager"]> {
-  #current: Http2SessionManager;
-  #closed = false;
-  readonly #make: () => Http2SessionManager;
-
-  constructor(make: () => Http2SessionManager) {
-    this.#make = make;
-    this.#current = make();
-  }
-
-  get authority(): string {
-    return this.#current.authority;
-  }
-
-  request(...args: Parameters<Http2SessionManager["request"]>): ReturnType<Http2SessionManager["request"]> {
-    return this.#current.request(...args);
-  }
-
-  notifyResponseByteRead(...args: Parameters<Http2SessionManager["notifyResponseByteRead"]>): void {
-    this.#current.notifyResponseByteRead(...args);
-  }
-
-  abort(): void {
-    this.#closed = true;
-    this.#current.abort();
-  }
-
-  /** After CALLER_UNAUTHENTICATED the next call opens a new connection. */
-  readonly afterRefusal: Interceptor = (next) => async (request) => {
-    const used = this.#current;
-    try {
-      const answer = await next(request);
-      return answer.stream ? { ...answer, message: this.#watched(answer.message, used) } : answer;
-    } catch (err) {
-      this.#refused(err, used);
-      throw err;
-    }
-  };
-
-  /** The messages of a stream; it may be refused at its end. */
-  async *#watched<T>(messages: AsyncIterable<T>, used: Http2SessionManager): AsyncGenerator<T> {
-    try {
-      yield* messages;
-    } catch (err) {
-      this.#refused(err, used);
-      throw err;
-    }
-  }
-
-  #refused(err: unknown, used: Http2SessionManager): void {
-    if (this.#closed || this.#current !== used || fromCall(err).reason !== "CALLER_UNAUTHENTICATED") return;
-    this.#current = this.#make();
-    used.abort();
-  }
+  const made: Session = { manager: new Http2SessionManager(baseUrl, pings, { createConnection }), failure: undefined };
+  return made;
 }
 
 function parseTarget(target: string): { host: string; port: number } {

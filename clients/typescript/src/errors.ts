@@ -30,6 +30,7 @@ export type Reason =
   | "CALLER_RATE_LIMITED"
   | "INVALID_REQUEST"
   | "INTERNAL"
+  | "STREAM_ENDED"
   | "UNREACHABLE"
   | "CLOSED"
   | "REFUSED_ORIGIN"
@@ -213,7 +214,13 @@ export class RefusedOrigin extends HoldfastError {
 
 /** The client's options do not make a client. */
 export class ConfigError extends HoldfastError {
-  constructor(message: string, cause?: unknown) { super("CONFIG", { message, cause }); }
+  /** @internal The message without the reason before it. */
+  readonly text: string;
+
+  constructor(message: string, cause?: unknown) {
+    super("CONFIG", { message, cause });
+    this.text = message;
+  }
 }
 
 const classes: Readonly<Record<string, new (of: Refusal) => HoldfastError>> = {
@@ -231,5 +238,6 @@ export function refusal(reason: Reason, of: Refusal = {}): HoldfastError {
 
 /** For messages: what went wrong, without the stack and without what hangs on it. */
 export function inShort(err: unknown): string {
+  if (err instanceof ConfigError) return err.text;
   return err instanceof Error ? err.message : inspect(err);
 }

@@ -100,7 +100,7 @@ export class TokenSource {
   /**
    * Yields the grant's token at once, each newer one as it comes, and what leaves the
    * caller without one; the cache of this source profits too. It connects again by
-   * itself after a break. It ends when the signal is aborted or the client is closed,
+   * itself after a break, which it tells of if there is no token meanwhile. It ends when the signal is aborted or the client is closed,
    * and throws the HoldfastError that ends it for good, e.g. GrantNotFound. Leave the
    * loop, or abort the signal, to end the stream.
    */

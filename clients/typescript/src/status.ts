@@ -33,20 +33,28 @@ export function fromCall(err: unknown): HoldfastError {
   }
   if (reason === "") {
     // What is no broker's answer says nothing about the grant, whatever its code.
-    return new Unreachable({ ...of, code: transportCode(e), cause: err });
+    return new Unreachable({ ...of, code: transportCode(e), cause: e.cause ?? err });
   }
   return refusal(reason, { ...of, ...fromMetadata(metadata) });
 }
 
-/** Turns the error of a watched grant into a HoldfastError. */
+/** The codes of the reasons, as the contract has them; FAILED_PRECONDITION and UNAVAILABLE are left out. */
+const codes: Readonly<Record<string, string | undefined>> = {
+  GRANT_NOT_FOUND: "NOT_FOUND", CALLER_UNAUTHENTICATED: "UNAUTHENTICATED", CALLER_NOT_ALLOWED: "PERMISSION_DENIED",
+  PROVIDER_RATE_LIMITED: "RESOURCE_EXHAUSTED", CALLER_RATE_LIMITED: "RESOURCE_EXHAUSTED",
+  INVALID_REQUEST: "INVALID_ARGUMENT", INTERNAL: "INTERNAL",
+};
+
+/** Turns the error of a watched grant into a HoldfastError, with the code that a call would have failed with. */
 export function fromBatchError(e: BatchError): HoldfastError {
   const retry = e.retryAfter;
-  return refusal(reasonName(e.reason), {
+  const reason = reasonName(e.reason);
+  return refusal(reason, {
     ...fromMetadata(e.metadata),
     message: e.message,
     field: e.field,
     retryAfterMs: retry ? Number(retry.seconds) * 1000 + retry.nanos / 1e6 : 0,
-    code: retry ? "UNAVAILABLE" : "",
+    code: codes[reason] ?? (retry ? "UNAVAILABLE" : "FAILED_PRECONDITION"),
   });
 }
 

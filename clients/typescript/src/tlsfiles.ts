@@ -22,27 +22,51 @@ interface Material {
 }
 
 function read(files: TlsFiles): Material {
-  const content = (file: string | undefined, what: string) => {
+  const content = (file: string | undefined, what: string, option: string) => {
     if (file === undefined) return undefined;
     try {
       return readFileSync(file);
     } catch (err) {
-      throw new ConfigError(`reading ${what}: ${inShort(err)}`);
+      throw new ConfigError(`reading ${what}: ${inShort(err)}; check ${option}`, err);
     }
   };
+  const ca = content(files.caFile, "the broker's CA", "caFile");
+  // OpenSSL takes what holds none, and believes nobody.
+  if (ca !== undefined && !certified.test(ca.toString("latin1"))) {
+    throw new ConfigError(`reading the broker's CA: ${String(files.caFile)} holds no PEM certificate; check caFile`);
+  }
   return {
-    cert: content(files.certFile, "the caller's certificate"),
-    key: content(files.keyFile, "the caller's key"),
-    ca: content(files.caFile, "the broker's CA"),
+    cert: content(files.certFile, "the caller's certificate", "certFile"),
+    key: content(files.keyFile, "the caller's key", "keyFile"),
+    ca,
   };
 }
+
+const certified = /-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----/;
 
 function context(files: TlsFiles): tls.SecureContext {
   const material = read(files);
   try {
     return tls.createSecureContext({ ...material, minVersion: "TLSv1.2" });
   } catch (err) {
-    throw new ConfigError(`loading ${Object.values(files).filter(Boolean).join(", ")}: ${inShort(err)}`);
+    throw new ConfigError(`loading ${unloaded(files, err)}`, err);
+  }
+}
+
+/** Which files do not load, and why; OpenSSL's own words are for those who know it. */
+function unloaded(files: TlsFiles, err: unknown): string {
+  const { certFile = "", keyFile = "", caFile = "" } = files;
+  switch (err instanceof Error && "code" in err ? err.code : "") {
+    case "ERR_OSSL_X509_KEY_VALUES_MISMATCH":
+      return `${certFile} and ${keyFile}: the key does not belong to the certificate; check certFile and keyFile`;
+    case "ERR_OSSL_PEM_NO_START_LINE":
+      return `${certFile}: it holds no PEM certificate; check certFile`;
+    case "ERR_OSSL_UNSUPPORTED":
+    case "ERR_OSSL_BAD_DECRYPT":
+    case "ERR_MISSING_PASSPHRASE":
+      return `${keyFile}: it holds no PEM key without a passphrase; check keyFile`;
+    default:
+      return `${[certFile, keyFile, caFile].filter(Boolean).join(", ")}: ${inShort(err)}`;
   }
 }
 
@@ -54,19 +78,31 @@ export function checkFiles(files: TlsFiles): void {
 /**
  * Makes the socket of a new connection from what the files hold at that moment, so that
  * a renewed certificate is used without a restart. An unreadable file fails the
- * connection alone: the next one looks again.
+ * connection alone: the next one looks again. `failed` is told what ends the socket.
  */
-export function socketMaker(files: TlsFiles, host: string, port: number): (authority: URL) => tls.TLSSocket {
-  return () => {
+export function socketMaker(files: TlsFiles, host: string, port: number): (failed: (err: Error) => void) => tls.TLSSocket {
+  return (failed) => {
     const socket = tls.connect({
       host, port, secureContext: context(files),
       ALPNProtocols: ["h2"],
       ...(isIP(host) ? {} : { servername: host }),
     });
+    socket.once("error", failed);
     socket.setTimeout(handshakeMs, () => {
-      socket.destroy(new Error(`no TLS connection to ${host} within ${String(handshakeMs / 1000)} s`));
+      socket.destroy(failure("ETIMEDOUT", `no TLS connection to ${host} within ${String(handshakeMs / 1000)} s`));
     });
-    socket.once("secureConnect", () => { socket.setTimeout(0); });
+    socket.once("secureConnect", () => {
+      socket.setTimeout(0);
+      if (socket.alpnProtocol === "h2") return;
+      // Without this a call would wait for its deadline. Not at once: Node's HTTP/2 takes
+      // the socket over in this very event.
+      setImmediate(() => socket.destroy(failure("ERR_HTTP2_ERROR", `${host} did not agree to speak HTTP/2`)));
+    });
     return socket;
   };
+}
+
+/** An error with one of Node's codes. */
+function failure(code: string, message: string): Error {
+  return Object.assign(new Error(message), { code });
 }

@@ -130,4 +130,11 @@ export class Held {
   age(clock: Clock): number {
     return Math.max(clock.monotonic() - this.monotonic, clock.wall() - this.wall);
   }
+
+  /** Whether that age is less than `limit`, to the millisecond; for the cached call. */
+  younger(limit: number, clock: Clock): boolean {
+    const wall = clock.wall();
+    if (wall - this.wall >= limit) return false;
+    return (clock.monotonicAt ? clock.monotonicAt(wall) : clock.monotonic()) - this.monotonic < limit;
+  }
 }

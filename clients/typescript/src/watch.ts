@@ -30,15 +30,19 @@ const firstDelayMs = 1000, maxDelayMs = 60_000;
 export async function* watch(cache: Cache, signal: AbortSignal, background: boolean): AsyncGenerator<WatchEvent, void, undefined> {
   const { clock } = cache.work;
   let delay = firstDelayMs;
-  let told = 0; // generation of the last token that was yielded
+  // What was yielded last, and of a token its generation: what comes after anything
+  // else begins with the present token, though it may be the same as before.
+  let told: WatchEvent["type"] | "nothing" = "nothing";
+  let generation = 0;
   while (!signal.aborted) {
     let wait = 0;
     let came = false;
     try {
-      const known = background ? cache.current?.token.generation ?? 0 : told;
+      const known = background ? cache.current?.token.generation ?? 0 : generation;
       for await (const event of stream(cache, signal, known)) {
         came = true;
-        if (event.type === "token") told = event.token.generation;
+        told = event.type;
+        generation = event.type === "token" ? event.token.generation : 0;
         delay = firstDelayMs;
         yield event;
       }
@@ -57,6 +61,11 @@ export async function* watch(cache: Cache, signal: AbortSignal, background: bool
         delay = maxDelayMs;
       }
       wait = e.retryAfterMs;
+      if (!background && e.temporary && e.reason !== "STREAM_ENDED" && (told === "nothing" || (told === "token" && !cache.alive()))) {
+        told = "unavailable"; // once: else a wrong address would go unnoticed for ever
+        generation = 0;
+        yield { type: "unavailable", error: e };
+      }
     }
     await sleep(clock, Math.max(wait, cache.work.jittered(delay)), signal, background);
     delay = Math.min(delay * 2, maxDelayMs);

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { inspect } from "node:util";
 
+import { oncePerTick, systemClock } from "../src/clock.js";
 import { ClientClosed, ConsentRequired, GrantNotFound, InvalidRequest, Unreachable } from "../src/index.js";
 import { FakeBroker } from "../src/testing/index.js";
 
@@ -152,6 +153,39 @@ for (const { name, ms, pass, calls } of [
     await source.token();
     await fake.clock.advance(0);
     assert.equal(fake.calls, calls);
+  });
+}
+
+test("a cached call reads the monotonic clock once for each millisecond of the wall clock, and in time where that stands still", () => {
+  let now = 0, reads = 0;
+  const at = oncePerTick(() => (reads++, now));
+  assert.deepEqual([at(5), at(5), at(6), at(6)], [0, 0, 0, 0]);
+  assert.equal(reads, 2);
+  now = 1e9; // while the wall clock stands still, or was set back to where it was
+  let calls = 0;
+  while (calls <= 1000 && at(6) === 0) calls++;
+  assert.ok(calls <= 1000, String(calls));
+  now = 2e9;
+  assert.equal(at(5), 2e9, "set back");
+  assert.ok(systemClock.monotonicAt);
+  assert.ok(Math.abs(systemClock.monotonicAt(NaN) - performance.now()) < 1000);
+});
+
+for (const { name, wall, pass } of [
+  { name: "the wall clock that ran on alone", wall: 6 * minute, pass: 0 },
+  { name: "the monotonic clock that ran on alone", wall: -6 * minute + 1, pass: 6 * minute },
+  { name: "both clocks", wall: 0, pass: 6 * minute },
+]) {
+  test(`a cached call that reads one clock sees a token grow old by ${name}`, async () => {
+    const { fake, source } = begin();
+    Object.assign(fake.clock, { monotonicAt: oncePerTick(() => fake.clock.monotonic()) });
+    const token = await source.token();
+    for (let i = 0; i < 10; i++) assert.equal(source.peek(), token);
+    fake.clock.setWall(wall);
+    await fake.clock.advance(pass);
+    assert.equal(source.peek(), token);
+    await fake.clock.advance(0);
+    assert.equal(fake.calls, 2, "one that is due is asked for");
   });
 }
 

@@ -106,3 +106,65 @@ test("what a stream ends with for good is thrown", async () => {
   fake.endStreams(broken);
   await assert.rejects(watch.next(), CallerNotAllowed);
 });
+
+test("a watch that gets no stream says why, once, and goes on", async () => {
+  const fake = new FakeBroker();
+  const client = fake.client();
+  fake.disappear();
+  const { seen, ended } = collect(client.tokenSource("acme/automation/jira").watch());
+  await fake.clock.advance(10 * minute);
+  assert.deepEqual(seen, ["UNREACHABLE"]);
+  fake.allow();
+  await fake.clock.advance(minute);
+  assert.deepEqual(seen, ["UNREACHABLE", "1"]);
+  fake.disappear();
+  await fake.clock.advance(45 * minute);
+  assert.deepEqual(seen, ["UNREACHABLE", "1"], "while the token lives nobody is without one");
+  await fake.clock.advance(6 * minute);
+  assert.deepEqual(seen, ["UNREACHABLE", "1", "UNREACHABLE"]);
+  await client.close();
+  await ended;
+});
+
+test("what made up for an error while the stream was broken brings the token again, though it is the same", async () => {
+  const fake = new FakeBroker();
+  const client = fake.client();
+  const { seen, ended } = collect(client.tokenSource("acme/automation/jira").watch());
+  await fake.clock.advance(0);
+  fake.refuse("PROVIDER_UNAVAILABLE", { code: "UNAVAILABLE", retryAfterMs: 1000 });
+  await fake.clock.advance(0);
+  fake.disappear();
+  await fake.clock.advance(0);
+  fake.allow();
+  await fake.clock.advance(minute);
+  assert.deepEqual(seen, ["1", "PROVIDER_UNAVAILABLE", "1"]);
+  await client.close();
+  await ended;
+});
+
+for (const { reason, code, more } of [
+  { reason: "CONSENT_REQUIRED", code: "FAILED_PRECONDITION", more: { why: "REFUSED", link: "https://connect.test" } },
+  { reason: "SITE_NOT_GRANTED", code: "FAILED_PRECONDITION", more: { sites: ["one", "two"], link: "https://connect.test" } },
+  { reason: "SCOPE_NOT_GRANTED", code: "FAILED_PRECONDITION", more: { missing: ["a", "b"] } },
+  { reason: "GRANT_REVOKED", code: "FAILED_PRECONDITION", more: { requestId: "r1" } },
+  { reason: "INTERNAL", code: "INTERNAL", more: {} },
+  { reason: "PROVIDER_UNAVAILABLE", code: "UNAVAILABLE", more: { retryAfterMs: 1500 } },
+  { reason: "PROVIDER_RATE_LIMITED", code: "RESOURCE_EXHAUSTED", more: { retryAfterMs: 1500 } },
+]) {
+  test(`on a stream ${reason} has the code and all else that a call would have`, async () => {
+    const fake = new FakeBroker();
+    const client = fake.client();
+    fake.refuse(reason, { code, message: "of the broker", ...more });
+    const source = client.tokenSource("acme/automation/jira");
+    const called: unknown = await source.token().catch((err: unknown) => err);
+    for await (const event of source.watch()) {
+      assert.ok(event.type === "unavailable");
+      const { error } = event;
+      for (const key of ["name", "message", "reason", "code", "temporary", "retryAfterMs", "requestId", "why", "link", "sites", "missing"]) {
+        assert.deepEqual((error as unknown as Record<string, unknown>)[key], (called as Record<string, unknown>)[key], key);
+      }
+      break;
+    }
+    await client.close();
+  });
+}

@@ -50,6 +50,7 @@ export class FakeBroker {
   #generation = 1;
   #issuedAt = 0;
   #refused: HoldfastError | undefined;
+  #refusal: Refusal = {};
   #ending: HoldfastError | undefined;
 
   constructor(options: FakeBrokerOptions = {}) {
@@ -77,6 +78,7 @@ export class FakeBroker {
   /** From now on refuses, as the broker would for this reason; watchers are told. */
   refuse(reason: Reason, of: Refusal = {}): void {
     this.#refused = refusal(reason, of);
+    this.#refusal = of;
     this.#tell();
   }
 
@@ -143,12 +145,13 @@ export class FakeBroker {
 
   #event(refused: HoldfastError | undefined): WatchAccessTokenResponse {
     if (!refused) return create(WatchAccessTokenResponseSchema, { event: { case: "token", value: this.#answer() } });
-    const { reason, retryAfterMs } = refused;
+    const { message = "", field = "", why = "", link = "", requestId = "", sites = [], missing = [] } = this.#refusal;
     const value = create(BatchErrorSchema, {
-      reason: ErrorReason[reason as keyof typeof ErrorReason],
-      message: refused.message,
-      retryAfter: retryAfterMs > 0 ? durationFromMs(retryAfterMs) : undefined,
-      metadata: "link" in refused ? { link: String(refused.link) } : {},
+      reason: ErrorReason[refused.reason as keyof typeof ErrorReason],
+      message,
+      field,
+      retryAfter: refused.retryAfterMs > 0 ? durationFromMs(refused.retryAfterMs) : undefined,
+      metadata: { why, link, request_id: requestId, sites: sites.join(", "), missing: missing.join(" ") },
     });
     return create(WatchAccessTokenResponseSchema, { event: { case: "unavailable", value } });
   }
