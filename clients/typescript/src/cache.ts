@@ -42,8 +42,10 @@ export class Cache {
   /** No call before then; until then the failure is the answer if there is no token. */
   #retryAt = -Infinity;
   #failure: HoldfastError | undefined;
-  /** True while a stream brings tokens by itself, so that asking for them can wait. */
-  watched = false;
+  /** How often a stream told that the token has ended: an answer from before brings none back. */
+  #losses = 0;
+  /** How many streams bring tokens by themselves, so that asking for them can wait. */
+  streams = 0;
   /** Of the newest message of a stream. */
   reference: Reference | undefined;
 
@@ -116,6 +118,7 @@ export class Cache {
       if (!flight) {
         const now = this.work.clock.monotonic();
         if (generation < this.#reported || (generation === this.#reported && now < this.#reportAgain)) return undefined;
+        if (now < this.#retryAt) return undefined; // the broker wants to be left alone
         this.#reported = generation;
         this.#reportAgain = Infinity;
         flight = this.#flight = this.#launch(generation, status);
@@ -138,21 +141,23 @@ export class Cache {
 
   /** Drops the token: it is not to be used any more. */
   drop(): void {
+    this.#losses++;
     this.#current = undefined;
   }
 
   /** With a stream that brings renewals, half of the time that is left for asking is left to it. */
   #softAge(t: Held): number {
-    return this.watched ? (t.softAge + t.guaranteedAge) / 2 : t.softAge;
+    return this.streams > 0 ? (t.softAge + t.guaranteedAge) / 2 : t.softAge;
   }
 
   #launch(rejected: number, status: number): Flight {
     const flight: Flight = new Flight(rejected, this.work.run(async (signal) => {
       const ends = this.work.clock.monotonic() + this.work.timeoutMs;
+      const losses = this.#losses;
       try {
         if (rejected !== 0) await this.#report(rejected, status, ends, signal);
         const held = await this.#fly(Math.max(this.#refused, rejected), ends, signal);
-        this.#settle(held, undefined);
+        this.#settle(losses === this.#losses ? held : undefined, undefined);
         return held;
       } catch (err) {
         this.#settle(undefined, err);

@@ -4,7 +4,7 @@ import { createClient } from "@connectrpc/connect";
 import { inspect } from "node:util";
 
 import { Cache } from "./cache.js";
-import { systemClock, type Clock } from "./clock.js";
+import { longestMs, systemClock, type Clock } from "./clock.js";
 import { connect, type Connection, type ConnectionOptions } from "./connection.js";
 import { ClientClosed, ConfigError } from "./errors.js";
 import { GetAccessTokenRequestSchema, TokenService } from "./gen/holdfast/v1/token_service_pb.js";
@@ -20,7 +20,7 @@ export const defaultTimeoutMs = 40_000;
 export interface CommonOptions {
   /**
    * Bounds one call to the broker, the broker's own refresh included, in milliseconds. A
-   * caller that gives up earlier does not end the call for the others. Default: 40000.
+   * caller that gives up earlier does not end the call for the others. At most 24 days. Default: 40000.
    */
   timeoutMs?: number | undefined;
   /** Clocks and timers. Default: those of this process. */
@@ -73,7 +73,9 @@ export class Client implements AsyncDisposable {
   constructor(options: ClientOptions | PlayedOptions) {
     const clock = options.clock ?? systemClock;
     const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
-    if (!(timeoutMs > 0)) throw new ConfigError(`timeoutMs ${String(timeoutMs)}: want more than 0`);
+    if (!(timeoutMs > 0 && timeoutMs <= longestMs)) {
+      throw new ConfigError(`timeoutMs ${String(timeoutMs)}: want milliseconds, more than 0 and at most ${String(longestMs)}`);
+    }
     if ("broker" in options) {
       this.#work = new Work(options.broker, clock, timeoutMs, options.random ?? Math.random);
     } else {

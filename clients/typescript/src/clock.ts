@@ -39,13 +39,16 @@ export function oncePerTick(monotonic: () => number): (wall: number) => number {
   };
 }
 
+/** The longest that a timer can wait: Node runs a longer one at once. */
+export const longestMs = 2 ** 31 - 1;
+
 /** The clocks and timers of this process. */
 export const systemClock: Clock = {
   monotonic: () => performance.now(),
   wall: () => Date.now(),
   monotonicAt: oncePerTick(() => performance.now()),
   after(ms, task, background) {
-    const timer = setTimeout(task, Math.max(0, ms));
+    const timer = setTimeout(task, Math.min(Math.max(0, ms), longestMs));
     if (background) timer.unref();
     return () => {
       clearTimeout(timer);

@@ -86,11 +86,22 @@ function session(baseUrl: string, o: ConnectionOptions, host: string, port: numb
 function parseTarget(target: string): { host: string; port: number } {
   const m = /^(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/[\]@?#]+)):(\d{1,5})$/.exec(target);
   const host = m?.[1] ?? m?.[2];
+  if (host === undefined) throw new ConfigError(`target ${JSON.stringify(target)}: ${targetAdvice(target)}`);
   const port = Number(m?.[3]);
-  if (host === undefined || port < 1 || port > 65535) {
-    throw new ConfigError(`target ${JSON.stringify(target)}: want host:port, e.g. "holdfast.internal:7443"`);
+  if (port < 1 || port > 65535) {
+    throw new ConfigError(`target ${JSON.stringify(target)}: port ${String(port)} is none; write one from 1 to 65535`);
   }
   return { host, port };
+}
+
+/** What is wrong with a target that is no host:port, and what to write. */
+function targetAdvice(target: string): string {
+  const url = /^[a-z][a-z0-9+.-]*:\/{2,3}([^\s/:@?#]+)(:\d{1,5})?([/?#].*)?$/i.exec(target);
+  if (url) return `it is no URL; write "${String(url[1])}${url[2] ?? ":7443"}"`;
+  const v6 = /^\[?([0-9a-f:.]+?)\]?(?::(\d{4,5}))?$/i.exec(target);
+  if (v6 && isIP(v6[1] ?? "") === 6) return `write an IPv6 address in brackets, e.g. "[${String(v6[1])}]:${v6[2] ?? "7443"}"`;
+  if (/^[^\s:/[\]@?#]+$/.test(target)) return `it has no port; write host:port, e.g. "${target}:7443"`;
+  return 'it is not of the form host:port; write host:port, e.g. "holdfast.internal:7443"';
 }
 
 function checkIdentity(o: ConnectionOptions, host: string): void {

@@ -32,7 +32,13 @@ export function fetchWith(source: Tokens, options: FetchOptions): Fetch {
 
     const send = options.fetch ?? globalThis.fetch;
     const again = repeatable(input, init);
-    const answer = await send(...withToken(again.first, url, init, token));
+    let answer: Response;
+    try {
+      answer = await send(...withToken(again.first, url, init, token));
+    } catch (err) {
+      again.forget();
+      throw err;
+    }
     // A 401 from where a redirect led says nothing about the token: it was not sent there.
     if (answer.status !== 401 || (answer.redirected && originOf(answer.url) !== url.origin)) {
       again.forget();
@@ -44,7 +50,7 @@ export function fetchWith(source: Tokens, options: FetchOptions): Fetch {
       again.forget();
       return answer;
     }
-    await answer.body?.cancel(); // gives its connection free
+    await answer.body?.cancel().catch(() => undefined); // gives its connection free, unless that broke
     return send(...withToken(again.second, url, init, newer));
   };
 }

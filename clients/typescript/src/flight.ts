@@ -1,3 +1,4 @@
+import { onAbort } from "./abort.js";
 import type { Clock } from "./clock.js";
 import type { Held } from "./token.js";
 
@@ -21,20 +22,19 @@ export class Flight {
   wait(clock: Clock, signal?: AbortSignal, patienceMs?: number): Promise<Held | undefined> {
     if (!signal && patienceMs === undefined) return this.outcome;
     return new Promise((resolve, reject) => {
-      const cancel = patienceMs === undefined ? undefined : clock.after(patienceMs, () => { end(); resolve(undefined); }, false);
-      const aborted = () => {
-        end();
-        reject(signal?.reason as Error);
-      };
-      const end = () => {
-        cancel?.();
-        signal?.removeEventListener("abort", aborted);
-      };
       if (signal?.aborted) {
-        aborted();
+        reject(signal.reason as Error);
         return;
       }
-      signal?.addEventListener("abort", aborted, { once: true });
+      const cancel = patienceMs === undefined ? undefined : clock.after(patienceMs, () => { end(); resolve(undefined); }, false);
+      const forget = signal && onAbort(signal, () => {
+        end();
+        reject(signal.reason as Error);
+      });
+      const end = () => {
+        cancel?.();
+        forget?.();
+      };
       void this.outcome.finally(end).then(resolve, reject);
     });
   }

@@ -1,4 +1,4 @@
-import type { Interceptor } from "@connectrpc/connect";
+import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import type { GrpcTransportOptions, Http2SessionManager } from "@connectrpc/connect-node";
 
 import { explained, type Way } from "./reach.js";
@@ -31,6 +31,8 @@ export class Sessions implements NonNullable<GrpcTransportOptions["sessionManage
   }
 
   request(...args: Parameters<Http2SessionManager["request"]>): ReturnType<Http2SessionManager["request"]> {
+    // The manager would open a connection again, which nobody would close.
+    if (this.#closed) return Promise.reject(new ConnectError("the client is closed", Code.Canceled));
     return this.#current.manager.request(...args);
   }
 

@@ -13,14 +13,34 @@ export function fromCall(err: unknown): HoldfastError {
   if (err instanceof HoldfastError) return err;
   const e = ConnectError.from(err);
   const of: Refusal & Record<"message" | "code", string> = { message: e.rawMessage, code: codeName(e.code) };
-  let reason = "";
-  let metadata: Readonly<Record<string, string>> = {};
+  let said: Said = { reason: "", metadata: {} };
+  try {
+    said = details(e, of);
+  } catch {
+    // What are no messages, the broker did not send.
+  }
+  if (said.reason === "") {
+    // What is no broker's answer says nothing about the grant, whatever its code.
+    return new Unreachable({ ...of, code: transportCode(e), cause: e.cause ?? err });
+  }
+  return refusal(said.reason, { ...of, ...fromMetadata(said.metadata) });
+}
+
+/** What the broker's ErrorInfo says; an empty reason: there is none. */
+interface Said {
+  readonly reason: string;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** Reads the details of an error. Throws if they are no messages. */
+function details(e: ConnectError, of: Refusal): Said {
+  let said: Said = { reason: "", metadata: {} };
   for (const d of e.details) {
     if (!("value" in d) || !(d.value instanceof Uint8Array)) continue;
     switch ("type" in d ? d.type : "") {
       case "google.rpc.ErrorInfo": {
         const info = errorInfo(d.value);
-        if (info.domain === errorDomain) ({ reason, metadata } = info);
+        if (info.domain === errorDomain) said = info;
         break;
       }
       case "google.rpc.RetryInfo":
@@ -31,19 +51,22 @@ export function fromCall(err: unknown): HoldfastError {
         break;
     }
   }
-  if (reason === "") {
-    // What is no broker's answer says nothing about the grant, whatever its code.
-    return new Unreachable({ ...of, code: transportCode(e), cause: e.cause ?? err });
-  }
-  return refusal(reason, { ...of, ...fromMetadata(metadata) });
+  return said;
 }
 
-/** The codes of the reasons, as the contract has them; FAILED_PRECONDITION and UNAVAILABLE are left out. */
+/** The codes of the reasons, as the contract has them. */
 const codes: Readonly<Record<string, string | undefined>> = {
   GRANT_NOT_FOUND: "NOT_FOUND", CALLER_UNAUTHENTICATED: "UNAUTHENTICATED", CALLER_NOT_ALLOWED: "PERMISSION_DENIED",
+  PROVIDER_UNAVAILABLE: "UNAVAILABLE", REFRESH_IN_PROGRESS: "UNAVAILABLE", STORE_UNAVAILABLE: "UNAVAILABLE",
+  KEY_UNAVAILABLE: "UNAVAILABLE", AUDIT_UNAVAILABLE: "UNAVAILABLE", STREAM_ENDED: "UNAVAILABLE", UNREACHABLE: "UNAVAILABLE",
   PROVIDER_RATE_LIMITED: "RESOURCE_EXHAUSTED", CALLER_RATE_LIMITED: "RESOURCE_EXHAUSTED",
   INVALID_REQUEST: "INVALID_ARGUMENT", INTERNAL: "INTERNAL",
 };
+
+/** The code that a call fails with for a reason; of one of a newer broker, by whether it passes. */
+export function codeOf(reason: string, passes: boolean): string {
+  return codes[reason] ?? (passes ? "UNAVAILABLE" : "FAILED_PRECONDITION");
+}
 
 /** Turns the error of a watched grant into a HoldfastError, with the code that a call would have failed with. */
 export function fromBatchError(e: BatchError): HoldfastError {
@@ -53,8 +76,8 @@ export function fromBatchError(e: BatchError): HoldfastError {
     ...fromMetadata(e.metadata),
     message: e.message,
     field: e.field,
-    retryAfterMs: retry ? Number(retry.seconds) * 1000 + retry.nanos / 1e6 : 0,
-    code: codes[reason] ?? (retry ? "UNAVAILABLE" : "FAILED_PRECONDITION"),
+    retryAfterMs: retry ? Math.max(0, Number(retry.seconds) * 1000 + retry.nanos / 1e6) : 0,
+    code: codeOf(reason, retry !== undefined),
   });
 }
 

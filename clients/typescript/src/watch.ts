@@ -89,10 +89,11 @@ async function* stream(cache: Cache, signal: AbortSignal, known: number): AsyncG
   const overdue = clock.after(streamMs, bounds.release, true);
   let reference = known === 0 ? undefined : cache.reference;
   let first = true;
+  let stands = 0; // 1 from the first message on
   try {
     const request = create(WatchAccessTokenRequestSchema, { token });
     for await (const { event } of broker.watchAccessToken(request, { signal: bounds.signal })) {
-      cache.watched = true;
+      if (first) cache.streams += stands = 1;
       switch (event.case) {
         case "token": {
           const sent = sentAt(event.value, opened, momentOf(clock), reference, first && known === 0);
@@ -112,7 +113,7 @@ async function* stream(cache: Cache, signal: AbortSignal, known: number): AsyncG
       first = false;
     }
   } finally {
-    cache.watched = false;
+    cache.streams -= stands;
     overdue();
     bounds.release();
   }

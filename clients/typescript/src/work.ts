@@ -1,5 +1,6 @@
 import type { Client as Stub } from "@connectrpc/connect";
 
+import { onAbort } from "./abort.js";
 import type { Clock } from "./clock.js";
 import { ClientClosed } from "./errors.js";
 import type { TokenService } from "./gen/holdfast/v1/token_service_pb.js";
@@ -37,16 +38,16 @@ export class Work {
    */
   bounded(also?: AbortSignal): { signal: AbortSignal; release: () => void } {
     const end = new AbortController();
-    const forward = () => { end.abort(also?.reason); };
+    let forget: (() => void) | undefined;
     if (this.#closed) end.abort(new ClientClosed());
-    else if (also?.aborted) forward();
+    else if (also?.aborted) end.abort(also.reason);
     else {
       this.#ends.add(end);
-      also?.addEventListener("abort", forward, { once: true });
+      forget = also && onAbort(also, () => { end.abort(also.reason); });
     }
     const release = () => {
       this.#ends.delete(end);
-      also?.removeEventListener("abort", forward);
+      forget?.();
       end.abort();
     };
     return { signal: end.signal, release };

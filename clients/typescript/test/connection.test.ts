@@ -8,10 +8,12 @@ import { test, type TestContext } from "node:test";
 
 import { create, toBinary } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import type { UnaryRequest, UnaryResponse } from "@connectrpc/connect";
+import { Code, ConnectError, type UnaryRequest, type UnaryResponse } from "@connectrpc/connect";
 
-import { Client, ConfigError, Unreachable, type ClientOptions } from "../src/index.js";
+import { systemClock } from "../src/clock.js";
+import { Client, ClientClosed, ConfigError, Unreachable, type ClientOptions } from "../src/index.js";
 import { FakeClock } from "../src/testing/index.js";
+import { fromCall } from "../src/status.js";
 import { tokenFile } from "../src/tokenfile.js";
 import { GetAccessTokenResponseSchema } from "../src/gen/holdfast/v1/token_service_pb.js";
 
@@ -41,7 +43,7 @@ async function serve(t: TestContext, answer: "a token" | "nothing") {
     for (const session of sessions) session.destroy();
     server.close();
   });
-  return { headers, target: `127.0.0.1:${String((server.address() as AddressInfo).port)}` };
+  return { headers, sessions, target: `127.0.0.1:${String((server.address() as AddressInfo).port)}` };
 }
 
 test("a call carries its deadline, in whole milliseconds, and what interceptors add", async (t) => {
@@ -74,6 +76,38 @@ test("a broker that is not there is an error at once", async () => {
   await client.close();
 });
 
+test("close opens no connection for a call that an interceptor held up", async (t) => {
+  const { headers, sessions, target } = await serve(t, "a token");
+  let go: () => void = () => undefined;
+  const held = new Promise<void>((resolve) => (go = resolve));
+  const client = new Client({ target, plaintext: true, interceptors: [(next) => async (request) => {
+    await held;
+    return next(request);
+  }] });
+  const call = assert.rejects(client.tokenSource("a/b/c").token(), ClientClosed);
+  const closed = client.close();
+  go();
+  await closed;
+  await call;
+  await client.close();
+  await new Promise((resolve) => setTimeout(resolve, 100)); // what would come would come at once
+  assert.deepEqual({ calls: headers.length, connections: sessions.size }, { calls: 0, connections: 0 });
+});
+
+test("details that are no messages make an error all the same", () => {
+  const details = [{ type: "google.rpc.ErrorInfo", value: new Uint8Array([0x0a, 0xff]) }];
+  const err = fromCall(Object.assign(new ConnectError("odd", Code.PermissionDenied), { details }));
+  assert.ok(err instanceof Unreachable && err.code === "PERMISSION_DENIED");
+});
+
+test("a timer that is longer than timers can be does not run at once", async () => {
+  let ran = false;
+  const cancel = systemClock.after(2 ** 31, () => { ran = true; }, false);
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  cancel();
+  assert.equal(ran, false);
+});
+
 const refused: { name: string; options: ClientOptions; why: RegExp }[] = [
   { name: "no identity", options: { target: "x:1" }, why: /no identity/ },
   { name: "a certificate without its key", options: { target: "x:1", certFile: "c" }, why: /no identity/ },
@@ -82,9 +116,18 @@ const refused: { name: string; options: ClientOptions; why: RegExp }[] = [
   { name: "plaintext across a network", options: { target: "broker.test:1", plaintext: true }, why: /in the clear/ },
   { name: "plaintext to a name that looks local", options: { target: "127.evil.test:1", plaintext: true }, why: /in the clear/ },
   { name: "a file that is not there", options: { target: "x:1", certFile: "/none/c", keyFile: "/none/k" }, why: /caller's certificate.*ENOENT/ },
-  { name: "no port", options: { target: "broker.test", plaintext: true }, why: /want host:port/ },
-  { name: "a URL", options: { target: "https://broker.test:1", plaintext: true }, why: /want host:port/ },
+  { name: "no port", options: { target: "broker.test" }, why: /target "broker\.test": it has no port; write host:port, e\.g\. "broker\.test:7443"/ },
+  { name: "a URL", options: { target: "https://broker.test:1/x" }, why: /no URL; write "broker\.test:1"/ },
+  { name: "a URL without a port", options: { target: "https://broker.test" }, why: /no URL; write "broker\.test:7443"/ },
+  { name: "a URL of gRPC", options: { target: "dns:///broker.test:1" }, why: /no URL; write "broker\.test:1"/ },
+  { name: "a URL of its own", options: { target: "holdfast://broker.test:1" }, why: /no URL; write "broker\.test:1"/ },
+  { name: "an address of IPv6 without brackets", options: { target: "::1:7443" }, why: /write an IPv6 address in brackets, e\.g\. "\[::1\]:7443"/ },
+  { name: "no target", options: { target: "" }, why: /target "": .*write host:port, e\.g\. "holdfast\.internal:7443"/ },
+  { name: "a port that is none", options: { target: "broker.test:99999" }, why: /port 99999.*1 to 65535/ },
+  { name: "a name that is a port", options: { target: "broker.test:grpc" }, why: /write host:port, e\.g\. "holdfast\.internal:7443"/ },
   { name: "no time at all", options: { target: "localhost:1", plaintext: true, timeoutMs: 0 }, why: /timeoutMs 0/ },
+  { name: "no end of time", options: { target: "localhost:1", plaintext: true, timeoutMs: Infinity }, why: /timeoutMs Infinity: want/ },
+  { name: "more time than a timer has", options: { target: "localhost:1", plaintext: true, timeoutMs: 2 ** 31 }, why: /timeoutMs 2147483648: want/ },
 ];
 for (const { name, options, why } of refused) {
   test(`no client is made of ${name}`, () => {

@@ -156,3 +156,29 @@ test("the request's signal ends the waiting for a token", async (t) => {
   fake.delayMs = 1000;
   await assert.rejects(source.fetch("/x", { signal: AbortSignal.abort() }), { name: "AbortError" });
 });
+
+test("a 401 whose body breaks is cured as any other", async (t) => {
+  const { source } = broker(t, "http://api.test");
+  const fetch = source.createFetch({
+    fetch: (_, init) => Promise.resolve(new Headers(init?.headers).get("authorization") === "Bearer fake-token-1"
+      ? new Response(new ReadableStream({ start(c) { c.error(new Error("connection reset")); } }), { status: 401 })
+      : new Response("cured")),
+  });
+  assert.equal(await (await fetch("/x")).text(), "cured");
+});
+
+test("the body of a Request that cannot be sent is let go", async (t) => {
+  const { source } = broker(t, "http://api.test");
+  let cancelled = false;
+  const body = new ReadableStream({ cancel() { cancelled = true; } });
+  const request = new Request("http://api.test/x", { method: "POST", body, duplex: "half" });
+  const fetch = source.createFetch({
+    fetch: (input) => {
+      if (input instanceof Request) void input.body?.cancel();
+      return Promise.reject(new TypeError("fetch failed"));
+    },
+  });
+  await assert.rejects(fetch(request), TypeError);
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.ok(cancelled, "nothing holds it any more");
+});

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import { test } from "node:test";
 import { inspect } from "node:util";
 
@@ -230,6 +231,43 @@ test("a token that the provider accepts stays, and is not reported again", async
   assert.equal(await source.rejected(token), undefined);
   assert.deepEqual(fake.reports, [1]);
   assert.equal(await source.token(), token);
+});
+
+test("a report that failed is repeated no sooner than the broker says", async () => {
+  const { fake, source } = begin();
+  const token = await source.token();
+  fake.refuse("UNREACHABLE", { retryAfterMs: 30_000 });
+  assert.equal(await source.rejected(token), undefined);
+  fake.allow();
+  assert.equal(await source.rejected(token), undefined, "not yet");
+  await fake.clock.advance(29_999);
+  assert.equal(await source.rejected(token), undefined, "not yet");
+  assert.deepEqual(fake.reports, []);
+  await fake.clock.advance(1);
+  assert.equal((await source.rejected(token))?.generation, 2);
+  assert.deepEqual(fake.reports, [1]);
+});
+
+test("hundreds of callers with one signal are no leak to Node, and leave it alone at the end", async (t) => {
+  const warned: string[] = [];
+  const note = (w: Error) => warned.push(w.message);
+  process.on("warning", note);
+  t.after(() => process.off("warning", note));
+  const { fake, source } = begin();
+  fake.delayMs = 1000;
+  const stop = new AbortController();
+  const calls = Array.from({ length: 100 }, () => source.token({ signal: stop.signal }));
+  await fake.clock.advance(1000);
+  await Promise.all(calls);
+  assert.equal(getEventListeners(stop.signal, "abort").length, 0);
+  await fake.clock.advance(61 * minute);
+  const late = Array.from({ length: 100 }, () => assert.rejects(source.token({ signal: stop.signal }), /enough/));
+  await fake.clock.advance(1);
+  stop.abort(new Error("enough"));
+  await Promise.all(late);
+  assert.equal(getEventListeners(stop.signal, "abort").length, 0);
+  await fake.clock.advance(1000);
+  assert.deepEqual(warned, []);
 });
 
 test("nothing prints a token", async () => {

@@ -1,8 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { CallerNotAllowed, type WatchEvent } from "../src/index.js";
-import { FakeBroker } from "../src/testing/index.js";
+import { create } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+
+import { ErrorReason } from "../src/gen/holdfast/v1/error_reason_pb.js";
+import {
+  GetAccessTokenResponseSchema, WatchAccessTokenResponseSchema, type GetAccessTokenResponse,
+} from "../src/gen/holdfast/v1/token_service_pb.js";
+import { CallerNotAllowed, Client, ClientClosed, type HoldfastError, type WatchEvent } from "../src/index.js";
+import { FakeBroker, FakeClock } from "../src/testing/index.js";
 
 const minute = 60_000;
 
@@ -142,6 +149,54 @@ test("what made up for an error while the stream was broken brings the token aga
   await ended;
 });
 
+test("a call that was answered before the stream told of the end does not bring the token back", async () => {
+  const clock = new FakeClock();
+  const now = clock.wall();
+  const answer = (generation: bigint) => create(GetAccessTokenResponseSchema, {
+    accessToken: "t", generation, serverTime: timestampFromMs(now), expiresAt: timestampFromMs(now + 60 * minute),
+  });
+  let arrive: (a: GetAccessTokenResponse) => void = () => undefined;
+  let revoke: () => void = () => undefined;
+  const revoked = new Promise<void>((resolve) => (revoke = resolve));
+  const client = new Client({ clock, broker: {
+    getAccessToken: (_, options) => new Promise((resolve, reject) => {
+      arrive = resolve;
+      options?.signal?.addEventListener("abort", () => { reject(new ClientClosed()); });
+    }),
+    reportRejectedToken: () => Promise.reject(new Error("not called")),
+    async *watchAccessToken(_, options) {
+      await revoked;
+      const value = { reason: ErrorReason.GRANT_REVOKED, message: "revoked" };
+      yield create(WatchAccessTokenResponseSchema, { event: { case: "unavailable", value } });
+      await new Promise((resolve) => options?.signal?.addEventListener("abort", resolve));
+    },
+  } });
+  const source = client.tokenSource("acme/automation/jira", { watch: true });
+  const call = source.token();
+  await clock.advance(0);
+  revoke();
+  await clock.advance(0);
+  arrive(answer(1n));
+  await call;
+  assert.equal(source.peek(), undefined);
+  await client.close();
+});
+
+test("the end of one watch is not the end of the source's own", async () => {
+  const fake = new FakeBroker();
+  const client = fake.client();
+  const source = client.tokenSource("acme/automation/jira", { watch: true });
+  await fake.clock.advance(0);
+  for await (const event of source.watch()) {
+    assert.equal(event.type, "token");
+    break;
+  }
+  await fake.clock.advance(6 * minute);
+  await source.token();
+  assert.equal(fake.calls, 0, "the stream brings what is newer");
+  await client.close();
+});
+
 for (const { reason, code, more } of [
   { reason: "CONSENT_REQUIRED", code: "FAILED_PRECONDITION", more: { why: "REFUSED", link: "https://connect.test" } },
   { reason: "SITE_NOT_GRANTED", code: "FAILED_PRECONDITION", more: { sites: ["one", "two"], link: "https://connect.test" } },
@@ -154,9 +209,10 @@ for (const { reason, code, more } of [
   test(`on a stream ${reason} has the code and all else that a call would have`, async () => {
     const fake = new FakeBroker();
     const client = fake.client();
-    fake.refuse(reason, { code, message: "of the broker", ...more });
+    fake.refuse(reason, { message: "of the broker", ...more });
     const source = client.tokenSource("acme/automation/jira");
     const called: unknown = await source.token().catch((err: unknown) => err);
+    assert.equal((called as HoldfastError).code, code, "also of the fake's call, which was told none");
     for await (const event of source.watch()) {
       assert.ok(event.type === "unavailable");
       const { error } = event;

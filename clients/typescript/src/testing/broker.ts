@@ -11,6 +11,7 @@ import {
   type WatchAccessTokenResponse,
 } from "../gen/holdfast/v1/token_service_pb.js";
 import { sleep } from "../clock.js";
+import { codeOf } from "../status.js";
 import { FakeClock } from "./clock.js";
 
 /** How a fake broker begins. */
@@ -77,7 +78,7 @@ export class FakeBroker {
 
   /** From now on refuses, as the broker would for this reason; watchers are told. */
   refuse(reason: Reason, of: Refusal = {}): void {
-    this.#refused = refusal(reason, of);
+    this.#refused = refusal(reason, { code: codeOf(reason, (of.retryAfterMs ?? 0) > 0), ...of });
     this.#refusal = of;
     this.#tell();
   }
