@@ -43,10 +43,15 @@ func (p *Provider) SitesOf(product string, sites []Resource) []Resource {
 // does not know the product, or needs a cloudID and has none.
 func (p *Provider) APIBaseURL(product, cloudID string) string {
 	base := p.profile.Products[product].APIBase
-	if cloudID == "" && strings.Contains(base, "{cloudid}") {
+	before, after, found := strings.Cut(base, "{cloudid}")
+	switch {
+	case !found:
+		return base
+	case cloudID == "":
 		return ""
 	}
-	return strings.ReplaceAll(base, "{cloudid}", url.PathEscape(cloudID))
+	cloudID = url.PathEscape(cloudID)
+	return before + cloudID + strings.ReplaceAll(after, "{cloudid}", cloudID)
 }
 
 func (p Product) meantBy(scopes []string) bool {
