@@ -46,13 +46,22 @@ export function fetchWith(source: Tokens, options: FetchOptions): Fetch {
     }
     // Report even if the request cannot be repeated: the next one profits.
     const newer = await source.rejected(token, answer.status, signal);
-    if (!newer || again.second === undefined) {
+    if (!newer || again.second === undefined || (answer.redirected && !harmless(input, init))) {
       again.forget();
       return answer;
     }
     await answer.body?.cancel().catch(() => undefined); // gives its connection free, unless that broke
     return send(...withToken(again.second, url, init, newer));
   };
+}
+
+/**
+ * Whether a request may be sent again though a redirect was met on the way to the 401:
+ * whoever sent it on has already done what was asked.
+ */
+function harmless(input: Input, init: Init | undefined): boolean {
+  const method = init?.method ?? (input instanceof Request ? input.method : "GET");
+  return /^(get|head|options)$/i.test(method);
 }
 
 type Input = Parameters<Fetch>[0];

@@ -103,6 +103,20 @@ test("a redirect elsewhere is followed without the token, and its 401 is not hel
   assert.deepEqual(fake.reports, []);
 });
 
+for (const [method, sent] of [["POST", ["POST", "GET"]], ["GET", ["GET", "GET", "GET", "GET"]]] as const) {
+  test(`a ${method} whose redirect ends in a 401 is ${method === "POST" ? "not " : ""}sent again from its start`, async (t) => {
+    const api = await serve(t, ({ url, token }) => {
+      if (url === "/made") return { status: token === "1" ? 401 : 200 };
+      return { status: 303, location: "/made" };
+    });
+    const { fake, source } = broker(t, api.url);
+    const answer = await source.fetch("/make", { method });
+    assert.equal(answer.status, method === "POST" ? 401 : 200);
+    assert.deepEqual(api.seen.map((s) => s.method), sent);
+    assert.deepEqual(fake.reports, [1]);
+  });
+}
+
 test("a 401 is reported once and the request sent once more with the newer token", async (t) => {
   const api = await serve(t, ({ token }) => ({ status: token === "1" ? 401 : 200 }));
   const { fake, source } = broker(t, api.url);
