@@ -61,7 +61,8 @@ func newToken(sent time.Time, a *holdfastv1.GetAccessTokenResponse) (*token, err
 }
 
 // newerThan reports whether t is certainly newer than o. A grant that was purged and
-// made again counts from 1 again, under another id.
+// made again has its id again and counts from 1 again: its first tokens look old
+// until the source has been refused once, or has lost the token from before.
 func (t *token) newerThan(o *token) bool {
 	return t.grantID == o.grantID && t.generation > o.generation
 }
