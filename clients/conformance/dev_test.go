@@ -23,7 +23,7 @@ const (
 	// startBound of a dev, which takes a fraction of a second on an idle machine.
 	startBound = time.Minute
 	stopBound  = time.Minute
-	// portTries is how often a dev that starts again tries to get its ports back.
+	// portTries is how often a dev tries to get its ports.
 	portTries = 40
 )
 
@@ -44,11 +44,14 @@ type dev struct {
 func (d *dev) start() error {
 	for try := 1; ; try++ {
 		err := d.tryStart()
-		if err == nil || d.sim == "" || try == portTries {
+		// Of so many that start at once two may choose the same free port, and somebody
+		// else's connection may hold for a moment one that is to be taken again.
+		taken := err != nil && strings.Contains(err.Error(), "is taken by another program")
+		if err == nil || d.sim == "" && !taken || try == portTries {
 			return err
 		}
 		pause := time.NewTimer(250 * time.Millisecond)
-		<-pause.C // somebody else's connection may hold the port for a moment
+		<-pause.C
 	}
 }
 

@@ -162,6 +162,13 @@ func besiege(ctx context.Context, o hostileFlags, log io.Writer) (_ []siegeResul
 		if o.only != "" && !strings.Contains(","+o.only+",", ","+a.Name+",") {
 			continue
 		}
+		// What the one before has left is not this one's doing; what it leaks stays.
+		if _, err := server.ask(command{FreeMemory: true}); err != nil {
+			return nil, err
+		}
+		if err := hostile.ForgetPeak(at.PID); err != nil {
+			return nil, err
+		}
 		r, err := siege(ctx, attackers, a, attackCommand{Name: a.Name, HalfOpen: o.halfOpen, Target: at}, honest, o.duration)
 		if err != nil {
 			return nil, err
