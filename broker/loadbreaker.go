@@ -65,7 +65,8 @@ type tenSeconds struct {
 // failure reports whether an outcome says that the provider fails. What it
 // answered in words that are listed, or what this broker held back, does not.
 func failure(o family.Outcome) bool {
-	return o.Class == family.InDoubt || o.Class == family.NotSpent && o.Code != "guard" && o.Code != "canceled"
+	heldBack := o.Code == "guard" || o.Code == "canceled" || o.Code == notAlone
+	return o.Class == family.InDoubt || o.Class == family.NotSpent && !heldBack
 }
 
 func (k *breaker) open() bool { return !k.opened.IsZero() }

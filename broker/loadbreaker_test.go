@@ -55,6 +55,7 @@ func TestTheCircuitOpensByWhatSaysThatTheProviderFails(t *testing.T) {
 		{"a misconfigured app", many(30, func(int) family.Outcome { return family.Outcome{Class: family.Misconfigured} }), false},
 		{"429", many(30, func(int) family.Outcome { return family.Outcome{Class: family.Transient} }), false},
 		{"held back by the guard", many(30, func(int) family.Outcome { return family.Outcome{Class: family.NotSpent, Code: "guard"} }), false},
+		{"held back since another family came alive", many(30, func(int) family.Outcome { return family.Outcome{Class: family.NotSpent, Code: notAlone} }), false},
 		{"every other one", many(10, func(i int) family.Outcome { return []family.Outcome{settled200, doubtful}[i%2] }), true},
 		{"every other one of too few", many(8, func(i int) family.Outcome { return []family.Outcome{settled200, doubtful}[i%2] }), false},
 		{"every third one", many(50, func(i int) family.Outcome { return []family.Outcome{settled200, doubtful, settled200}[i%3] }), false},
