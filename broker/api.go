@@ -180,6 +180,9 @@ type Status struct {
 	// Reasons says, one a line, why it is not ready.
 	Reasons  []string
 	Families map[family.Phase]int
+	// CountedAt is when the counting of Families began: before Now where that takes
+	// long, and where it was not possible just now. Zero: nobody has counted yet.
+	CountedAt time.Time
 	// OpenSettlements counts new tokens that could not be stored yet.
 	OpenSettlements int
 	Apps            []AppStatus

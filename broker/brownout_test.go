@@ -33,14 +33,17 @@ type bubble struct {
 	sim    *atlassiansim.Sim
 	client *http.Client
 	store  *storage.Store
-	grants []storage.Address
-	stop   func()
+	// backend of the store.
+	backend *watched
+	grants  []storage.Address
+	stop    func()
 }
 
 const simHost = "http://simulator.invalid"
 
-// newBubble must be called inside of synctest.Test.
-func newBubble(t *testing.T, grants int, load broker.Load) *bubble {
+// newBubble must be called inside of synctest.Test. Its broker begins with a store
+// that was given to prepare.
+func newBubble(t *testing.T, grants int, load broker.Load, prepare ...func(*watched)) *bubble {
 	t.Helper()
 	must := func(err error) {
 		if err != nil {
@@ -67,13 +70,7 @@ func newBubble(t *testing.T, grants int, load broker.Load) *bubble {
 	}
 	provider, err := simulated(pipe)
 	must(err)
-	kek := filepath.Join(t.TempDir(), "kek")
-	_, err = seal.CreateFile(kek)
-	must(err)
-	key, err := seal.ReadFile(kek)
-	must(err)
-	b.store, err = storage.Open(ctx, storage.Config{Dir: t.TempDir(), Environment: "test", Provider: "atlassian", KEK: key, Backend: memstore.New().Opener(), Log: slog.New(slog.DiscardHandler)})
-	must(err)
+	b.openStore()
 	log, err := audit.Open(audit.Config{File: filepath.Join(t.TempDir(), "audit.jsonl")})
 	must(err)
 	rules, err := policy.New([]policy.Rule{{Caller: "svc", Grants: []string{"acme/*/*"}}, {Caller: "op", Admin: true}})
@@ -88,6 +85,9 @@ func newBubble(t *testing.T, grants int, load broker.Load) *bubble {
 	}
 	for i := range grants {
 		b.consent(&cfg, provider, mustAddress(fmt.Sprintf("acme/s%d/jira", i)))
+	}
+	for _, p := range prepare {
+		p(b.backend)
 	}
 	b.Broker, err = broker.New(cfg)
 	must(err)
@@ -105,6 +105,30 @@ func newBubble(t *testing.T, grants int, load broker.Load) *bubble {
 		_ = b.store.Close()
 	}
 	return b
+}
+
+// openStore opens a store in memory that a test can look at.
+func (b *bubble) openStore() {
+	must := func(err error) {
+		if err != nil {
+			b.t.Helper()
+			b.t.Fatal(err)
+		}
+	}
+	kek := filepath.Join(b.t.TempDir(), "kek")
+	_, err := seal.CreateFile(kek)
+	must(err)
+	key, err := seal.ReadFile(kek)
+	must(err)
+	b.store, err = storage.Open(b.t.Context(), storage.Config{
+		Dir: b.t.TempDir(), Environment: "test", Provider: "atlassian", KEK: key, Log: slog.New(slog.DiscardHandler),
+		Backend: func(dir string, key []byte) (storage.Backend, error) {
+			inner, err := memstore.New().Opener()(dir, key)
+			b.backend = &watched{Backend: inner}
+			return b.backend, err
+		},
+	})
+	must(err)
 }
 
 // simulated is the simulator behind the pipe as a provider.

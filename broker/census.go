@@ -2,6 +2,8 @@ package broker
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/holdfast-io/holdfast/broker/atlassian"
@@ -12,11 +14,15 @@ import (
 const (
 	// censusEvery is the least time between two countings of all grants.
 	censusEvery = time.Minute
-	// censusShare bounds what counting costs: it rests twenty times as long as
-	// it took, so that it takes at most a twentieth of one core.
-	censusShare = 20
-	// quickCount is what GetStatus may take to count: some ten thousand grants.
-	quickCount = 250 * time.Millisecond
+	// censusShare bounds what counting costs: it rests twenty times as long as it
+	// works, after each page, so that it never takes more than a twentieth of one
+	// core from those who ask for tokens. The first counting, which somebody may be
+	// waiting for, takes a fifth.
+	censusShare, firstCensusShare = 20, 4
+	// quickCount is what GetStatus may take to count: some ten thousand grants, or,
+	// as long as nobody has counted them, four times as many.
+	quickCount   = 250 * time.Millisecond
+	patientCount = 4 * quickCount
 	// censusPage grants are in memory at a time: it is done all the time, and what
 	// it holds would be most of an idle broker's memory.
 	censusPage = 100
@@ -26,7 +32,8 @@ const (
 // never change one.
 type Census struct {
 	// At is when the counting began; zero: there was none yet.
-	At   time.Time
+	At time.Time
+	// Took is how long it worked, without its rests.
 	Took time.Duration
 	// Apps by id; an app without grants is left out, one that is not configured
 	// any more is not.
@@ -59,53 +66,84 @@ func (b *Broker) Census() Census {
 func (b *Broker) count(ctx context.Context) {
 	for {
 		started := time.Now()
-		if c, err := b.countForAll(ctx); err == nil {
+		c, err := b.countForAll(ctx)
+		if err == nil {
 			b.census.Store(&c)
 		} else if ctx.Err() == nil {
 			b.log.Warn("counting the grants failed; it is tried again", "error", err)
 		}
-		rest := time.NewTimer(max(censusEvery, censusShare*time.Since(started)))
-		select {
-		case <-ctx.Done():
-			rest.Stop()
+		next := max(censusEvery, censusShare*c.Took) - time.Since(started)
+		if rest(ctx, max(next, time.Second)) != nil {
 			return
-		case <-rest.C:
 		}
 	}
 }
 
-// recount counts anew, unless that takes so long that the newest counting has to do.
+// Why recount has nothing new: errUncounted, there are too many grants to count them
+// while somebody waits, and errLate, it took too long although it was quick the last time.
+var (
+	errUncounted = errors.New("the grants are still being counted for the first time since the start, which takes minutes for a million, and as long as the store does not answer; ask again then")
+	errLate      = fmt.Errorf("the grants could not be counted anew within %v, and were quickly the last time: the numbers are of then, and the store is slow or does not answer", patientCount)
+)
+
+// recount counts anew, unless that takes so long that the newest counting has to
+// do: with a nil error, or errLate.
 func (b *Broker) recount(ctx context.Context) (Census, error) {
-	if last := b.Census(); last.Took > quickCount {
+	last := b.Census()
+	if last.Took > quickCount {
 		return last, nil
 	}
-	c, err := b.countOnce(ctx)
-	if err == nil {
+	quick, cancel := context.WithTimeout(ctx, patientCount)
+	defer cancel()
+	c, err := b.countOnce(quick, 0)
+	switch {
+	case err == nil:
 		b.census.Store(&c)
+	case quick.Err() != nil && ctx.Err() == nil && last.At.IsZero():
+		return Census{}, errUncounted
+	case quick.Err() != nil && ctx.Err() == nil:
+		return last, errLate
 	}
 	return c, err
 }
 
-func (b *Broker) countOnce(ctx context.Context) (Census, error) {
-	now, started := b.now(), time.Now()
-	c := Census{At: now, Apps: map[string]AppCensus{}}
+// countSlowly counts at a share of a core.
+func (b *Broker) countSlowly(ctx context.Context) (Census, error) {
+	if b.Census().At.IsZero() {
+		return b.countOnce(ctx, firstCensusShare)
+	}
+	return b.countOnce(ctx, censusShare)
+}
+
+// countOnce rests share times as long as it works.
+func (b *Broker) countOnce(ctx context.Context, share int) (Census, error) {
+	c := Census{At: b.now(), Apps: map[string]AppCensus{}}
 	f := storage.Filter{Limit: censusPage}
 	for {
+		started := time.Now()
 		page, err := b.store.Grants(ctx, f)
 		if err != nil {
 			return c, err
 		}
 		for i := range page {
 			app := c.Apps[page[i].App]
-			app.add(b.info(&page[i]), now)
+			app.add(b.info(&page[i]), c.At)
 			c.Apps[page[i].App] = app
 		}
+		worked := time.Since(started)
+		c.Took += worked
 		if len(page) < f.Limit {
 			break
 		}
 		f.After = page[len(page)-1].ID
+		if share > 0 {
+			_ = rest(ctx, time.Duration(share)*worked)
+		}
+		if ctx.Err() != nil {
+			return c, ctx.Err()
+		}
 	}
-	c.Took, c.Damaged = time.Since(started), len(b.store.Damaged())
+	c.Damaged = len(b.store.Damaged())
 	return c, nil
 }
 

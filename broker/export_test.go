@@ -16,7 +16,7 @@ func (b *Broker) Retire(ctx context.Context) (int, error) { return b.retire(ctx)
 func (b *Broker) Sweep(ctx context.Context) { b.sweepDue(ctx) }
 
 // Count does once what the census does every minute.
-func (b *Broker) Count(ctx context.Context) (Census, error) { return b.countOnce(ctx) }
+func (b *Broker) Count(ctx context.Context) (Census, error) { return b.countOnce(ctx, 0) }
 
 // ShareApps does once what each replica does every ten seconds: tell the others
 // what it counted of the apps, and hear what they did.

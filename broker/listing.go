@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -143,12 +144,14 @@ func (b *Broker) status(ctx context.Context) (*Status, error) {
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, storeError("counting", "grants", err)
+	case errors.Is(err, errUncounted), errors.Is(err, errLate): // said below
 	case err != nil: // whoever asks what is wrong must be told without the store, too
 		census = Census{}
 		if s.Ready {
 			s.Ready, s.Reasons = false, []string{"store: the grants can not be counted: " + err.Error()}
 		}
 	}
+	s.CountedAt = census.At
 	for _, app := range census.Apps {
 		for phase, n := range app.Phases {
 			s.Families[phase] += n
@@ -162,6 +165,9 @@ func (b *Broker) status(ctx context.Context) (*Status, error) {
 		s.KeyRotation = &r
 	}
 	s.Warnings = b.warnings(s)
+	if errors.Is(err, errUncounted) || errors.Is(err, errLate) && s.Ready {
+		s.Warnings = append(s.Warnings, err.Error())
+	}
 	for _, id := range b.appIDs() {
 		s.Apps = append(s.Apps, b.apps[id].status(s.Now))
 	}

@@ -41,7 +41,7 @@ const censusValue = "census"
 // over what another one counted.
 func (b *Broker) countForAll(ctx context.Context) (Census, error) {
 	if b.replica == nil {
-		return b.countOnce(ctx)
+		return b.countSlowly(ctx)
 	}
 	m, known, err := b.storedCensus(ctx)
 	if err != nil {
@@ -50,7 +50,7 @@ func (b *Broker) countForAll(ctx context.Context) (Census, error) {
 	if !b.turn(ctx, censusValue, max(censusEvery, censusShare*known.Took)) && !known.At.IsZero() {
 		return known, nil
 	}
-	c, err := b.countOnce(ctx)
+	c, err := b.countSlowly(ctx)
 	if err != nil {
 		return c, err
 	}

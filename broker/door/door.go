@@ -2,7 +2,8 @@
 // is a stranger until somebody says that it is known; strangers have few
 // places, and the one who has stood longest gives way to the next, so that who
 // opens connections and says nothing keeps nobody out. Who is known has a
-// place until its connection ends. The package knows no protocol.
+// place until its connection ends; one name alone cannot have them all. The package
+// knows no protocol.
 package door
 
 import (
@@ -19,10 +20,18 @@ import (
 // is let in, and who comes waits in the kernel's queue.
 const leastStay = 250 * time.Millisecond
 
-// Limits of a Door. Both are required.
+// Why there is no place for one who is known.
+var (
+	ErrFull        = errors.New("as many connections stand as may")
+	ErrFullForName = errors.New("as many connections of this name stand as may")
+)
+
+// Limits of a Door. Strangers and Known are required.
 type Limits struct {
 	// Strangers that may stand at once, and Known.
 	Strangers, Known int
+	// KnownByName are those known by one name that may stand at once; 0: as many as Known.
+	KnownByName int
 }
 
 // Door counts the connections of one listener.
@@ -33,15 +42,19 @@ type Door struct {
 	mu        sync.Mutex
 	strangers list.List // of *Conn; the front has stood longest
 	known     int
+	names     map[string]int // how many are known by each name
 	turned    atomic.Int64
 }
 
 // New returns a door with nobody at it.
 func New(l Limits) (*Door, error) {
-	if l.Strangers < 1 || l.Known < 1 {
-		return nil, errors.New("door: Strangers and Known must be at least 1")
+	if l.Strangers < 1 || l.Known < 1 || l.KnownByName < 0 {
+		return nil, errors.New("door: Strangers and Known must be at least 1, and KnownByName not negative")
 	}
-	return &Door{limits: l}, nil
+	if l.KnownByName == 0 {
+		l.KnownByName = l.Known
+	}
+	return &Door{limits: l, names: map[string]int{}}, nil
 }
 
 // Turned is how many connections have been closed for want of a place.
@@ -106,6 +119,9 @@ func (d *Door) leave(c *Conn) {
 	if c.isKnown {
 		c.isKnown = false
 		d.known--
+		if d.names[c.name]--; d.names[c.name] == 0 {
+			delete(d.names, c.name)
+		}
 	}
 }
 
@@ -121,28 +137,49 @@ type Conn struct {
 	place   *list.Element // guarded by door.mu; nil: no stranger
 	since   time.Time     // guarded by door.mu; when it came, or became a stranger again
 	isKnown bool          // guarded by door.mu
+	name    string        // guarded by door.mu; what it is known by
+	full    error         // guarded by door.mu; why there was no place when it became known
 }
 
-// Known says that who connected has shown who it is. False: there is no place
-// for one more, or the connection has lost its place, and is closed.
-func (c *Conn) Known() bool {
+// Known says that who connected has shown who it is, which may be "" where nobody
+// has a name: the limit of one name is then nobody's. An error is ErrFull,
+// ErrFullForName, or net.ErrClosed if the connection has lost its place before; it is
+// closed, and the error stays. One that is known keeps the name it was known by first.
+func (c *Conn) Known(name string) error {
 	d := c.door
 	d.mu.Lock()
 	if c.isKnown {
 		d.mu.Unlock()
-		return true
+		return nil
 	}
-	ok := c.place != nil && d.known < d.limits.Known
+	err := d.room(c, name)
 	d.leave(c)
-	if ok {
-		c.isKnown = true
+	c.full = err
+	if err == nil {
+		c.isKnown, c.name = true, name
 		d.known++
+		d.names[name]++
 	}
 	d.mu.Unlock()
-	if !ok {
+	if err != nil {
 		d.turn(c)
 	}
-	return ok
+	return err
+}
+
+// room reports whether there is a place for c, a stranger until now. The caller holds mu.
+func (d *Door) room(c *Conn, name string) error {
+	switch {
+	case c.full != nil:
+		return c.full
+	case c.place == nil:
+		return net.ErrClosed
+	case d.known >= d.limits.Known:
+		return ErrFull
+	case name != "" && d.names[name] >= d.limits.KnownByName:
+		return ErrFullForName
+	}
+	return nil
 }
 
 // Stranger takes back what Known said: c may have to give way again, after all

@@ -82,7 +82,7 @@ func TestNobodyGivesWayAtOnce(t *testing.T) {
 	if took := time.Since(began); took < leastStay-10*time.Millisecond {
 		t.Errorf("a stranger gave way after %v, want %v", took, leastStay)
 	}
-	if server.Known() {
+	if server.Known("") == nil {
 		t.Error("it stands still")
 	}
 }
@@ -90,7 +90,7 @@ func TestNobodyGivesWayAtOnce(t *testing.T) {
 func TestNoStrangerTakesThePlaceOfOneWhoIsKnown(t *testing.T) {
 	r := newRig(t, Limits{Strangers: 1, Known: 1})
 	client, server := r.open()
-	if !server.Known() {
+	if server.Known("") != nil {
 		t.Fatal("no place for the first")
 	}
 	for range 5 {
@@ -100,12 +100,12 @@ func TestNoStrangerTakesThePlaceOfOneWhoIsKnown(t *testing.T) {
 		t.Error("strangers took the place of one who is known")
 	}
 	other, late := r.open()
-	if late.Known() || !ended(t, other, 5*time.Second) {
+	if late.Known("") == nil || !ended(t, other, 5*time.Second) {
 		t.Error("more are known than there are places")
 	}
 	_ = server.Close()
 	_, next := r.open()
-	if !next.Known() {
+	if next.Known("") != nil {
 		t.Error("the place of one who left is not free")
 	}
 }
@@ -113,13 +113,13 @@ func TestNoStrangerTakesThePlaceOfOneWhoIsKnown(t *testing.T) {
 func TestWhoIsAStrangerAgainMayHaveToGiveWay(t *testing.T) {
 	r := newRig(t, Limits{Strangers: 1, Known: 1})
 	client, server := r.open()
-	server.Known()
+	_ = server.Known("")
 	server.Stranger()
 	r.open()
 	if !ended(t, client, 5*time.Second) {
 		t.Error("it kept its place")
 	}
-	if server.Known() {
+	if server.Known("") == nil {
 		t.Error("one who lost its place was let in")
 	}
 }
@@ -128,11 +128,45 @@ func TestClosingTwiceFreesOnePlace(t *testing.T) {
 	r := newRig(t, Limits{Strangers: 3, Known: 3})
 	_, server := r.open()
 	_, other := r.open()
-	other.Known()
-	server.Known()
+	_ = other.Known("")
+	_ = server.Known("")
 	_ = server.Close()
 	_ = server.Close()
 	if s, k := r.door.Standing(); s != 0 || k != 1 {
 		t.Errorf("%d strangers and %d known, want 0 and 1", s, k)
+	}
+}
+
+func TestOneNameDoesNotTakeEveryPlace(t *testing.T) {
+	r := newRig(t, Limits{Strangers: 9, Known: 4, KnownByName: 2})
+	_, first := r.open()
+	_, second := r.open()
+	client, third := r.open()
+	for _, one := range []*Conn{first, second} {
+		if err := one.Known("greedy"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := third.Known("greedy"); !errors.Is(err, ErrFullForName) || !ended(t, client, 5*time.Second) {
+		t.Errorf("a third of a name that may have two: %v", err)
+	}
+	if err := third.Known("modest"); !errors.Is(err, ErrFullForName) {
+		t.Errorf("one who was sent away, asked again: %v", err)
+	}
+	_, other := r.open()
+	if err := other.Known("modest"); err != nil {
+		t.Errorf("another name: %v", err)
+	}
+	if err := first.Known("modest"); err != nil {
+		t.Errorf("one who is known shows another name: %v", err)
+	}
+	_ = first.Close()
+	_, next := r.open()
+	if err := next.Known("greedy"); err != nil {
+		t.Errorf("the place of one who left is not free: %v", err)
+	}
+	_, last := r.open()
+	if err := last.Known("greedy"); !errors.Is(err, ErrFullForName) {
+		t.Errorf("the second name of one who left was counted: %v", err)
 	}
 }

@@ -43,7 +43,7 @@ func Guard(server *http.Server) {
 				v.conn.Stranger()
 			}
 		}()
-		if !v.conn.Known() {
+		if v.conn.Known("") != nil {
 			return // it is closed
 		}
 		inner.ServeHTTP(w, r)

@@ -121,6 +121,9 @@ func (s *adminService) GetStatus(ctx context.Context, _ *holdfastv1.GetStatusReq
 		OpenSettlements: uint32(st.OpenSettlements),
 		AuditCheckpoint: st.AuditCheckpoint,
 	}
+	if !st.CountedAt.IsZero() {
+		out.PhasesCountedAt = timeOut(st.CountedAt)
+	}
 	if !st.Clock.At.IsZero() {
 		out.ClockAhead = durationpb.New(st.Clock.Ahead)
 	}

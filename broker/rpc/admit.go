@@ -78,8 +78,10 @@ func (e *edge) identify(c *call, now time.Time) (*identity.Identity, error) {
 	if conn.stranger != nil {
 		conn.stranger.proven()
 	}
-	if conn.wire != nil && !conn.wire.show() {
-		return id, noPlace()
+	if conn.wire != nil {
+		if full := conn.wire.show(id.Caller.Name); full != nil {
+			return id, e.noPlace(full, id.Caller.Name)
+		}
 	}
 	return id, nil
 }

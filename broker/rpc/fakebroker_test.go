@@ -202,8 +202,8 @@ func (f *fakeBroker) Status(ctx context.Context, c broker.Caller) (*broker.Statu
 	return &broker.Status{
 		Version: "v1", Environment: "test", Provider: "sim", StoreID: "st", StartedAt: at, Now: at.Add(1), Ready: false,
 		Clock: atlassian.Clock{Ahead: -time.Minute, At: at}, Reasons: []string{"store is read-only"}, Warnings: []string{"a slot does not open"}, Damaged: []string{"grt_damaged"}, StoreFinding: "moved or copied", OpenSettlements: 3,
-		Families: map[family.Phase]int{family.Revoked: 2, family.Active: 5, family.Lapsed: 0},
-		Apps:     []broker.AppStatus{appStatus()}, KeyRotation: rotation(), AuditCheckpoint: "a note",
+		Families: map[family.Phase]int{family.Revoked: 2, family.Active: 5, family.Lapsed: 0}, CountedAt: at.Add(-time.Hour),
+		Apps: []broker.AppStatus{appStatus()}, KeyRotation: rotation(), AuditCheckpoint: "a note",
 	}, f.enter(ctx, c)
 }
 

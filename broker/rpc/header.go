@@ -33,12 +33,12 @@ func (e *edge) header(ctx context.Context, info *tap.Info) (context.Context, err
 	}
 	c := &call{Context: ctx}
 	c.caller.RequestID = requestID(ctx)
-	_, err := e.bearer(info.Header[authorization])
+	id, err := e.bearer(info.Header[authorization])
 	switch {
 	case err == nil:
 		conn.stranger.proven()
 		if conn.wire != nil {
-			_ = conn.wire.show() // admit refuses the call if there is no place for it
+			_ = conn.wire.show(id.Name) // admit refuses the call if there is no place for it
 		}
 		return ctx, nil
 	case errors.Is(err, identity.ErrUnknownKey) && e.pend(ctx):

@@ -35,12 +35,12 @@ type handshaker struct {
 	config                           *tls.Config
 	trust                            *identity.Trust
 	flow                             *inflow
-	// turned hears of known clients for whose connections there is no place.
-	turned func(identifier) error
+	// takePlace is for a client that has shown a certificate; the error says why there is none.
+	takePlace func(identifier, *wire) error
 }
 
-func newHandshaker(config *tls.Config, trust *identity.Trust, flow *inflow, turned func(identifier) error) *handshaker {
-	return &handshaker{credentials.NewTLS(config), config, trust, flow, turned}
+func newHandshaker(config *tls.Config, trust *identity.Trust, flow *inflow, takePlace func(identifier, *wire) error) *handshaker {
+	return &handshaker{credentials.NewTLS(config), config, trust, flow, takePlace}
 }
 
 // ServerHandshake implements credentials.TransportCredentials. Each handshake
@@ -60,8 +60,8 @@ func (h *handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthIn
 	c.wire = h.flow.watch(conn, place)
 	switch {
 	case c.peer != nil:
-		if !c.wire.show() {
-			return nil, nil, errors.Join(errNoPlace, c.wire.Close(), h.turned(c.peer))
+		if err := h.takePlace(c.peer, c.wire); err != nil {
+			return nil, nil, errors.Join(err, c.wire.Close())
 		}
 	case h.trust.Tokens():
 		c.stranger = newStranger(c.wire)
@@ -72,5 +72,5 @@ func (h *handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthIn
 
 // Clone implements credentials.TransportCredentials.
 func (h *handshaker) Clone() credentials.TransportCredentials {
-	return &handshaker{h.TransportCredentials.Clone(), h.config, h.trust, h.flow, h.turned}
+	return &handshaker{h.TransportCredentials.Clone(), h.config, h.trust, h.flow, h.takePlace}
 }

@@ -22,7 +22,7 @@ const (
 	// LeastBurst lets a batch of the greatest size through.
 	LeastBurst = 100
 	// DefaultConnections and DefaultStrangers take one file each; a connection
-	// holds about 60 KB and a stranger in its handshake about 20.
+	// holds about 55 KB and a stranger in its handshake about 20.
 	DefaultConnections = 10_000
 	DefaultStrangers   = 1000
 	// DefaultWatches at once, of all callers and of each.
@@ -32,8 +32,8 @@ const (
 	GreatestRate = 1_000_000
 )
 
-// Rate bounds the calls of one caller. A batch counts each of its requests,
-// and a listing, or a search of the record, as a batch of the greatest size.
+// Rate bounds the calls of one caller. A batch counts each of its requests, and a
+// listing, a search of the record, or what is no request, as a batch of the greatest size.
 type Rate struct {
 	// PerSecond that it may make for ever, and Burst at once after a pause.
 	PerSecond, Burst int
@@ -55,9 +55,15 @@ type Limits struct {
 	// Connections that may stand at once and have shown who they are, and
 	// Strangers that have not yet; zero: the defaults.
 	Connections, Strangers int
+	// ConnectionsPerCaller are those of one caller that may stand at once; zero: half of Connections.
+	ConnectionsPerCaller int
 	// Watches that may stand at once, and those of one caller; zero: the defaults.
 	Watches, WatchesPerCaller int
 }
+
+// HalfOf connections is what one caller may have by default: enough for a fleet on
+// one certificate, and whoever steals one keeps nobody else out.
+func HalfOf(connections int) int { return (connections + 1) / 2 }
 
 func (l *Limits) applyDefaults() error {
 	if l.Caller == (Rate{}) {
@@ -65,6 +71,9 @@ func (l *Limits) applyDefaults() error {
 	}
 	if l.Connections == 0 {
 		l.Connections = DefaultConnections
+	}
+	if l.ConnectionsPerCaller == 0 {
+		l.ConnectionsPerCaller = HalfOf(l.Connections)
 	}
 	if l.Strangers == 0 {
 		l.Strangers = DefaultStrangers
@@ -111,10 +120,19 @@ func (l *limiter) rate(name string) Rate {
 // cost is how many calls a request counts as.
 func cost(req any) int {
 	switch req := req.(type) {
+	case *holdfastv1.GetAccessTokenRequest:
+		if req.GetGrant() != nil {
+			return 1
+		}
 	case *holdfastv1.BatchGetAccessTokensRequest:
-		return min(max(len(req.GetRequests()), 1), LeastBurst) // a longer one is refused as invalid
+		if n := len(req.GetRequests()); n > 0 {
+			return min(n, LeastBurst) // a longer one is refused as invalid
+		}
 	case *holdfastv1.ListMyGrantsRequest, *holdfastv1.ListGrantsRequest, *holdfastv1.WhoHadRequest:
 		return LeastBurst // they read many records for one answer
+	}
+	if marked(req) {
+		return LeastBurst // reading it may have cost as much
 	}
 	return 1
 }

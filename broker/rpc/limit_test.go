@@ -9,7 +9,9 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/holdfast-io/holdfast/broker"
 	"github.com/holdfast-io/holdfast/broker/identity"
@@ -103,6 +105,20 @@ func TestCallsThatReadManyRecordsCountAsABatch(t *testing.T) {
 				t.Errorf("the second in a burst of 100: %v", err)
 			}
 		})
+	}
+}
+
+func TestWhatIsNoRequestCountsAsABatch(t *testing.T) {
+	for _, req := range []proto.Message{&holdfastv1.GetAccessTokenRequest{}, &holdfastv1.BatchGetAccessTokensRequest{}, &holdfastv1.GetStatusRequest{}} {
+		if got := cost(req); got != 1 {
+			t.Errorf("an empty %T costs %d", req, got)
+		}
+		if err := newCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer(undecodableBytes)}, req); err != nil || decoded(req) == nil {
+			t.Fatalf("%T: error %v, refused %v", req, err, decoded(req))
+		}
+		if got := cost(req); got != LeastBurst {
+			t.Errorf("a %T out of bytes that are none costs %d", req, got)
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package rpc
 
 import (
-	"errors"
 	"net"
 	"runtime"
 	"sync"
@@ -14,61 +13,6 @@ import (
 	"github.com/holdfast-io/holdfast/broker/pace"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
-
-// What calls under way may hold. grpc reads a request whole before it asks for
-// the caller, and never gives up one that does not come to its end.
-const (
-	// strangerStreams and strangerBytes on a connection that has shown no identity
-	// yet. A client that brings a token with each call may begin with many at
-	// once, and they are seen here before the first token is looked at; those
-	// without a good one are answered before they hold anything (edge.header).
-	strangerStreams, strangerBytes = 1024, 1 << 20
-	// connBytes on any other: sixteen requests of the greatest size. Its streams
-	// are bounded by maxStreams.
-	connBytes = 16 * maxRequest
-	// allBytes on all connections together, each stream counted with streamCost.
-	allBytes = 256 << 20
-	// streamCost in bytes is what a stream holds by itself: its headers,
-	// goroutine and buffers.
-	streamCost = 8 << 10
-	// largeAnswer in bytes: smaller ones are not counted until they are sent.
-	largeAnswer = 16 << 10
-	// uselessRate and uselessBurst bound the frames that no honest client sends
-	// often, of which a canceled call is one: beyond them a connection is read
-	// more slowly.
-	uselessRate, uselessBurst = 1000, 1000
-	// mostAhead requests of a connection may have come whole without having begun
-	// before its reader lets others go first. Otherwise one connection fills the
-	// queue in which the calls of all others wait.
-	mostAhead = 32
-	// mostPings between two calls; grpc itself ends a connection of too many, but
-	// reads and answers them until then.
-	mostPings = 16
-	// longestPause between two reads of a connection that asks for too much.
-	longestPause = 100 * time.Millisecond
-)
-
-var (
-	errNoPlace = errors.New("as many connections stand as may")
-	errTooMuch = errors.New("the connection holds more unfinished requests than it may")
-)
-
-// inflow is what calls under way hold on all connections.
-type inflow struct {
-	limit   int64
-	useless pace.Limit
-	total   atomic.Int64
-	// overfull counts the connections that were closed, paused the pauses of others.
-	overfull, paused atomic.Int64
-
-	mu sync.Mutex // guards wires; held at the ends of connections, never during a call
-	// wires are all connections.
-	wires map[*wire]struct{}
-}
-
-func newInflow(limit int64) *inflow {
-	return &inflow{limit: limit, useless: pace.NewLimit(uselessRate, uselessBurst), wires: map[*wire]struct{}{}}
-}
 
 // wire is one connection in the clear. It watches the heads of the frames go by.
 type wire struct {
@@ -88,36 +32,48 @@ type wire struct {
 	pause atomic.Int64
 
 	mu sync.Mutex // guards all below
-	// streams under way, with the bytes of their requests.
-	streams map[uint32]int
+	// streams under way, with what their requests hold.
+	streams map[uint32]request
+	// bodies are the bytes of all requests, unfinished and whole how many there
+	// are that have not come to their end, and that have.
+	bodies, unfinished, whole int
 	// owed are the bytes of large answers that are not sent: the client may not
 	// read. Which stream an answer is of is not known here: what is sent pays for
 	// the oldest.
-	owed atomic.Int64 // changed under mu
-	// held is all of it: streams and owed.
-	held   int
-	since  time.Time // when there was a stream after there was none
+	owed   atomic.Int64 // changed under mu
+	since  time.Time    // when there was a stream after there was none
 	closed bool
 }
 
+// request is one under way.
+type request struct {
+	// bytes that it holds, in so many frames.
+	bytes, frames int
+	// whole is set when all of it has come.
+	whole bool
+}
+
 func (f *inflow) watch(conn net.Conn, place *door.Conn) *wire {
-	w := &wire{Conn: conn, flow: f, place: place, began: time.Now(), in: frames{skip: prefaceSize}, streams: map[uint32]int{}}
+	w := &wire{Conn: conn, flow: f, place: place, began: time.Now(), in: frames{skip: prefaceSize}, streams: map[uint32]request{}}
 	f.mu.Lock()
 	f.wires[w] = struct{}{}
 	f.mu.Unlock()
 	return w
 }
 
-// show notes that the client has shown who it is; false: there is no place for it.
-func (w *wire) show() bool {
+// show notes that the client has shown who it is, "" if that has no name yet. With
+// an error, the door's, there is no place for it.
+func (w *wire) show(name string) error {
 	if w.known.Load() {
-		return true
+		return nil
 	}
-	if w.place != nil && !w.place.Known() {
-		return false
+	if w.place != nil {
+		if err := w.place.Known(name); err != nil {
+			return err
+		}
 	}
 	w.known.Store(true)
-	return true
+	return nil
 }
 
 // slow makes the next read of the connection wait: what a client asks for
@@ -200,12 +156,16 @@ func (w *wire) Close() error {
 	return w.Conn.Close()
 }
 
+// held is what the connection holds, in bytes. The caller holds mu.
+func (w *wire) held() int { return w.bodies + w.unfinished*streamCost + int(w.owed.Load()) }
+
 // forget gives back all that the connection holds; it holds nothing any more.
 func (w *wire) forget() {
 	w.mu.Lock()
 	w.closed = true
-	w.flow.total.Add(-int64(w.held))
-	w.held = 0
+	w.flow.total.Add(-int64(w.held()))
+	w.flow.whole.Add(-int64(w.whole))
+	w.bodies, w.unfinished, w.whole = 0, 0, 0
 	w.owed.Store(0)
 	clear(w.streams)
 	w.mu.Unlock()
@@ -220,18 +180,17 @@ func (w *wire) received(f frame) error {
 		w.pings = 0
 		if f.stream > w.newest {
 			w.newest = f.stream
-			return w.hold(f.stream, streamCost, true)
+			return w.begin(f)
 		}
 	case frameData:
 		if f.ends() {
 			w.ahead.Add(1)
 		}
-		if f.length > 0 {
-			return w.hold(f.stream, f.length, false)
-		}
-		if !f.ends() {
+		if f.length == 0 && !f.ends() {
 			w.count()
+			return nil
 		}
+		return w.hold(f)
 	case frameRST:
 		w.drop(f.stream)
 		w.count()
@@ -247,40 +206,77 @@ func (w *wire) received(f frame) error {
 	return nil
 }
 
-// count counts a frame without use.
-func (w *wire) count() {
-	if wait := w.useless.Take(w.flow.useless, time.Since(w.began), 1); wait > 0 {
-		w.slow(longestPause)
+// count counts a frame without use, and reports whether there are too many.
+func (w *wire) count() bool {
+	if w.useless.Take(w.flow.useless, time.Since(w.began), 1) == 0 {
+		return false
 	}
+	w.slow(longestPause)
+	return true
 }
 
-// hold counts n bytes of a stream that begins, or of one that is under way.
-func (w *wire) hold(stream uint32, n int, begins bool) error {
+// begin counts a stream that begins.
+func (w *wire) begin(f frame) error {
 	w.mu.Lock()
 	if w.closed {
 		w.mu.Unlock()
 		return net.ErrClosed
 	}
-	size, under := w.streams[stream]
-	if !under && !begins {
-		w.mu.Unlock()
-		return nil // it was answered before its request had ended
-	}
 	if len(w.streams) == 0 {
 		w.since = time.Now()
 	}
-	w.streams[stream] = size + n
-	w.held += n
-	streams, bytes := len(w.streams), w.held-len(w.streams)*streamCost-int(w.owed.Load())
-	total := w.flow.total.Add(int64(n))
+	w.streams[f.stream] = request{whole: f.ends()}
+	streams := len(w.streams)
+	var total, whole int64
+	if f.ends() {
+		w.whole++
+		whole = w.flow.whole.Add(1)
+	} else {
+		w.unfinished++
+		total = w.flow.total.Add(streamCost)
+	}
 	w.mu.Unlock()
-	if bytes > connBytes || !w.known.Load() && (bytes > strangerBytes || streams > strangerStreams) {
+	if streams > strangerStreams && !w.known.Load() {
 		w.flow.overfull.Add(1)
 		return errTooMuch
 	}
-	if total > w.flow.limit {
-		w.flow.relieve()
+	w.flow.bound(total, whole)
+	return nil
+}
+
+// hold counts a frame of a request.
+func (w *wire) hold(f frame) error {
+	w.mu.Lock()
+	r, under := w.streams[f.stream]
+	if !under { // it was answered before its request had ended
+		closed := w.closed
+		w.mu.Unlock()
+		if closed {
+			return net.ErrClosed
+		}
+		return nil
 	}
+	n := kept(f.length)
+	r.bytes += n
+	r.frames++
+	w.bodies += n
+	var whole int64
+	if f.ends() && !r.whole {
+		r.whole = true
+		w.unfinished--
+		w.whole++
+		n -= streamCost
+		whole = w.flow.whole.Add(1)
+	}
+	w.streams[f.stream] = r
+	bodies, total := w.bodies, w.flow.total.Add(int64(n))
+	w.mu.Unlock()
+	dribbles := !f.ends() && f.length < smallFrame && r.frames > fewFrames && w.count()
+	if dribbles || bodies > connBytes || bodies > strangerBytes && !w.known.Load() {
+		w.flow.overfull.Add(1)
+		return errTooMuch
+	}
+	w.flow.bound(total, whole)
 	return nil
 }
 
@@ -288,20 +284,23 @@ func (w *wire) hold(stream uint32, n int, begins bool) error {
 func (w *wire) drop(stream uint32) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	n, under := w.streams[stream]
+	r, under := w.streams[stream]
 	if !under {
 		return
 	}
 	delete(w.streams, stream)
-	w.release(n)
-	if len(w.streams) == 0 {
-		w.release(int(w.owed.Swap(0)))
+	w.bodies -= r.bytes
+	n := r.bytes
+	if r.whole {
+		w.whole--
+		w.flow.whole.Add(-1)
+	} else {
+		w.unfinished--
+		n += streamCost
 	}
-}
-
-// release counts n bytes less. The caller holds mu.
-func (w *wire) release(n int) {
-	w.held -= n
+	if len(w.streams) == 0 {
+		n += int(w.owed.Swap(0))
+	}
 	w.flow.total.Add(-int64(n))
 }
 
@@ -311,13 +310,14 @@ func (w *wire) pay(n int) {
 	defer w.mu.Unlock()
 	n = min(n, int(w.owed.Load()))
 	w.owed.Add(-int64(n))
-	w.release(n)
+	w.flow.total.Add(-int64(n))
 }
 
-// answer counts an answer that is about to be sent, unless it is the hot call's,
-// which is small.
+// answer counts an answer that is about to be sent, unless it is small, as the hot
+// call's usually is: that one is not measured for it.
 func (w *wire) answer(resp any) {
-	if _, small := resp.(*holdfastv1.GetAccessTokenResponse); small {
+	if one, hot := resp.(*holdfastv1.GetAccessTokenResponse); hot {
+		w.owe(len(one.GetAccessToken()))
 		return
 	}
 	if m, ok := resp.(proto.Message); ok {
@@ -336,38 +336,12 @@ func (w *wire) owe(n int) {
 		w.mu.Unlock()
 		return
 	}
-	w.held += n
-	owed := w.owed.Add(int64(n))
-	total := w.flow.total.Add(int64(n))
+	owed, total := w.owed.Add(int64(n)), w.flow.total.Add(int64(n))
 	w.mu.Unlock()
-	if owed > connBytes {
+	if owed > connOwed {
 		w.flow.overfull.Add(1)
 		w.end()
-	} else if total > w.flow.limit {
-		w.flow.relieve()
+		return
 	}
-}
-
-// relieve closes the connection that holds most for longest: to hold much for
-// moments is honest, and so is to hold little for long. A connection in use is
-// never without a stream, so that its time says nothing beyond a second.
-func (f *inflow) relieve() {
-	const longest = time.Second
-	now := time.Now()
-	var worst *wire
-	var most float64
-	f.mu.Lock()
-	for w := range f.wires {
-		w.mu.Lock()
-		weight := float64(w.held) * min(now.Sub(w.since)+time.Millisecond, longest).Seconds()
-		w.mu.Unlock()
-		if weight > most {
-			worst, most = w, weight
-		}
-	}
-	f.mu.Unlock()
-	if worst != nil {
-		f.overfull.Add(1)
-		worst.end()
-	}
+	w.flow.bound(total, 0)
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/holdfast-io/holdfast/broker/pace"
 )
 
 // bytesConn is a connection that sends what a test wrote into it.
@@ -43,7 +45,9 @@ func newClient(t *testing.T, flow *inflow, known bool) *client {
 	c := &client{t: t, conn: &bytesConn{}}
 	c.wire = flow.watch(c.conn, nil)
 	if known {
-		c.wire.show()
+		if err := c.wire.show(mapped); err != nil {
+			t.Fatal(err)
+		}
 	}
 	_, _ = c.send(make([]byte, prefaceSize))
 	return c
@@ -85,8 +89,8 @@ func TestAnsweredCallsHoldNothing(t *testing.T) {
 		}
 		c.answer(id)
 	}
-	if flow.total.Load() != 0 || c.wire.held != 0 || len(c.wire.streams) != 0 {
-		t.Errorf("%d bytes in all, %d here, of %d streams", flow.total.Load(), c.wire.held, len(c.wire.streams))
+	if flow.total.Load() != 0 || c.wire.held() != 0 || flow.whole.Load() != 0 || len(c.wire.streams) != 0 {
+		t.Errorf("%d bytes in all, %d here, of %d streams", flow.total.Load(), c.wire.held(), len(c.wire.streams))
 	}
 }
 
@@ -101,9 +105,9 @@ func TestUnfinishedRequestsAreBounded(t *testing.T) {
 		"a stranger's many":          {false, strangerStreams + 1, 1, errTooMuch},
 		"a stranger's large one":     {false, 1, strangerBytes + 1, errTooMuch},
 		"many small":                 {true, maxStreams, 1000, nil},
-		"sixteen of the largest":     {true, 16, maxRequest, nil},
-		"seventeen of the largest":   {true, 17, maxRequest, errTooMuch},
-		"as many bytes in many ones": {true, 340, 100_000, errTooMuch},
+		"eight of the largest":       {true, 8, maxRequest, nil},
+		"nine of the largest":        {true, 9, maxRequest, errTooMuch},
+		"as many bytes in many ones": {true, 190, 100_000, errTooMuch},
 	} {
 		t.Run(name, func(t *testing.T) {
 			flow := newInflow(allBytes)
@@ -116,10 +120,85 @@ func TestUnfinishedRequestsAreBounded(t *testing.T) {
 				t.Errorf("closed: %v", c.conn.closed)
 			}
 			_ = c.wire.Close()
-			if flow.total.Load() != 0 || len(flow.wires) != 0 {
-				t.Errorf("after the end %d bytes of %d connections are still held", flow.total.Load(), len(flow.wires))
+			if flow.total.Load() != 0 || flow.whole.Load() != 0 || len(flow.wires) != 0 {
+				t.Errorf("after the end %d bytes and %d streams of %d connections are still held", flow.total.Load(), flow.whole.Load(), len(flow.wires))
 			}
 		})
+	}
+}
+
+// TestFramesCountAsWhatTheyTake: grpc keeps a buffer, and objects, for each.
+func TestFramesCountAsWhatTheyTake(t *testing.T) {
+	for name, row := range map[string]struct{ frame, most int }{
+		"byte by byte":             {1, 150 << 10},
+		"little of a small buffer": {1<<10 + 1, 5 << 20},
+		"little of a large buffer": {4<<10 + 1, 5 << 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			flow := newInflow(allBytes)
+			flow.useless = pace.NewLimit(GreatestRate, GreatestRate) // none comes too fast
+			c := newClient(t, flow, true)
+			if err := c.open(1, 12, 1); err != nil {
+				t.Fatal(err)
+			}
+			sent, one := 0, whole(frameData, 0, 1, row.frame)
+			for n := 0; sent < row.most; n++ {
+				copy(one[5:], head(0, 0, uint32(1+2*(n%12)), 0)[5:]) // over twelve requests
+				if _, err := c.send(one); errors.Is(err, errTooMuch) {
+					return
+				} else if err != nil {
+					t.Fatal(err)
+				}
+				sent += row.frame
+			}
+			t.Errorf("%d bytes in frames of %d are held", sent, row.frame)
+		})
+	}
+}
+
+func TestWhoSendsARequestByteByByteIsSentAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, began := newClient(t, newInflow(allBytes), true), time.Now()
+		for i := range uint32(10_000) { // calls in a head, five pieces and an end
+			id := 2*i + 1
+			pieces := append(bytes.Repeat(whole(frameData, 0, id, 40), 5), whole(frameData, flagEndStream, id, 0)...)
+			if _, err := c.send(append(whole(frameHeaders, 4, id, 30), pieces...)); err != nil {
+				t.Fatal(err)
+			}
+			c.answer(id)
+		}
+		if took := time.Since(began); took > 0 {
+			t.Errorf("calls in a few pieces waited for %v", took)
+		}
+		if err := c.open(20_001, 1, 1); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.send(bytes.Repeat(whole(frameData, 0, 20_001, 1), 2*uselessBurst)); !errors.Is(err, errTooMuch) {
+			t.Errorf("thousands of bytes one by one: %v", err)
+		}
+	})
+}
+
+func TestStreamsThatStandAreBounded(t *testing.T) {
+	flow := newInflow(allBytes)
+	flow.streams = 1000
+	many, few := newClient(t, flow, true), newClient(t, flow, true)
+	for i := range uint32(100) {
+		if _, err := few.send(whole(frameHeaders, 5, 2*i+1, 30)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range uint32(900) {
+		id := 2*i + 1
+		_, _ = many.send(append(whole(frameHeaders, 4, id, 30), whole(frameData, flagEndStream, id, 0)...))
+	}
+	many.wire.since, few.wire.since = time.Now().Add(-time.Hour), time.Now().Add(-time.Hour)
+	if flow.total.Load() != 0 || many.conn.closed {
+		t.Errorf("%d bytes for streams whose requests have come; closed: %v", flow.total.Load(), many.conn.closed)
+	}
+	_, _ = few.send(whole(frameHeaders, 5, 1001, 30))
+	if !many.conn.closed || few.conn.closed || flow.whole.Load() != 101 {
+		t.Errorf("closed: who has most %v, who has few %v; %d stand", many.conn.closed, few.conn.closed, flow.whole.Load())
 	}
 }
 
@@ -229,8 +308,13 @@ func FuzzFrames(f *testing.F) {
 		c := newClient(t, newInflow(1<<20), piece%2 == 0)
 		_, _ = c.send(all)
 		_, _ = c.wire.Write(all)
-		if c.wire.held < 0 || c.wire.flow.total.Load() != int64(c.wire.held) {
-			t.Fatalf("held %d of %d", c.wire.held, c.wire.flow.total.Load())
+		flow := c.wire.flow
+		if c.wire.held() < 0 || flow.total.Load() != int64(c.wire.held()) || flow.whole.Load() != int64(c.wire.whole) {
+			t.Fatalf("held %d of %d, whole %d of %d", c.wire.held(), flow.total.Load(), c.wire.whole, flow.whole.Load())
+		}
+		_ = c.wire.Close()
+		if flow.total.Load() != 0 || flow.whole.Load() != 0 {
+			t.Fatalf("after the end %d bytes and %d streams are held", flow.total.Load(), flow.whole.Load())
 		}
 	})
 }

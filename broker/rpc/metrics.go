@@ -103,7 +103,7 @@ func registerConnections(reg prometheus.Registerer, d *door.Door, flow *inflow) 
 			Name: "holdfast_rpc_connections_turned_away_total", Help: "Connections that were closed for want of a place.",
 		}, func() float64 { return float64(d.Turned()) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "holdfast_rpc_connections_overfull_total", Help: "Connections that were closed since they held more unfinished requests than they may.",
+			Name: "holdfast_rpc_connections_overfull_total", Help: "Connections that were closed since they held more unfinished requests than they may, or sent them byte by byte.",
 		}, func() float64 { return float64(flow.overfull.Load()) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "holdfast_rpc_connection_pauses_total", Help: "Pauses in reading connections that ask for more, or send more frames without use, than they may.",

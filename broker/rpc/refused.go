@@ -2,10 +2,12 @@ package rpc
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
 	"github.com/holdfast-io/holdfast/broker"
+	"github.com/holdfast-io/holdfast/broker/door"
 )
 
 // RefusalBroker records refusals that no other method of the broker hears of.
@@ -47,16 +49,28 @@ func rpcName(method string) string {
 	return method
 }
 
-// turnedAway records that a known caller found no place for its connection.
-func (e *edge) turnedAway(p identifier, now time.Time) error {
+// takePlace is for a client that has shown a certificate. That a known caller
+// finds none is recorded.
+func (e *edge) takePlace(p identifier, w *wire, now time.Time) error {
+	var caller broker.Caller
 	id, err := p.Identity(now)
-	if err != nil {
-		return err
+	if err == nil { // otherwise it is told at its first call
+		caller = id.Caller
 	}
-	return e.refused(id.Caller, connecting, noPlace())
+	full := w.show(caller.Name)
+	if full == nil {
+		return nil
+	}
+	return errors.Join(full, e.refused(caller, connecting, e.noPlace(full, caller.Name)))
 }
 
-func noPlace() error {
-	return &broker.Error{Reason: broker.ReasonCallerRateLimited, Metadata: map[string]string{"limit": "connections"},
-		Message: "as many connections stand as may: close those that are not needed, or ask an operator to raise limits.connections"}
+// noPlace is what a caller gets whom the door has sent away.
+func (e *edge) noPlace(full error, caller string) error {
+	limit, message := "connections", "as many connections stand as may"
+	if errors.Is(full, door.ErrFullForName) {
+		limit = "connections_per_caller"
+		message = fmt.Sprintf("caller %q has %d connections open, and may have no more", caller, e.limiter.limits.ConnectionsPerCaller)
+	}
+	return &broker.Error{Reason: broker.ReasonCallerRateLimited, RetryAfter: placeRetry, Metadata: map[string]string{"limit": limit},
+		Message: message + ": close those that are not needed, or ask an operator to raise limits." + limit}
 }

@@ -71,20 +71,44 @@ func TestARefusalThatCannotBeRecordedSaysSo(t *testing.T) {
 }
 
 func TestAKnownCallerWithoutAPlaceIsRecorded(t *testing.T) {
-	r := newRig(t, func(c *Config) { c.Limits.Connections = 1 })
-	if _, err := holdfastv1.NewTokenServiceClient(r.dial(mapped)).GetAccessToken(t.Context(), hotRequest()); err != nil {
-		t.Fatal(err)
+	for limit, limits := range map[string]Limits{
+		"connections":            {Connections: 1},
+		"connections_per_caller": {Connections: 2, ConnectionsPerCaller: 1},
+	} {
+		t.Run(limit, func(t *testing.T) {
+			r := newRig(t, func(c *Config) { c.Limits = limits })
+			if _, err := holdfastv1.NewTokenServiceClient(r.dial(mapped)).GetAccessToken(t.Context(), hotRequest()); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := holdfastv1.NewTokenServiceClient(r.dial(mapped)).GetAccessToken(t.Context(), hotRequest()); err == nil {
+				t.Fatal("there was a place for a second connection")
+			}
+			// It is recorded once the connection is closed, which the client sees first.
+			for deadline := time.Now().Add(10 * time.Second); len(r.broker.refusals()) == 0 && time.Now().Before(deadline); {
+				<-time.After(time.Millisecond)
+			}
+			if d := cmp.Diff([]string{mapped + " x509 (connection) CALLER_RATE_LIMITED " + limit}, r.broker.refusals()); d != "" {
+				t.Error(d)
+			}
+		})
 	}
-	if _, err := holdfastv1.NewTokenServiceClient(r.dial(mapped)).GetAccessToken(t.Context(), hotRequest()); err == nil {
-		t.Fatal("there was a place for a second connection")
+}
+
+// One stolen certificate must not keep the others out.
+func TestOneCallerDoesNotTakeEveryPlace(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Limits.Connections = 4 })
+	served := 0
+	for range 4 {
+		if _, err := holdfastv1.NewTokenServiceClient(r.dial(mapped)).GetAccessToken(t.Context(), hotRequest()); err == nil {
+			served++
+		}
 	}
-	// It is recorded once the connection is closed, which the client sees first.
-	want := []string{mapped + " x509 (connection) CALLER_RATE_LIMITED connections"}
-	for deadline := time.Now().Add(10 * time.Second); len(r.broker.refusals()) == 0 && time.Now().Before(deadline); {
-		<-time.After(time.Millisecond)
+	if served != 2 {
+		t.Errorf("%d connections of one caller stand among four places, want half", served)
 	}
-	if d := cmp.Diff(want, r.broker.refusals()); d != "" {
-		t.Error(d)
+	_, err := holdfastv1.NewTokenServiceClient(r.dial("another")).GetAccessToken(t.Context(), hotRequest())
+	if info, _, _ := details(err); info.GetReason() != string(broker.ReasonCallerNotAllowed) {
+		t.Errorf("another caller is answered %v, want that nobody configured it", err)
 	}
 }
 

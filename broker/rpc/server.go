@@ -33,6 +33,12 @@ const (
 	// maxStreams bounds the calls under way on one connection. A client that
 	// wants more waits, or opens another connection.
 	maxStreams = 512
+	// readBuffer in bytes of a connection: a TLS record. More is never read at once.
+	readBuffer = 16 << 10
+	// streamWindow and connWindow in bytes are what a client may send on a stream, and
+	// on a connection, before somebody reads. grpc would let both grow to 16 MiB; it
+	// asks for all of a larger request as soon as it has seen its size.
+	streamWindow, connWindow = 64 << 10, 1 << 20
 	// handshakeTimeout bounds a connection that does not finish its handshake.
 	handshakeTimeout = 10 * time.Second
 	// A connection without a call for idleTimeout is closed; clients open it
@@ -115,7 +121,7 @@ func NewServer(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	entrance, err := door.New(door.Limits{Strangers: c.Limits.Strangers, Known: c.Limits.Connections})
+	entrance, err := door.New(door.Limits{Strangers: c.Limits.Strangers, Known: c.Limits.Connections, KnownByName: c.Limits.ConnectionsPerCaller})
 	if err != nil {
 		return nil, err
 	}
@@ -158,14 +164,18 @@ func options(c Config, e *edge, flow *inflow) []grpc.ServerOption {
 		unary = e.answering
 	}
 	return append(tokens,
-		grpc.Creds(newHandshaker(c.TLS, c.Trust, flow, func(p identifier) error { return e.turnedAway(p, c.Now()) })),
+		grpc.Creds(newHandshaker(c.TLS, c.Trust, flow, func(p identifier, w *wire) error { return e.takePlace(p, w, c.Now()) })),
 		grpc.UnaryInterceptor(unary),
 		grpc.StreamInterceptor(e.stream),
 		grpc.ForceServerCodecV2(newCodec()),
+		grpc.RPCDecompressor(unpacker{}), //nolint:staticcheck // what replaces it is one for the whole process, exporters' connections included
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.MaxSendMsgSize(maxAnswer),
 		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.ReadBufferSize(readBuffer),
+		grpc.StaticStreamWindowSize(streamWindow),
+		grpc.StaticConnWindowSize(connWindow),
 		grpc.NumStreamWorkers(streamWorkers),
 		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTimeout, Time: aliveAfter, Timeout: aliveTimeout}),

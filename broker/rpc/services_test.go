@@ -138,6 +138,7 @@ func exchanges() []exchange {
 				{Phase: holdfastv1.GrantPhase_GRANT_PHASE_ACTIVE, Count: 5}, {Phase: holdfastv1.GrantPhase_GRANT_PHASE_REVOKED, Count: 2},
 			},
 			Apps: []*holdfastv1.AppStatus{wireApp()}, KeyRotation: wireRotation(), AuditCheckpoint: "a note",
+			PhasesCountedAt: timestamppb.New(at.Add(-time.Hour)),
 		}},
 		{holdfastv1.AdminService_ExplainAccess_FullMethodName,
 			&holdfastv1.ExplainAccessRequest{

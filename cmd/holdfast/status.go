@@ -67,6 +67,9 @@ func (c *call) showStatus(s *holdfastv1.GetStatusResponse) error {
 	for _, warning := range s.GetWarnings() {
 		facts = append(facts, render.Fact{Name: "look at", Value: warning})
 	}
+	if text := countedWords(s); text != "" {
+		facts = append(facts, render.Fact{Name: "counted", Value: text})
+	}
 	for _, p := range s.GetPhaseCounts() {
 		facts = append(facts, render.Fact{Name: render.Enum(p.GetPhase(), "GRANT_PHASE_"), Value: fmt.Sprint(p.GetCount())})
 	}
@@ -87,6 +90,19 @@ func (c *call) showStatus(s *holdfastv1.GetStatusResponse) error {
 		return err
 	}
 	return render.Table(c.io.out, []string{"APP", "PRODUCTS", "STATE"}, rows)
+}
+
+// countedFresh is how old a counting may be without being spoken of.
+const countedFresh = 2 * time.Second
+
+// countedWords says how old the numbers of grants are, which the broker could not
+// count just now; "": they are of now, or there are none.
+func countedWords(s *holdfastv1.GetStatusResponse) string {
+	age := s.GetServerTime().AsTime().Sub(s.GetPhasesCountedAt().AsTime())
+	if s.GetPhasesCountedAt() == nil || age < countedFresh {
+		return ""
+	}
+	return fmt.Sprintf("%s, %v ago: what follows may have changed since", render.Time(s.GetPhasesCountedAt()), age.Round(time.Second))
 }
 
 // clockWords says how the broker's clock stands to the provider's, ahead by d.

@@ -67,6 +67,7 @@ limits:
   caller_burst: 700
   callers: [{name: operator, rate: 50}]
   connections: 500
+  connections_per_caller: 300
   strangers: 50
   http_connections: 70
   watches: 60
@@ -146,7 +147,7 @@ func TestAWholeFileDecodes(t *testing.T) {
 		},
 		Audit: Audit{File: in("audit.log"), Level: "written"}, Log: Log{Level: "debug", Format: "json"},
 		ReturnURLs: []string{"https://portal.example.com"},
-		Limits:     Limits{CallerRate: 500, CallerBurst: 700, Callers: []CallerLimit{{"operator", 50, 100}}, Connections: 500, Strangers: 50, HTTPConnections: 70, Watches: 60, WatchesPerCaller: 6, GrantRate: 80, GrantBurst: 90, WaitingCalls: 110, WaitingCallsPerGrant: 11},
+		Limits:     Limits{CallerRate: 500, CallerBurst: 700, Callers: []CallerLimit{{"operator", 50, 100}}, Connections: 500, ConnectionsPerCaller: 300, Strangers: 50, HTTPConnections: 70, Watches: 60, WatchesPerCaller: 6, GrantRate: 80, GrantBurst: 90, WaitingCalls: 110, WaitingCallsPerGrant: 11},
 	}
 	if got.Provider.Resolved.Leeway != 10*time.Minute || got.Provider.Timing.Lease != 45*time.Second {
 		t.Fatalf("the profile or the timing was not resolved: %+v", got.Provider.Timing)

@@ -43,6 +43,9 @@ type Limits struct {
 	// who they are; the one who stands longest gives way to the next. Default 1000.
 	Connections int `yaml:"connections"`
 	Strangers   int `yaml:"strangers"`
+	// ConnectionsPerCaller are those of one caller, 1 to 1000000; default half of
+	// Connections, so that one stolen certificate does not take all places.
+	ConnectionsPerCaller int `yaml:"connections_per_caller"`
 	// Watches are the streams of WatchAccessToken that may stand at once, 1 to
 	// 1000000, default 20000, and WatchesPerCaller those of one caller, default 2000.
 	Watches          int `yaml:"watches"`
@@ -66,7 +69,8 @@ type CallerLimit struct {
 func (l *Limits) RPC() rpc.Limits {
 	out := rpc.Limits{
 		Caller: rpc.Rate{PerSecond: l.CallerRate, Burst: l.CallerBurst}, Callers: map[string]rpc.Rate{},
-		Connections: l.Connections, Strangers: l.Strangers, Watches: l.Watches, WatchesPerCaller: l.WatchesPerCaller,
+		Connections: l.Connections, Strangers: l.Strangers, ConnectionsPerCaller: l.ConnectionsPerCaller,
+		Watches: l.Watches, WatchesPerCaller: l.WatchesPerCaller,
 	}
 	for _, c := range l.Callers {
 		out.Callers[c.Name] = rpc.Rate{PerSecond: c.Rate, Burst: c.Burst}
@@ -87,6 +91,7 @@ func (l *Limits) applyDefaults() {
 	or(&l.WaitingCalls, broker.DefaultWaiting)
 	or(&l.WaitingCallsPerGrant, broker.DefaultWaitingPerGrant)
 	or(&l.Connections, rpc.DefaultConnections)
+	or(&l.ConnectionsPerCaller, rpc.HalfOf(l.Connections))
 	or(&l.Strangers, rpc.DefaultStrangers)
 	or(&l.Watches, rpc.DefaultWatches)
 	or(&l.WatchesPerCaller, rpc.DefaultWatchesPerCaller)

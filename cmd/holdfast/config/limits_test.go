@@ -28,6 +28,7 @@ func TestLimitsHaveDefaultsForWhatIsLeftOut(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			row.want.Connections, row.want.Strangers = rpc.DefaultConnections, rpc.DefaultStrangers
+			row.want.ConnectionsPerCaller = rpc.DefaultConnections / 2
 			row.want.Watches, row.want.WatchesPerCaller = rpc.DefaultWatches, rpc.DefaultWatchesPerCaller
 			rest, _, _ := strings.Cut(whole, "limits:\n")
 			c, _, err := Parse(filepath.Join(dir(t), "holdfast.yaml"), []byte(rest+row.text))

@@ -15,6 +15,7 @@ func (c *Config) validateLimits(r *report) {
 	r.within("limits.waiting_calls", l.WaitingCalls, 1)
 	r.within("limits.waiting_calls_per_grant", l.WaitingCallsPerGrant, 1)
 	r.within("limits.connections", l.Connections, 1)
+	r.within("limits.connections_per_caller", l.ConnectionsPerCaller, 1)
 	r.within("limits.strangers", l.Strangers, 10)
 	r.within("limits.watches", l.Watches, 1)
 	r.within("limits.watches_per_caller", l.WatchesPerCaller, 1)

@@ -1036,6 +1036,10 @@ type GetStatusResponse struct {
 	// The newest checkpoint of the audit record, a signed note: keep it elsewhere, and
 	// `holdfast audit verify` finds what was cut off after it. Empty: there is none yet.
 	AuditCheckpoint string `protobuf:"bytes,17,opt,name=audit_checkpoint,json=auditCheckpoint,proto3" json:"audit_checkpoint,omitempty"`
+	// When the counting that phase_counts are of began. It is earlier than server_time by minutes
+	// where there are very many grants, and by as long as they could not be counted anew, as while
+	// the store does not answer. Unset: nobody has counted them since this broker started.
+	PhasesCountedAt *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=phases_counted_at,json=phasesCountedAt,proto3" json:"phases_counted_at,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -1187,6 +1191,13 @@ func (x *GetStatusResponse) GetAuditCheckpoint() string {
 		return x.AuditCheckpoint
 	}
 	return ""
+}
+
+func (x *GetStatusResponse) GetPhasesCountedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PhasesCountedAt
+	}
+	return nil
 }
 
 // KeyRotation is how a rotation of the data keys stands.
@@ -2859,7 +2870,7 @@ const file_holdfast_v1_admin_service_proto_rawDesc = "" +
 	"\x05grant\x18\x01 \x01(\v2\x1a.holdfast.v1.GrantSelectorB\x06\xbaH\x03\xc8\x01\x01R\x05grant\"@\n" +
 	"\x14ForceRefreshResponse\x12(\n" +
 	"\x05grant\x18\x01 \x01(\v2\x12.holdfast.v1.GrantR\x05grant\"\x12\n" +
-	"\x10GetStatusRequest\"\xe4\x05\n" +
+	"\x10GetStatusRequest\"\xac\x06\n" +
 	"\x11GetStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12 \n" +
 	"\venvironment\x18\x02 \x01(\tR\venvironment\x12\x1a\n" +
@@ -2881,7 +2892,8 @@ const file_holdfast_v1_admin_service_proto_rawDesc = "" +
 	"clockAhead\x12\x1a\n" +
 	"\bwarnings\x18\x0f \x03(\tR\bwarnings\x12;\n" +
 	"\fkey_rotation\x18\x10 \x01(\v2\x18.holdfast.v1.KeyRotationR\vkeyRotation\x12)\n" +
-	"\x10audit_checkpoint\x18\x11 \x01(\tR\x0fauditCheckpoint\"\xc7\x01\n" +
+	"\x10audit_checkpoint\x18\x11 \x01(\tR\x0fauditCheckpoint\x12F\n" +
+	"\x11phases_counted_at\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\x0fphasesCountedAt\"\xc7\x01\n" +
 	"\vKeyRotation\x129\n" +
 	"\n" +
 	"started_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x125\n" +
@@ -3137,66 +3149,67 @@ var file_holdfast_v1_admin_service_proto_depIdxs = []int32{
 	19, // 19: holdfast.v1.GetStatusResponse.apps:type_name -> holdfast.v1.AppStatus
 	45, // 20: holdfast.v1.GetStatusResponse.clock_ahead:type_name -> google.protobuf.Duration
 	17, // 21: holdfast.v1.GetStatusResponse.key_rotation:type_name -> holdfast.v1.KeyRotation
-	44, // 22: holdfast.v1.KeyRotation.started_at:type_name -> google.protobuf.Timestamp
-	44, // 23: holdfast.v1.KeyRotation.ended_at:type_name -> google.protobuf.Timestamp
-	40, // 24: holdfast.v1.PhaseCount.phase:type_name -> holdfast.v1.GrantPhase
-	20, // 25: holdfast.v1.AppStatus.events:type_name -> holdfast.v1.AppEvent
-	1,  // 26: holdfast.v1.AppEvent.type:type_name -> holdfast.v1.AppEventType
-	44, // 27: holdfast.v1.AppEvent.occurred_at:type_name -> google.protobuf.Timestamp
-	2,  // 28: holdfast.v1.AdoptGrantsRequest.mode:type_name -> holdfast.v1.AdoptMode
-	41, // 29: holdfast.v1.AdoptGrantsResponse.grants:type_name -> holdfast.v1.Grant
-	19, // 30: holdfast.v1.ListAppsResponse.apps:type_name -> holdfast.v1.AppStatus
-	19, // 31: holdfast.v1.PauseAppResponse.app:type_name -> holdfast.v1.AppStatus
-	45, // 32: holdfast.v1.ResumeAppRequest.ask_again_lapsed_within:type_name -> google.protobuf.Duration
-	19, // 33: holdfast.v1.ResumeAppResponse.app:type_name -> holdfast.v1.AppStatus
-	42, // 34: holdfast.v1.PurgeGrantRequest.grant:type_name -> holdfast.v1.GrantSelector
-	41, // 35: holdfast.v1.PurgeGrantResponse.grant:type_name -> holdfast.v1.Grant
-	3,  // 36: holdfast.v1.ExplainAccessRequest.caller_kind:type_name -> holdfast.v1.CallerKind
-	46, // 37: holdfast.v1.ExplainAccessRequest.grant:type_name -> holdfast.v1.GrantAddress
-	44, // 38: holdfast.v1.ExplainAccessRequest.time:type_name -> google.protobuf.Timestamp
-	33, // 39: holdfast.v1.ExplainAccessResponse.facts:type_name -> holdfast.v1.AccessFact
-	34, // 40: holdfast.v1.ExplainAccessResponse.shadow:type_name -> holdfast.v1.ShadowDecision
-	42, // 41: holdfast.v1.WhoHadRequest.grant:type_name -> holdfast.v1.GrantSelector
-	44, // 42: holdfast.v1.WhoHadRequest.since:type_name -> google.protobuf.Timestamp
-	37, // 43: holdfast.v1.WhoHadResponse.hand_outs:type_name -> holdfast.v1.HandOut
-	44, // 44: holdfast.v1.WhoHadResponse.searched_from:type_name -> google.protobuf.Timestamp
-	44, // 45: holdfast.v1.HandOut.handed_out_at:type_name -> google.protobuf.Timestamp
-	3,  // 46: holdfast.v1.HandOut.caller_kind:type_name -> holdfast.v1.CallerKind
-	44, // 47: holdfast.v1.HandOut.alive_until:type_name -> google.protobuf.Timestamp
-	17, // 48: holdfast.v1.RotateKeysResponse.rotation:type_name -> holdfast.v1.KeyRotation
-	4,  // 49: holdfast.v1.AdminService.ListGrants:input_type -> holdfast.v1.ListGrantsRequest
-	6,  // 50: holdfast.v1.AdminService.GetGrant:input_type -> holdfast.v1.GetGrantRequest
-	8,  // 51: holdfast.v1.AdminService.RevokeGrant:input_type -> holdfast.v1.RevokeGrantRequest
-	29, // 52: holdfast.v1.AdminService.PurgeGrant:input_type -> holdfast.v1.PurgeGrantRequest
-	11, // 53: holdfast.v1.AdminService.StartReauth:input_type -> holdfast.v1.StartReauthRequest
-	13, // 54: holdfast.v1.AdminService.ForceRefresh:input_type -> holdfast.v1.ForceRefreshRequest
-	21, // 55: holdfast.v1.AdminService.AdoptGrants:input_type -> holdfast.v1.AdoptGrantsRequest
-	31, // 56: holdfast.v1.AdminService.ExplainAccess:input_type -> holdfast.v1.ExplainAccessRequest
-	23, // 57: holdfast.v1.AdminService.ListApps:input_type -> holdfast.v1.ListAppsRequest
-	25, // 58: holdfast.v1.AdminService.PauseApp:input_type -> holdfast.v1.PauseAppRequest
-	27, // 59: holdfast.v1.AdminService.ResumeApp:input_type -> holdfast.v1.ResumeAppRequest
-	38, // 60: holdfast.v1.AdminService.RotateKeys:input_type -> holdfast.v1.RotateKeysRequest
-	35, // 61: holdfast.v1.AdminService.WhoHad:input_type -> holdfast.v1.WhoHadRequest
-	15, // 62: holdfast.v1.AdminService.GetStatus:input_type -> holdfast.v1.GetStatusRequest
-	5,  // 63: holdfast.v1.AdminService.ListGrants:output_type -> holdfast.v1.ListGrantsResponse
-	7,  // 64: holdfast.v1.AdminService.GetGrant:output_type -> holdfast.v1.GetGrantResponse
-	9,  // 65: holdfast.v1.AdminService.RevokeGrant:output_type -> holdfast.v1.RevokeGrantResponse
-	30, // 66: holdfast.v1.AdminService.PurgeGrant:output_type -> holdfast.v1.PurgeGrantResponse
-	12, // 67: holdfast.v1.AdminService.StartReauth:output_type -> holdfast.v1.StartReauthResponse
-	14, // 68: holdfast.v1.AdminService.ForceRefresh:output_type -> holdfast.v1.ForceRefreshResponse
-	22, // 69: holdfast.v1.AdminService.AdoptGrants:output_type -> holdfast.v1.AdoptGrantsResponse
-	32, // 70: holdfast.v1.AdminService.ExplainAccess:output_type -> holdfast.v1.ExplainAccessResponse
-	24, // 71: holdfast.v1.AdminService.ListApps:output_type -> holdfast.v1.ListAppsResponse
-	26, // 72: holdfast.v1.AdminService.PauseApp:output_type -> holdfast.v1.PauseAppResponse
-	28, // 73: holdfast.v1.AdminService.ResumeApp:output_type -> holdfast.v1.ResumeAppResponse
-	39, // 74: holdfast.v1.AdminService.RotateKeys:output_type -> holdfast.v1.RotateKeysResponse
-	36, // 75: holdfast.v1.AdminService.WhoHad:output_type -> holdfast.v1.WhoHadResponse
-	16, // 76: holdfast.v1.AdminService.GetStatus:output_type -> holdfast.v1.GetStatusResponse
-	63, // [63:77] is the sub-list for method output_type
-	49, // [49:63] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	44, // 22: holdfast.v1.GetStatusResponse.phases_counted_at:type_name -> google.protobuf.Timestamp
+	44, // 23: holdfast.v1.KeyRotation.started_at:type_name -> google.protobuf.Timestamp
+	44, // 24: holdfast.v1.KeyRotation.ended_at:type_name -> google.protobuf.Timestamp
+	40, // 25: holdfast.v1.PhaseCount.phase:type_name -> holdfast.v1.GrantPhase
+	20, // 26: holdfast.v1.AppStatus.events:type_name -> holdfast.v1.AppEvent
+	1,  // 27: holdfast.v1.AppEvent.type:type_name -> holdfast.v1.AppEventType
+	44, // 28: holdfast.v1.AppEvent.occurred_at:type_name -> google.protobuf.Timestamp
+	2,  // 29: holdfast.v1.AdoptGrantsRequest.mode:type_name -> holdfast.v1.AdoptMode
+	41, // 30: holdfast.v1.AdoptGrantsResponse.grants:type_name -> holdfast.v1.Grant
+	19, // 31: holdfast.v1.ListAppsResponse.apps:type_name -> holdfast.v1.AppStatus
+	19, // 32: holdfast.v1.PauseAppResponse.app:type_name -> holdfast.v1.AppStatus
+	45, // 33: holdfast.v1.ResumeAppRequest.ask_again_lapsed_within:type_name -> google.protobuf.Duration
+	19, // 34: holdfast.v1.ResumeAppResponse.app:type_name -> holdfast.v1.AppStatus
+	42, // 35: holdfast.v1.PurgeGrantRequest.grant:type_name -> holdfast.v1.GrantSelector
+	41, // 36: holdfast.v1.PurgeGrantResponse.grant:type_name -> holdfast.v1.Grant
+	3,  // 37: holdfast.v1.ExplainAccessRequest.caller_kind:type_name -> holdfast.v1.CallerKind
+	46, // 38: holdfast.v1.ExplainAccessRequest.grant:type_name -> holdfast.v1.GrantAddress
+	44, // 39: holdfast.v1.ExplainAccessRequest.time:type_name -> google.protobuf.Timestamp
+	33, // 40: holdfast.v1.ExplainAccessResponse.facts:type_name -> holdfast.v1.AccessFact
+	34, // 41: holdfast.v1.ExplainAccessResponse.shadow:type_name -> holdfast.v1.ShadowDecision
+	42, // 42: holdfast.v1.WhoHadRequest.grant:type_name -> holdfast.v1.GrantSelector
+	44, // 43: holdfast.v1.WhoHadRequest.since:type_name -> google.protobuf.Timestamp
+	37, // 44: holdfast.v1.WhoHadResponse.hand_outs:type_name -> holdfast.v1.HandOut
+	44, // 45: holdfast.v1.WhoHadResponse.searched_from:type_name -> google.protobuf.Timestamp
+	44, // 46: holdfast.v1.HandOut.handed_out_at:type_name -> google.protobuf.Timestamp
+	3,  // 47: holdfast.v1.HandOut.caller_kind:type_name -> holdfast.v1.CallerKind
+	44, // 48: holdfast.v1.HandOut.alive_until:type_name -> google.protobuf.Timestamp
+	17, // 49: holdfast.v1.RotateKeysResponse.rotation:type_name -> holdfast.v1.KeyRotation
+	4,  // 50: holdfast.v1.AdminService.ListGrants:input_type -> holdfast.v1.ListGrantsRequest
+	6,  // 51: holdfast.v1.AdminService.GetGrant:input_type -> holdfast.v1.GetGrantRequest
+	8,  // 52: holdfast.v1.AdminService.RevokeGrant:input_type -> holdfast.v1.RevokeGrantRequest
+	29, // 53: holdfast.v1.AdminService.PurgeGrant:input_type -> holdfast.v1.PurgeGrantRequest
+	11, // 54: holdfast.v1.AdminService.StartReauth:input_type -> holdfast.v1.StartReauthRequest
+	13, // 55: holdfast.v1.AdminService.ForceRefresh:input_type -> holdfast.v1.ForceRefreshRequest
+	21, // 56: holdfast.v1.AdminService.AdoptGrants:input_type -> holdfast.v1.AdoptGrantsRequest
+	31, // 57: holdfast.v1.AdminService.ExplainAccess:input_type -> holdfast.v1.ExplainAccessRequest
+	23, // 58: holdfast.v1.AdminService.ListApps:input_type -> holdfast.v1.ListAppsRequest
+	25, // 59: holdfast.v1.AdminService.PauseApp:input_type -> holdfast.v1.PauseAppRequest
+	27, // 60: holdfast.v1.AdminService.ResumeApp:input_type -> holdfast.v1.ResumeAppRequest
+	38, // 61: holdfast.v1.AdminService.RotateKeys:input_type -> holdfast.v1.RotateKeysRequest
+	35, // 62: holdfast.v1.AdminService.WhoHad:input_type -> holdfast.v1.WhoHadRequest
+	15, // 63: holdfast.v1.AdminService.GetStatus:input_type -> holdfast.v1.GetStatusRequest
+	5,  // 64: holdfast.v1.AdminService.ListGrants:output_type -> holdfast.v1.ListGrantsResponse
+	7,  // 65: holdfast.v1.AdminService.GetGrant:output_type -> holdfast.v1.GetGrantResponse
+	9,  // 66: holdfast.v1.AdminService.RevokeGrant:output_type -> holdfast.v1.RevokeGrantResponse
+	30, // 67: holdfast.v1.AdminService.PurgeGrant:output_type -> holdfast.v1.PurgeGrantResponse
+	12, // 68: holdfast.v1.AdminService.StartReauth:output_type -> holdfast.v1.StartReauthResponse
+	14, // 69: holdfast.v1.AdminService.ForceRefresh:output_type -> holdfast.v1.ForceRefreshResponse
+	22, // 70: holdfast.v1.AdminService.AdoptGrants:output_type -> holdfast.v1.AdoptGrantsResponse
+	32, // 71: holdfast.v1.AdminService.ExplainAccess:output_type -> holdfast.v1.ExplainAccessResponse
+	24, // 72: holdfast.v1.AdminService.ListApps:output_type -> holdfast.v1.ListAppsResponse
+	26, // 73: holdfast.v1.AdminService.PauseApp:output_type -> holdfast.v1.PauseAppResponse
+	28, // 74: holdfast.v1.AdminService.ResumeApp:output_type -> holdfast.v1.ResumeAppResponse
+	39, // 75: holdfast.v1.AdminService.RotateKeys:output_type -> holdfast.v1.RotateKeysResponse
+	36, // 76: holdfast.v1.AdminService.WhoHad:output_type -> holdfast.v1.WhoHadResponse
+	16, // 77: holdfast.v1.AdminService.GetStatus:output_type -> holdfast.v1.GetStatusResponse
+	64, // [64:78] is the sub-list for method output_type
+	50, // [50:64] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_v1_admin_service_proto_init() }

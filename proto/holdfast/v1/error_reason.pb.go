@@ -26,11 +26,11 @@ const (
 // On the wire every failed call is a google.rpc.Status with a
 // google.rpc.ErrorInfo of domain "holdfast" whose reason is the name below
 // without the prefix ERROR_REASON_. The code beside each value is the gRPC code
-// of that status. Reasons whose calls may be repeated also carry a
-// google.rpc.RetryInfo; INVALID_REQUEST carries a google.rpc.BadRequest; all
-// others are final until somebody acts. New reasons may be added: treat an
-// unknown one by its gRPC code. ErrorInfo metadata always holds "request_id";
-// treat every other entry as optional.
+// of that status. Reasons that pass by themselves also carry a
+// google.rpc.RetryInfo; INTERNAL may pass as well, but names no time. All others
+// are final until somebody acts; INVALID_REQUEST carries a google.rpc.BadRequest.
+// New reasons may be added: treat an unknown one by its gRPC code. ErrorInfo
+// metadata always holds "request_id"; treat every other entry as optional.
 type ErrorReason int32
 
 const (
@@ -98,7 +98,8 @@ const (
 	// fix the named field; do not retry.
 	ErrorReason_ERROR_REASON_INVALID_REQUEST ErrorReason = 18
 	// INTERNAL. Anything else: the message is one fixed sentence, the cause is in the
-	// broker's log under the request id. The client should report that id.
+	// broker's log under the request id. The client should report that id, and may retry
+	// after a while.
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 19
 	// UNAVAILABLE, with RetryInfo. A stream ends in good order: the broker stops, the
 	// stream has lasted as long as one may, or its reader takes nothing. The client

@@ -526,6 +526,7 @@ class GetStatusResponse(google.protobuf.message.Message):
     WARNINGS_FIELD_NUMBER: builtins.int
     KEY_ROTATION_FIELD_NUMBER: builtins.int
     AUDIT_CHECKPOINT_FIELD_NUMBER: builtins.int
+    PHASES_COUNTED_AT_FIELD_NUMBER: builtins.int
     version: builtins.str
     """Version of the program."""
     environment: builtins.str
@@ -590,6 +591,13 @@ class GetStatusResponse(google.protobuf.message.Message):
         begun since the store was made.
         """
 
+    @property
+    def phases_counted_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the counting that phase_counts are of began. It is earlier than server_time by minutes
+        where there are very many grants, and by as long as they could not be counted anew, as while
+        the store does not answer. Unset: nobody has counted them since this broker started.
+        """
+
     def __init__(
         self,
         *,
@@ -610,9 +618,10 @@ class GetStatusResponse(google.protobuf.message.Message):
         warnings: collections.abc.Iterable[builtins.str] | None = ...,
         key_rotation: global___KeyRotation | None = ...,
         audit_checkpoint: builtins.str = ...,
+        phases_counted_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["clock_ahead", b"clock_ahead", "key_rotation", b"key_rotation", "server_time", b"server_time", "started_at", b"started_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["apps", b"apps", "audit_checkpoint", b"audit_checkpoint", "clock_ahead", b"clock_ahead", "damaged_grant_ids", b"damaged_grant_ids", "environment", b"environment", "key_rotation", b"key_rotation", "not_ready_reasons", b"not_ready_reasons", "open_settlements", b"open_settlements", "phase_counts", b"phase_counts", "provider", b"provider", "ready", b"ready", "server_time", b"server_time", "started_at", b"started_at", "store_finding", b"store_finding", "store_id", b"store_id", "version", b"version", "warnings", b"warnings"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["clock_ahead", b"clock_ahead", "key_rotation", b"key_rotation", "phases_counted_at", b"phases_counted_at", "server_time", b"server_time", "started_at", b"started_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["apps", b"apps", "audit_checkpoint", b"audit_checkpoint", "clock_ahead", b"clock_ahead", "damaged_grant_ids", b"damaged_grant_ids", "environment", b"environment", "key_rotation", b"key_rotation", "not_ready_reasons", b"not_ready_reasons", "open_settlements", b"open_settlements", "phase_counts", b"phase_counts", "phases_counted_at", b"phases_counted_at", "provider", b"provider", "ready", b"ready", "server_time", b"server_time", "started_at", b"started_at", "store_finding", b"store_finding", "store_id", b"store_id", "version", b"version", "warnings", b"warnings"]) -> None: ...
 
 global___GetStatusResponse = GetStatusResponse
 

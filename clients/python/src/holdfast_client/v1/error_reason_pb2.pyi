@@ -105,7 +105,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 19
     """INTERNAL. Anything else: the message is one fixed sentence, the cause is in the
-    broker's log under the request id. The client should report that id.
+    broker's log under the request id. The client should report that id, and may retry
+    after a while.
     """
     ERROR_REASON_STREAM_ENDED: _ErrorReason.ValueType  # 20
     """UNAVAILABLE, with RetryInfo. A stream ends in good order: the broker stops, the
@@ -119,11 +120,11 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     On the wire every failed call is a google.rpc.Status with a
     google.rpc.ErrorInfo of domain "holdfast" whose reason is the name below
     without the prefix ERROR_REASON_. The code beside each value is the gRPC code
-    of that status. Reasons whose calls may be repeated also carry a
-    google.rpc.RetryInfo; INVALID_REQUEST carries a google.rpc.BadRequest; all
-    others are final until somebody acts. New reasons may be added: treat an
-    unknown one by its gRPC code. ErrorInfo metadata always holds "request_id";
-    treat every other entry as optional.
+    of that status. Reasons that pass by themselves also carry a
+    google.rpc.RetryInfo; INTERNAL may pass as well, but names no time. All others
+    are final until somebody acts; INVALID_REQUEST carries a google.rpc.BadRequest.
+    New reasons may be added: treat an unknown one by its gRPC code. ErrorInfo
+    metadata always holds "request_id"; treat every other entry as optional.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
@@ -209,7 +210,8 @@ fix the named field; do not retry.
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 19
 """INTERNAL. Anything else: the message is one fixed sentence, the cause is in the
-broker's log under the request id. The client should report that id.
+broker's log under the request id. The client should report that id, and may retry
+after a while.
 """
 ERROR_REASON_STREAM_ENDED: ErrorReason.ValueType  # 20
 """UNAVAILABLE, with RetryInfo. A stream ends in good order: the broker stops, the

@@ -17,11 +17,11 @@ export const file_holdfast_v1_error_reason: GenFile = /*@__PURE__*/
  * On the wire every failed call is a google.rpc.Status with a
  * google.rpc.ErrorInfo of domain "holdfast" whose reason is the name below
  * without the prefix ERROR_REASON_. The code beside each value is the gRPC code
- * of that status. Reasons whose calls may be repeated also carry a
- * google.rpc.RetryInfo; INVALID_REQUEST carries a google.rpc.BadRequest; all
- * others are final until somebody acts. New reasons may be added: treat an
- * unknown one by its gRPC code. ErrorInfo metadata always holds "request_id";
- * treat every other entry as optional.
+ * of that status. Reasons that pass by themselves also carry a
+ * google.rpc.RetryInfo; INTERNAL may pass as well, but names no time. All others
+ * are final until somebody acts; INVALID_REQUEST carries a google.rpc.BadRequest.
+ * New reasons may be added: treat an unknown one by its gRPC code. ErrorInfo
+ * metadata always holds "request_id"; treat every other entry as optional.
  *
  * @generated from enum holdfast.v1.ErrorReason
  */
@@ -186,7 +186,8 @@ export enum ErrorReason {
 
   /**
    * INTERNAL. Anything else: the message is one fixed sentence, the cause is in the
-   * broker's log under the request id. The client should report that id.
+   * broker's log under the request id. The client should report that id, and may retry
+   * after a while.
    *
    * @generated from enum value: ERROR_REASON_INTERNAL = 19;
    */
