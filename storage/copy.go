@@ -82,6 +82,8 @@ type copier struct {
 	arrived *header
 	// marking: this run has begun to mark the source.
 	marking bool
+	// bytes of all records and journals of the source, as survey found them.
+	bytes uint64
 }
 
 // newCopier opens the source without counting a start, and reads the target's header.
@@ -97,7 +99,7 @@ func newCopier(ctx context.Context, from, to Config, o CopyOptions) (*copier, er
 	switch {
 	case err == nil:
 		if err = c.readTarget(ctx); err != nil {
-			err = fmt.Errorf("%w%s", err, c.wayOut())
+			err = c.brokenOff(err)
 		}
 	case ctx.Err() != nil:
 		err = fmt.Errorf("%w; nothing was changed", err)
@@ -203,7 +205,7 @@ func (c *copier) run(ctx context.Context) (CopySummary, error) {
 	if err := c.standing(); err != nil || c.sum.Complete {
 		return c.sum, err
 	}
-	steps := []func(context.Context) error{c.countSpilled, c.survey}
+	steps := []func(context.Context) error{c.countSpilled, c.survey, c.foresee}
 	if !c.o.DryRun {
 		steps = append(steps, c.fence, c.receive, c.moveSpill, c.write, c.verify, c.finish)
 	}
@@ -213,35 +215,10 @@ func (c *copier) run(ctx context.Context) (CopySummary, error) {
 			err = step(ctx)
 		}
 		if err != nil {
-			return c.sum, fmt.Errorf("%w%s", err, c.wayOut())
+			return c.sum, c.brokenOff(err)
 		}
 	}
 	return c.sum, nil
-}
-
-// wayOut says, for the end of an error, which of the two is the store now.
-func (c *copier) wayOut() string {
-	const on = "run the same holdfast store copy again, which goes on, or holdfast store copy --undo, which gives the source back"
-	marked, known := c.marked()
-	switch {
-	case !known:
-		return "; whether the source is marked as moved could not be found out: start no broker, and once the cause is gone " + on
-	case marked:
-		return "; the source stays marked as moved, and no broker starts on it: once the cause is gone " + on
-	}
-	return "; the source is not marked as moved: it is the store as before, and there is nothing to undo"
-}
-
-// marked reports whether the source is marked as moved. One whose marking failed
-// may be marked all the same; the context of the copy may have ended by now.
-func (c *copier) marked() (marked, known bool) {
-	if c.source.header.Load().Moved != nil || !c.marking {
-		return c.source.header.Load().Moved != nil, true
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), headerTimeout)
-	defer cancel()
-	h, err := readHeader(ctx, &c.from)
-	return h.Moved != nil, err == nil
 }
 
 // standing compares the marks of both sides: an error if this copy may neither
@@ -258,6 +235,8 @@ func (c *copier) standing() error {
 	case c.arrived == nil && !h.Moved.Done && h.Moved.To == c.sum.To:
 		c.sum.Resumed = true // it ended before the target was made
 		return nil
+	case h.Moved.Done && h.Moved.To != c.sum.To:
+		return fmt.Errorf("the store was moved to %s already: to move it on, give the configuration that it was moved to as the source; nothing was changed", h.Moved.To)
 	case c.arrived == nil:
 		return fmt.Errorf("the store was moved to %s already, or is being moved there: end that copy or undo it; nothing was changed", h.Moved.To)
 	case c.arrived.Arriving == nil && h.Moved.Done:

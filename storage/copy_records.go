@@ -98,6 +98,9 @@ func (c *copier) survey(ctx context.Context) error {
 	t := newTally()
 	err := eachPage(ctx, c.source.backend, func(page []whole) error {
 		t.add(page)
+		for i := range page {
+			c.bytes += uint64(page[i].size())
+		}
 		c.progress(CopyReading, t.records, t.records)
 		return nil
 	})

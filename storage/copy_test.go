@@ -297,6 +297,20 @@ func TestACopyThatMayNotBeginChangesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "is not empty"},
+		{"a target without room", func(_ *testing.T, p *pair) {
+			p.to.Room = func(dir string, bytes uint64) error {
+				if dir != filepath.Dir(p.to.Dir) || bytes < 1000 {
+					t.Errorf("asked for room for %d bytes in %s", bytes, dir)
+				}
+				return errors.New("no room there; nothing was changed")
+			}
+		}, "looking at the target: no room there"},
+		{"a target whose witness can not be made", func(t *testing.T, p *pair) {
+			p.to.WitnessFile = filepath.Join(p.to.WitnessFile, "beside", "store.witness")
+			if err := os.WriteFile(p.from.Dir+"-elsewhere.witness", nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, "-elsewhere.witness"},
 		{"a target that is a copy of the source's files", func(t *testing.T, p *pair) { copyDir(t, p.from.Dir, p.to.Dir) }, "or a copy of it"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -305,8 +319,11 @@ func TestACopyThatMayNotBeginChangesNothing(t *testing.T) {
 			row.prepare(t, &p)
 			before := hashDir(t, filepath.Dir(source.Dir))
 			_, err := storage.Copy(t.Context(), p.from, p.to, storage.CopyOptions{})
-			if err == nil || !strings.Contains(err.Error(), row.want) || !strings.Contains(err.Error(), "nothing was changed") {
-				t.Errorf("got %v, want %q", err, row.want)
+			if err == nil || !strings.Contains(err.Error(), row.want) || strings.Count(err.Error(), "nothing was changed") != 1 {
+				t.Fatalf("got %v, want %q, and once that nothing was changed", err, row.want)
+			}
+			if strings.Contains(err.Error(), "nothing to undo") {
+				t.Errorf("it says twice that nothing was changed: %v", err)
 			}
 			if d := cmp.Diff(before, hashDir(t, filepath.Dir(source.Dir))); d != "" {
 				t.Errorf("files changed (-before +after):\n%s", d)

@@ -3,6 +3,7 @@ package storage_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -26,11 +27,12 @@ func TestACopyThatIsBrokenOffSaysWhetherTheSourceIsStillInUse(t *testing.T) {
 		open bool // the source, afterwards
 	}{
 		{"while the source is read", "", false, "the source is not marked as moved: it is the store as before, and there is nothing to undo", true},
-		{"before a start is counted", "before start", false, "the source is not marked as moved", true},
-		{"when the mark was not set", "before fence", false, "the source is not marked as moved", true},
+		{"before a start is counted", "before start", false, "nothing was changed", true},
+		{"when the mark was not set", "before fence", false, "nothing was changed", true},
 		{"when nobody knows", "before fence", true, "whether the source is marked as moved could not be found out: start no broker", false},
 		{"when the mark was set", "after fence", false, "the source stays marked as moved, and no broker starts on it", false},
 		{"while records go over", "before load", false, "the source stays marked as moved, and no broker starts on it", false},
+		{"when all has gone over", "before arrival", false, "all of it has gone to ", false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			p := inMemory(t)
@@ -51,11 +53,14 @@ func TestACopyThatIsBrokenOffSaysWhetherTheSourceIsStillInUse(t *testing.T) {
 					}
 				}
 				interrupt()
-				return ctx.Err()
+				return fmt.Errorf("%w: no room; nothing was changed", ctx.Err()) // of what failed, that is
 			})
 			_, err := storage.Copy(ctx, p.from, p.to, o)
 			if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), row.want) {
 				t.Errorf("got %v, want %q", err, row.want)
+			}
+			if !row.open && strings.Contains(err.Error(), "nothing was changed") {
+				t.Errorf("it says that nothing was changed: %v", err)
 			}
 			if got := opens(t, p.from); got != row.open {
 				t.Errorf("the source opens: %v, against what was said", got)
@@ -179,7 +184,7 @@ func TestADryRunFindsWhatTheTargetsDatabaseWouldBeRefusedFor(t *testing.T) {
 	for _, dry := range []bool{true, false} {
 		_, err := storage.Copy(t.Context(), p.from, p.to, storage.CopyOptions{DryRun: dry})
 		if err == nil || !strings.Contains(err.Error(), "lacks migration 00001_records.sql, and store.postgres.migrate is by_hand") ||
-			!strings.Contains(err.Error(), "the source is not marked as moved") {
+			strings.Count(err.Error(), "nothing was changed") != 1 {
 			t.Errorf("dry run %v: %v", dry, err)
 		}
 		if !opens(t, p.from) {

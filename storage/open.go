@@ -27,6 +27,9 @@ type Config struct {
 	KEK seal.KEK
 	// Backend opens the backend below dir; key (32 bytes) is for its own encryption.
 	Backend func(dir string, key []byte) (Backend, error)
+	// Room returns why Backend would not take so many bytes of records in the file
+	// system of dir, which exists; nil: that is not looked at. It changes nothing.
+	Room func(dir string, bytes uint64) error
 	// Database that several replicas share, in place of Backend: header and records
 	// lie there, and Dir is this replica's own, which may be empty. Nil: none.
 	Database *DatabasePlace

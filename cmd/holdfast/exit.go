@@ -8,6 +8,7 @@ import (
 	"github.com/holdfast-io/holdfast/cmd/holdfast/client"
 	"github.com/holdfast-io/holdfast/cmd/holdfast/node"
 	"github.com/holdfast-io/holdfast/storage"
+	"github.com/holdfast-io/holdfast/storage/pgstore"
 )
 
 // usageError is wrong use that was found while a verb ran.
@@ -41,6 +42,8 @@ func outcome(err error) (code int, message string) {
 		code = client.ExitUsage
 	case errors.Is(err, storage.ErrCorrupt), errors.Is(err, storage.ErrRolledBack):
 		code = client.ExitInternal // whatever else it is, somebody must look at the store
+	case errors.Is(err, pgstore.ErrForbidden): // unavailable as well, but trying again does not help
+		code = client.ExitUsage
 	case listening && listen.Taken(), errors.Is(err, storage.ErrUnavailable), errors.Is(err, syscall.ENOSPC):
 		code = client.ExitUnavailable
 	case listening, misplaced(err):

@@ -12,6 +12,7 @@ import (
 
 	"github.com/holdfast-io/holdfast/cmd/holdfast/node"
 	"github.com/holdfast-io/holdfast/storage"
+	"github.com/holdfast-io/holdfast/storage/pgstore"
 )
 
 func TestTheExitCodeSaysWhoMustAct(t *testing.T) {
@@ -26,6 +27,8 @@ func TestTheExitCodeSaysWhoMustAct(t *testing.T) {
 		{"a damaged store", node.Input(fmt.Errorf("%w: x", storage.ErrCorrupt)), 1},
 		{"a damaged store because of a missing file", fmt.Errorf("%w: %w", storage.ErrCorrupt, fs.ErrNotExist), 1},
 		{"a store in use", node.Input(fmt.Errorf("%w: x", storage.ErrUnavailable)), 4},
+		{"a database that gives the role too few rights", fmt.Errorf("asking: %w", pgstore.ErrForbidden), 2},
+		{"a database that is away", fmt.Errorf("asking: %w", pgstore.ErrAway), 4},
 		{"a full disk", node.Input(&fs.PathError{Err: syscall.ENOSPC}), 4},
 		{"a failing disk", node.Input(&fs.PathError{Err: syscall.EIO}), 1},
 		{"no such directory", &fs.PathError{Err: syscall.ENOENT}, 2},

@@ -13,6 +13,18 @@ import (
 // the check after a crash copies the write-ahead logs, 4 MiB each.
 const openRoom = 16 << 20
 
+func space(dir string, least uint64) error {
+	free, err := Free(dir)
+	if err != nil {
+		return fmt.Errorf("%w: asking for the free space of %s: %w", storage.ErrUnavailable, dir, err)
+	}
+	if free < least {
+		return fmt.Errorf("%w: %d MiB free in %s, want at least %d MiB: make room there; nothing was changed",
+			storage.ErrUnavailable, free>>20, dir, (least+1<<20-1)>>20)
+	}
+	return nil
+}
+
 // whatHelps adds what to do to an error of the file system that no repair of
 // files could cure.
 func whatHelps(err error) error {
@@ -24,3 +36,8 @@ func whatHelps(err error) error {
 	}
 	return err
 }
+
+// Room returns why a new store in the file system of dir could not take so many
+// bytes of records, as far as that can be told beforehand. The error is an
+// ErrUnavailable. It changes nothing.
+func Room(dir string, bytes uint64) error { return space(dir, openRoom+bytes) }

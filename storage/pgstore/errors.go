@@ -38,6 +38,10 @@ const (
 // reached. That heals without a person more often than not.
 var ErrAway = fmt.Errorf("%w: the database is away", storage.ErrUnavailable)
 
+// ErrForbidden is an ErrUnavailable, returned where the role has a right too few. It
+// heals once somebody grants it, and not by waiting.
+var ErrForbidden = fmt.Errorf("%w: the role may not do it", storage.ErrUnavailable)
+
 func state(err error) string {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pg.Code
@@ -85,8 +89,11 @@ func unavailable(doing string, err error) error {
 		return err
 	}
 	kind := storage.ErrUnavailable
-	if away(err) {
+	switch {
+	case away(err):
 		kind = ErrAway
+	case state(err) == insufficientRights:
+		kind = ErrForbidden
 	}
 	return fmt.Errorf("%w: %s: %w%s", kind, doing, plain(err), hint(err))
 }
@@ -165,7 +172,15 @@ func hint(err error) string {
 	case cannotConnectNow:
 		return "; wait until the server has started"
 	case "":
-		if _, ok := errors.AsType[*pgconn.ConnectError](err); ok && !errors.Is(err, context.Canceled) {
+		_, unconnected := errors.AsType[*pgconn.ConnectError](err)
+		late := pgconn.Timeout(err) || errors.Is(err, context.DeadlineExceeded)
+		switch {
+		case errors.Is(err, context.Canceled): // by whoever asked
+		case late && unconnected:
+			return "; it does not answer in time: see whether the server is stopped, overloaded or cut off from here, or correct host and port in the connection string of store.postgres"
+		case late:
+			return "; the database does not answer in time: see whether it is stopped, overloaded or cut off from here"
+		case unconnected:
 			return "; start the server, or correct host, port and sslmode in the connection string of store.postgres"
 		}
 	}
@@ -195,7 +210,7 @@ func (e notConnected) Unwrap() error { return e.error }
 func (e notConnected) Error() string {
 	var lines []string
 	for line := range strings.Lines(e.error.Error()) {
-		if line = strings.TrimSpace(line); line != "" && !slices.Contains(lines, line) {
+		if line = strings.TrimSpace(line); line != "" && !slices.ContainsFunc(lines, func(said string) bool { return strings.HasSuffix(said, line) }) {
 			lines = append(lines, line)
 		}
 	}

@@ -3,8 +3,11 @@ package pgstore
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -33,6 +36,29 @@ func TestAServerThatIsNotReachedIsNamedOnce(t *testing.T) {
 	}
 }
 
+// A server that takes a connection and then says nothing has been started already.
+func TestAServerThatHangsIsNotToldToBeStarted(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err = pgx.Connect(ctx, "postgres://"+l.Addr().String()+"/holdfast?sslmode=disable")
+	if err = unavailable("connecting to PostgreSQL", err); !strings.Contains(err.Error(), "does not answer in time") || strings.Contains(err.Error(), "start the server") ||
+		!errors.Is(err, ErrAway) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The driver says once which step failed, and then only the cause again.
+func TestACauseThatIsSaidAgainWithoutItsStepIsSaidOnce(t *testing.T) {
+	if got := (notConnected{errors.New("resolving: no such host\nno such host")}).Error(); got != "resolving: no such host" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestEachKnownErrorSaysWhatToDo(t *testing.T) {
 	for code, want := range map[string]string{
 		insufficientRights: "the owner of the tables gives the role the rights", undefinedTable: "holdfast store migrate", invalidPassword: "correct user and password",
@@ -42,6 +68,9 @@ func TestEachKnownErrorSaysWhatToDo(t *testing.T) {
 		if err := unavailable("asking", &pgconn.PgError{Code: code}); !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", code, err)
 		}
+	}
+	if err := unavailable("asking", fmt.Errorf("waiting: %w", context.DeadlineExceeded)); !strings.Contains(err.Error(), "does not answer in time: see whether it is stopped") {
+		t.Errorf("of a database that hangs: %v", err)
 	}
 	if err := unavailable("asking", errors.New("x")); !strings.HasSuffix(err.Error(), "asking: x") {
 		t.Errorf("got %v", err)

@@ -185,6 +185,9 @@ func TestTheDocumentedRoleIsEnough(t *testing.T) {
 		if p, err := s.Prepared(t.Context()); err != nil || !slices.Equal(p.Rights, want) {
 			t.Errorf("got %+v, %v; want %v", p, err, want)
 		}
+		if _, err := s.Sequence(t.Context()); !errors.Is(err, ErrForbidden) || !errors.Is(err, storage.ErrUnavailable) {
+			t.Errorf("numbering without the right to: %v", err)
+		}
 	})
 	t.Run("the header is swapped", func(t *testing.T) {
 		s := opened(t, role(t))
