@@ -15,15 +15,15 @@ import (
 type apiServer struct {
 	*httptest.Server
 
-	mu       sync.Mutex // guards all below
-	answers  []int
-	location string
-	rejects  bool
-	rejected [32]byte // the token that rejects is about
-	requests int
-	bare     int
-	bodies   int
-	tokens   map[[32]byte]bool
+	mu        sync.Mutex // guards all below
+	answers   []int
+	redirects map[string]string // from a path
+	rejects   bool
+	rejected  [32]byte // the token that rejects is about
+	requests  int
+	bare      int
+	bodies    int
+	tokens    map[[32]byte]bool
 }
 
 func newAPIServer() *apiServer {
@@ -45,12 +45,15 @@ func (a *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	} else {
 		a.tokens[sha256.Sum256([]byte(token))] = true
 	}
-	status, location := a.status(r), a.location
+	location := a.redirects[r.URL.Path]
+	status := http.StatusFound
+	if location == "" {
+		status = a.status(r)
+	}
 	a.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
 	if location != "" {
 		w.Header().Set("Location", location)
-		status = http.StatusFound
 	}
 	w.WriteHeader(status)
 	_, _ = fmt.Fprintf(w, `{"status":%d}`, status) // the client may be gone
@@ -80,9 +83,9 @@ func (a *apiServer) status(r *http.Request) int {
 func (a *apiServer) play(s *apiStep, w *world) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.answers, a.rejects, a.location = s.Answers, s.Rejects, ""
-	if s.RedirectTo != "" {
-		a.location = w.url(s.RedirectTo)
+	a.answers, a.rejects, a.redirects = s.Answers, s.Rejects, map[string]string{}
+	for from, to := range s.Redirects {
+		a.redirects[from] = w.url(to)
 	}
 }
 

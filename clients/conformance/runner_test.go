@@ -304,7 +304,7 @@ func (r *runner) warmUp() error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	if err := errors.Join(issue(dir, "caller", "nobody", nil), issue(dir, "ca", "nobody's CA", nil)); err != nil {
+	if err := errors.Join(issue(dir, "caller", "nobody", nil, time.Hour), issue(dir, "ca", "nobody's CA", nil, time.Hour)); err != nil {
 		return err
 	}
 	nobody, err := newRelay()

@@ -32,6 +32,8 @@ type scenario struct {
 	Client struct {
 		// As is whose certificate the client shows: dev (if empty), stranger or forged.
 		As string `yaml:"as"`
+		// Lives is how long the certificate of dev lives that the source begins with; 0: for all of the scenario.
+		Lives time.Duration `yaml:"lives"`
 		// Trusts is the CA that the client believes: dev (if empty) or other.
 		Trusts  string        `yaml:"trusts"`
 		Timeout time.Duration `yaml:"timeout"`
@@ -41,7 +43,9 @@ type scenario struct {
 		Site    string   `yaml:"site"`
 		Scopes  []string `yaml:"scopes"`
 		Purpose string   `yaml:"purpose"`
-		Watch   bool     `yaml:"watch"`
+		// MinTTL is how long a token must live when the broker hands it out.
+		MinTTL time.Duration `yaml:"min_ttl"`
+		Watch  bool          `yaml:"watch"`
 	} `yaml:"source"`
 
 	Steps []step `yaml:"steps"`
@@ -73,6 +77,7 @@ type step struct {
 	Person   *string       `yaml:"person"`
 	Provider *providerStep `yaml:"provider"`
 	API      *apiStep      `yaml:"api"`
+	Other    *apiStep      `yaml:"other"`
 
 	// What there is to see at the others.
 	Asked     map[string]span `yaml:"asked"`
@@ -159,8 +164,8 @@ type apiStep struct {
 	Answers []int `yaml:"answers"`
 	// Rejects the token that comes first with a 401, and no other.
 	Rejects bool `yaml:"rejects"`
-	// RedirectTo is where a 302 leads: "other:/path".
-	RedirectTo string `yaml:"redirect_to"`
+	// Redirects say where a 302 leads from a path: "other:/path".
+	Redirects map[string]string `yaml:"redirects"`
 }
 
 // seen is what one of the suite's servers got.
@@ -215,7 +220,7 @@ func (s *step) kinds() (set []string) {
 		{"close", s.Close != nil}, {"skew", s.Skew != nil}, {"certificate", s.Certificate != nil}, {"authority", s.Authority != nil},
 		{"network", s.Network != nil},
 		{"broker", s.Broker != nil}, {"operator", s.Operator != nil}, {"person", s.Person != nil}, {"provider", s.Provider != nil},
-		{"api", s.API != nil}, {"asked", s.Asked != nil}, {"exchanged", s.Exchanged != nil}, {"arrived", s.Arrived != nil}, {"connected", s.Connected != nil},
+		{"api", s.API != nil}, {"other", s.Other != nil}, {"asked", s.Asked != nil}, {"exchanged", s.Exchanged != nil}, {"arrived", s.Arrived != nil}, {"connected", s.Connected != nil},
 	} {
 		if f.set {
 			set = append(set, f.name)

@@ -54,7 +54,7 @@ func (w *world) play(ctx context.Context, s *step) error {
 func (w *world) happen(ctx context.Context, s *step) error {
 	switch {
 	case s.Certificate != nil:
-		return w.dev.identity(w.dir, *s.Certificate)
+		return w.dev.identity(w.dir, *s.Certificate, 0)
 	case s.Authority != nil:
 		return w.dev.authority(w.dir, *s.Authority)
 	case s.Network != nil:
@@ -77,6 +77,9 @@ func (w *world) happen(ctx context.Context, s *step) error {
 		return w.dev.control(method, s.Provider.Path, s.Provider.Body, nil)
 	case s.API != nil:
 		w.api.play(s.API, w)
+		return nil
+	case s.Other != nil:
+		w.other.play(s.Other, w)
 		return nil
 	case s.Person != nil:
 		return w.person(ctx, *s.Person)

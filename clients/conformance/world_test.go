@@ -115,7 +115,7 @@ func (w *world) start(f *fleet, binary string) error {
 		return err
 	}
 	w.relay.target(w.dev.grpc)
-	if err := errors.Join(w.dev.identity(w.dir, w.s.Client.As), w.dev.authority(w.dir, w.s.Client.Trusts)); err != nil {
+	if err := errors.Join(w.dev.identity(w.dir, w.s.Client.As, 0), w.dev.authority(w.dir, w.s.Client.Trusts)); err != nil {
 		return err
 	}
 	if w.own = w.s.Runner == "own"; w.own {
@@ -153,10 +153,16 @@ func (w *world) connect(ctx context.Context) error {
 	if w.before, err = w.dev.exchanges(); err != nil {
 		return err
 	}
+	// Not before the last moment: a short life must not end while the world is being built.
+	if w.s.Client.Lives != 0 {
+		if err := w.dev.identity(w.dir, w.s.Client.As, w.s.Client.Lives); err != nil {
+			return err
+		}
+	}
 	source := w.s.Source
 	a, err := w.runner.ask(ctx, map[string]any{
 		"op": "source", "client": w.client, "source": w.source, "grant": w.grant, "site": source.Site, "scopes": source.Scopes,
-		"purpose": source.Purpose, "watch": source.Watch,
+		"purpose": source.Purpose, "min_ttl_ms": source.MinTTL.Milliseconds(), "watch": source.Watch,
 	})
 	if err == nil && a.Error != nil {
 		w.refused = a // which an SDK may say now or with the first token

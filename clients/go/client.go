@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/holdfast-io/holdfast/internal/unreached"
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
@@ -45,6 +46,8 @@ const connectWithin = 10 * time.Second
 type Client struct {
 	tokens  holdfastv1.TokenServiceClient
 	conn    *grpc.ClientConn // nil if the caller owns the connection
+	way     unreached.Way    // zero if the caller owns the connection
+	files   *tlsFiles        // nil without TLS, and if the caller owns the connection
 	timeout time.Duration
 	random  func() float64 // 0 to 1
 
@@ -129,6 +132,8 @@ func Dial(target string, opts ...DialOption) (*Client, error) {
 	}
 	client := New(conn, c.timeout)
 	client.conn = conn
+	client.files, _ = creds.(*tlsFiles)
+	client.way = unreached.Way{Target: target, Cert: c.certFile, CA: c.caFile, Plaintext: c.plaintext, Advice: advice}
 	return client, nil
 }
 

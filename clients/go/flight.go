@@ -115,23 +115,23 @@ func (s *TokenSource) fetch(ctx context.Context, avoid uint64) (*token, error) {
 		req.IfNotGeneration = avoid
 	}
 	sent := time.Now()
-	answer, err := s.client.tokens.GetAccessToken(ctx, req)
+	answer, err := call(ctx, s.client, s.client.tokens.GetAccessToken, req)
 	if err != nil {
-		return nil, fromStatus(err)
+		return nil, err
 	}
 	return newToken(sent, answer)
 }
 
 // report tells the broker of the rejected generation and notes its verdict.
 func (s *TokenSource) report(ctx context.Context, f *flight) error {
-	answer, err := s.client.tokens.ReportRejectedToken(ctx, &holdfastv1.ReportRejectedTokenRequest{
+	answer, err := call(ctx, s.client, s.client.tokens.ReportRejectedToken, &holdfastv1.ReportRejectedTokenRequest{
 		Grant: s.request.GetGrant(), Generation: f.rejected, HttpStatus: uint32(f.status),
 	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
 		s.reportAgain = time.Now() // the broker did not hear of it
-		return fromStatus(err)
+		return err
 	}
 	switch answer.GetVerdict() {
 	case holdfastv1.TokenVerdict_TOKEN_VERDICT_TOKEN_ACCEPTED:
@@ -149,7 +149,8 @@ func (s *TokenSource) report(ctx context.Context, f *flight) error {
 
 // newer is called when the API answered the token of a generation with a 401.
 // It reports the generation, once, and waits for a token of a later one; nil
-// says that there is none.
+// says that there is none. While no call may be made nothing is reported, and nothing
+// counts as reported.
 func (s *TokenSource) newer(ctx context.Context, generation uint64, status int) *token {
 	for {
 		s.mu.Lock()
@@ -161,7 +162,8 @@ func (s *TokenSource) newer(ctx context.Context, generation uint64, status int) 
 		mine := f != nil && f.rejected == generation
 		if f == nil {
 			now := time.Now()
-			if generation < s.reported || generation == s.reported && (s.reportAgain.IsZero() || now.Before(s.reportAgain)) {
+			known := generation < s.reported || generation == s.reported && (s.reportAgain.IsZero() || now.Before(s.reportAgain))
+			if known || now.Before(s.retryAt) {
 				s.mu.Unlock()
 				return nil
 			}

@@ -101,7 +101,9 @@ func (c *Client) TokenSource(ctx context.Context, grant string, opts ...SourceOp
 
 // Token returns a token that is valid now. It blocks only if there is none in
 // the cache, at most as long as the client's timeout. Do not change the token: it is
-// shared, as oauth2.TokenSource permits.
+// shared, as oauth2.TokenSource permits. Nor keep it, e.g. by
+// oauth2.ReuseTokenSource or oauth2.NewClient: once there is a newer one the provider may
+// refuse it before its Expiry.
 func (s *TokenSource) Token() (*oauth2.Token, error) { return s.TokenContext(s.ctx) }
 
 // TokenContext is Token, waiting no longer than ctx. If this call is the one that

@@ -17,8 +17,8 @@ import (
 	holdfastv1 "github.com/holdfast-io/holdfast/proto/holdfast/v1"
 )
 
-// startTLS starts a broker at addr with a certificate, which takes that caller only.
-func startTLS(t *testing.T, addr, cert, key, caller string) (bound string, stop func()) {
+// startTLS starts a broker at addr with a certificate, which takes the callers of that file only.
+func startTLS(t *testing.T, addr, cert, key, caller string, options ...grpc.ServerOption) (bound string, stop func()) {
 	t.Helper()
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	if err != nil {
@@ -34,9 +34,9 @@ func startTLS(t *testing.T, addr, cert, key, caller string) (bound string, stop 
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpc.NewServer(grpc.Creds(credentials.NewTLS(&tls.Config{
+	server := grpc.NewServer(append(options, grpc.Creds(credentials.NewTLS(&tls.Config{
 		Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: callers,
-	})))
+	})))...)
 	holdfastv1.RegisterTokenServiceServer(server, newFakeBroker())
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()

@@ -14,9 +14,10 @@ import (
 // access token. It is safe for concurrent use; do not change it after the first
 // request.
 //
-// The token goes to allowed origins only. A request to any other is refused,
-// except where a redirect leads there: Atlassian redirects downloads to other
-// hosts, and those requests are sent without the token.
+// The token goes to allowed origins only, and a request to any other is refused. A
+// redirect to another origin, allowed or not, is followed without the token, and so is
+// all that it leads to, back as well: Atlassian redirects downloads to other hosts, by
+// URLs that are signed. A 401 of theirs is the answer and says nothing about the token.
 //
 // When the API answers 401, the token's generation is reported to the broker,
 // once, and if that brings a newer token the request is sent a second time,
@@ -59,8 +60,8 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 	if t.Source == nil {
 		return nil, errors.New("holdfast: Transport.Source is not set")
 	}
-	if req.Response != nil && req.URL.Host != "" && len(t.Origins) > 0 && !t.allowed(req.URL, "") {
-		return t.base().RoundTrip(without(req))
+	if strayed(req) {
+		return t.bare(req)
 	}
 	tok, err := t.Source.get(req.Context())
 	if err != nil {
@@ -75,7 +76,7 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 			return nil, fmt.Errorf("%w to %s: allowed are %s; see Transport.Origins",
 				ErrOrigin, origin(target), t.allowedText(tok.apiBase))
 		}
-		return t.base().RoundTrip(without(req))
+		return t.bare(req)
 	}
 	resp, err := t.send(req, target, tok, req.Body)
 	if err != nil || resp.StatusCode != http.StatusUnauthorized {
@@ -122,8 +123,12 @@ func (t *Transport) send(req *http.Request, target *url.URL, tok *token, body io
 	if resp == nil {
 		return nil, err
 	}
-	// The caller gets its own request back, without the token.
+	// The caller gets its own request back, without the token, and strayed sees where it went.
 	resp.Request = req
+	if req.URL.Host == "" {
+		whole := *req
+		whole.URL, resp.Request = target, &whole
+	}
 	if location := resp.Header.Get("Location"); location != "" && req.URL.Host == "" {
 		// http.Client would resolve it against the URL without a host.
 		if u, perr := target.Parse(location); perr == nil {
@@ -133,11 +138,28 @@ func (t *Transport) send(req *http.Request, target *url.URL, tok *token, body io
 	return resp, err
 }
 
-// without returns a copy of req that surely carries no credentials.
-func without(req *http.Request) *http.Request {
+// strayed reports whether req follows redirects of which one led to another origin than
+// that of the request before.
+func strayed(req *http.Request) bool {
+	for req.Response != nil {
+		from := req.Response.Request
+		if from == nil || origin(from.URL) != origin(req.URL) {
+			return true
+		}
+		req = from
+	}
+	return false
+}
+
+// bare sends a copy of req that surely carries no credentials.
+func (t *Transport) bare(req *http.Request) (*http.Response, error) {
 	out := req.Clone(req.Context())
 	out.Header.Del("Authorization")
-	return out
+	resp, err := t.base().RoundTrip(out)
+	if resp != nil {
+		resp.Request = req // whatever the Base says: strayed depends on it
+	}
+	return resp, err
 }
 
 func (t *Transport) base() http.RoundTripper {

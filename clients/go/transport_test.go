@@ -64,6 +64,33 @@ func (b *countedBody) Close() error {
 
 const base = "https://api.example.com/ex/jira/cloud-1"
 
+// thereAndBack redirects from the API to another origin, within that, back to the API,
+// and within that, where it answers 401 in the end.
+func thereAndBack(_, url string) (int, string) {
+	switch url {
+	case base + "/a":
+		return http.StatusFound, "https://media.example.com/b"
+	case "https://media.example.com/b":
+		return http.StatusFound, "/c"
+	case "https://media.example.com/c":
+		return http.StatusFound, base + "/d"
+	case base + "/d":
+		return http.StatusFound, base + "/e"
+	}
+	return http.StatusUnauthorized, ""
+}
+
+// forgetful loses what led to a request.
+type forgetful struct{ http.RoundTripper }
+
+func (f forgetful) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := f.RoundTripper.RoundTrip(req)
+	if err == nil {
+		resp.Request = &http.Request{URL: req.URL}
+	}
+	return resp, err
+}
+
 // rejectFirst answers 401 to token-1.
 func rejectFirst(token, _ string) (int, string) {
 	if token == "token-1" {
@@ -122,6 +149,26 @@ func TestTransport(t *testing.T) {
 				}
 			}, url: base + "/attachment", status: 200,
 			seen: []string{"GET " + base + "/attachment [token-1]", "GET https://media.example.com/file?sig=1 []"}, gets: 1},
+		{name: "a redirect to another origin that may see the token goes without it, and its 401 is the answer",
+			setUp: func(w world) {
+				w.tr.Origins = []string{"https://api.example.com", "https://other.example.com"}
+				w.api.answer = func(_, url string) (int, string) {
+					if strings.HasPrefix(url, base) {
+						return http.StatusFound, "https://other.example.com/b"
+					}
+					return 401, ""
+				}
+			}, url: base, status: 401, seen: []string{"GET " + base + " [token-1]", "GET https://other.example.com/b []"}, gets: 1},
+		{name: "a redirect there and back again stays without the token, also from a relative URL, and its 401 is the answer",
+			setUp: func(w world) { w.tr.Relative = true; w.api.answer = thereAndBack },
+			url:   "/a", status: 401, gets: 1,
+			seen: []string{"GET " + base + "/a [token-1]", "GET https://media.example.com/b []", "GET https://media.example.com/c []",
+				"GET " + base + "/d []", "GET " + base + "/e []"}},
+		{name: "that does not depend on what the base says of its requests",
+			setUp: func(w world) { w.api.answer = thereAndBack; w.tr.Base = forgetful{w.api} },
+			url:   base + "/a", status: 401, gets: 1,
+			seen: []string{"GET " + base + "/a [token-1]", "GET https://media.example.com/b []", "GET https://media.example.com/c []",
+				"GET " + base + "/d []", "GET " + base + "/e []"}},
 		{name: "a redirect within the API keeps the token, also from a relative URL",
 			setUp: func(w world) {
 				w.tr.Relative = true
@@ -268,6 +315,36 @@ func TestARejectedTokenIsNotServedAgainWhileTheBrokerFails(t *testing.T) {
 		if last := b.requests[len(b.requests)-1]; last.GetIfNotGeneration() != 1 {
 			t.Errorf("asked for any token, not for one newer than the rejected: %v", last)
 		}
+	})
+}
+
+func TestNothingIsReportedWhileTheBrokerWantsToBeLeftAlone(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *fakeBroker, c *Client) {
+		s := c.TokenSource(t.Context(), grant)
+		mustToken(t, s, "token-1")
+		b.set(func() { b.fail = refusal(t, codes.ResourceExhausted, ProviderRateLimited, 30*time.Second, nil) })
+		pass(10*time.Minute + time.Second) // the token is no longer guaranteed, and callers ask for another one
+		client := &http.Client{Transport: &Transport{Source: s, Base: &fakeAPI{answer: rejectFirst}}}
+		get := func(want int) {
+			t.Helper()
+			resp, err := client.Get(base)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+			if resp.StatusCode != want {
+				t.Errorf("got status %d, want %d", resp.StatusCode, want)
+			}
+		}
+		for range 3 {
+			get(401)
+			pass(9 * time.Second)
+		}
+		wantCalls(t, b, 2, 0)
+		b.set(func() { b.fail = nil })
+		pass(4 * time.Second)
+		get(200) // the broker has no newer one, so that this is reported
+		wantCalls(t, b, 4, 1)
 	})
 }
 

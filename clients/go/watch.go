@@ -48,19 +48,21 @@ func (s *TokenSource) watch(ctx context.Context) {
 func (s *TokenSource) stream(ctx context.Context) (told bool, err *Error) {
 	ctx, cancel := context.WithTimeout(ctx, watchLife)
 	defer cancel()
-	opened := time.Now()
+	opened, turn := time.Now(), s.client.files.turn()
 	stream, failed := s.client.tokens.WatchAccessToken(ctx, s.watchRequest())
 	if failed != nil {
-		return false, fromStatus(failed)
+		return false, s.client.refused(failed)
 	}
 	s.setLive(true)
 	defer s.setLive(false)
 	for {
 		message, failed := stream.Recv()
 		if failed != nil {
-			err = fromStatus(failed)
+			err = s.client.refused(failed)
 			// A credential that has ended may have a successor already, which the next call shows.
-			if err.Reason != CallerUnauthenticated {
+			if err.Reason == CallerUnauthenticated {
+				s.client.files.replace(turn)
+			} else {
 				s.lose(err)
 			}
 			return told, err
@@ -121,6 +123,7 @@ func (s *TokenSource) lose(e *Error) {
 	defer s.mu.Unlock()
 	s.current = nil
 	s.losses++
+	s.retryAt, s.failure = time.Time{}, nil // the next call asks why, whatever failed before
 }
 
 // hold off calls for a refusal that is not final.

@@ -195,6 +195,19 @@ func TestAnEventThatIsNotFinalLeavesTheToken(t *testing.T) {
 	})
 }
 
+func TestAFinalEventEndsThePauseOfOneThatWasNot(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *fakeBroker, c *Client) {
+		s := watchedSource(t, c)
+		b.unavailable(&holdfastv1.BatchError{
+			Reason: holdfastv1.ErrorReason_ERROR_REASON_PROVIDER_UNAVAILABLE, Message: "m", RetryAfter: durationpb.New(20 * time.Second),
+		})
+		b.set(func() { b.fail = refusal(t, codes.FailedPrecondition, ConsentRequired, 0, nil) })
+		b.unavailable(&holdfastv1.BatchError{Reason: holdfastv1.ErrorReason_ERROR_REASON_CONSENT_REQUIRED, Message: "m"})
+		synctest.Wait()
+		mustFail(t, s, ConsentRequired)
+	})
+}
+
 func TestARejectedTokenDoesNotComeBackByAStream(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *fakeBroker, c *Client) {
 		s := watchedSource(t, c)

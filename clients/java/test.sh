@@ -19,6 +19,13 @@ trap clean EXIT
 ./build.sh
 grep -q "<version>$version</version>" pom.xml || { echo "test.sh: pom.xml does not have the version $version of the file VERSION" >&2; exit 1; }
 
+# What public repositories of packages demand of each, beside sources and javadoc.
+for part in name description url licenses developers scm; do
+  grep -q "^  <$part>" pom.xml || { echo "test.sh: pom.xml has no <$part>" >&2; exit 1; }
+done
+jar tf "target/holdfast-client-$version.jar" >"$tmp/jar"
+grep -qx META-INF/LICENSE "$tmp/jar" || { echo "test.sh: the jar has no META-INF/LICENSE" >&2; exit 1; }
+
 # What build.sh has compiled, not once more.
 mvn -B -Dstyle.color=never -ntp surefire:test >"$tmp/tests" 2>&1 || { cat "$tmp/tests" >&2; exit 1; }
 grep '^\[INFO\] Tests run:.*[0-9]$\|^\[WARNING\] Tests run:.*[0-9]$' "$tmp/tests" | tail -1

@@ -115,8 +115,6 @@ type command struct {
 	StopProfile  bool           `json:"stop_profile,omitempty"`
 	Attack       *attackCommand `json:"attack,omitempty"`
 	EndAttack    bool           `json:"end_attack,omitempty"`
-	// FreeMemory has a server give back what it does not use.
-	FreeMemory bool `json:"free_memory,omitempty"`
 
 	Endpoint *endpointCommand `json:"endpoint,omitempty"`
 	Delay    *time.Duration   `json:"delay,omitempty"`

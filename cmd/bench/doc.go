@@ -145,7 +145,8 @@
 //
 // Metrics are honest_calls and honest_failed; p99 and connect_p99, of calls on
 // standing connections and of such with a handshake, in microseconds, and each in
-// per cent of what it was just before the attack; rss and rss_peak, in this attack, the memory of
-// the server. The exit code is 1 if an honest call failed. On a machine that has
+// per cent of what it was just before the attack; rss and rss_peak, the memory of
+// the server at the attack's end and at most since its start, and afterwards rss once it
+// has given back what the attacks took, and after how long. The exit code is 1 if an honest call failed. On a machine that has
 // other work the percentages say nothing: server, attackers and callers share it.
 package main

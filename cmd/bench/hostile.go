@@ -32,8 +32,17 @@ type hostileFlags struct {
 type siegeResult struct {
 	attack       hostile.Attack
 	quiet, siege hostile.Seen
-	// rss of the server after the attack, in bytes; peak since its start.
-	rss, peak int64
+	// rss of the server at the end of the attack, in bytes, quietRSS before it; peak
+	// since its start.
+	rss, quietRSS, peak int64
+}
+
+// aftermath is what the attacks left behind.
+type aftermath struct {
+	seen hostile.Seen
+	// rss of the server at last, in bytes, took how long after the last attack.
+	rss  int64
+	took time.Duration
 }
 
 func parseHostile(args []string, stderr io.Writer) (hostileFlags, error) {
@@ -75,11 +84,11 @@ func runHostile(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	if err != nil {
 		return err
 	}
-	results, err := besiege(ctx, o, &sharedWriter{w: stderr})
+	results, after, err := besiege(ctx, o, &sharedWriter{w: stderr})
 	if err != nil {
 		return err
 	}
-	failed := 0
+	failed := after.seen.Failed
 	var lines []figureLine
 	for _, r := range results {
 		failed += r.quiet.Failed + r.siege.Failed
@@ -88,6 +97,7 @@ func runHostile(ctx context.Context, args []string, stdout, stderr io.Writer) er
 		}
 		lines = append(lines, siegeLines(r)...)
 	}
+	lines = append(lines, after.lines()...)
 	if o.jsonFile != "" {
 		if err := writeFigureFile(o.jsonFile, lines); err != nil {
 			return err
@@ -116,41 +126,52 @@ func siegeLines(r siegeResult) []figureLine {
 	}
 }
 
-// besiege starts the product and attacks it in one way after another.
-func besiege(ctx context.Context, o hostileFlags, log io.Writer) (_ []siegeResult, err error) {
+func (a aftermath) lines() []figureLine {
+	line := func(metric string, n int, unit string) figureLine {
+		return figureLine{"hostile", "afterwards", metric, n, unit}
+	}
+	return []figureLine{
+		line("honest_calls", a.seen.Calls+a.seen.Fresh, "count"), line("honest_failed", a.seen.Failed, "count"),
+		line("rss", int(a.rss>>20), "MiB"), line("after", int(a.took.Milliseconds()), "ms"),
+	}
+}
+
+// besiege starts the product, attacks it in one way after another, and sees what is
+// left of that. Nothing is done between the attacks that a server in use does not do.
+func besiege(ctx context.Context, o hostileFlags, log io.Writer) (_ []siegeResult, after aftermath, err error) {
 	dir, err := os.MkdirTemp("", "holdfast-bench-")
 	if err != nil {
-		return nil, err
+		return nil, after, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	certs, err := writeTLSFiles(dir)
 	if err != nil {
-		return nil, err
+		return nil, after, err
 	}
 	cores, err := allowedCores()
 	if err != nil {
-		return nil, err
+		return nil, after, err
 	}
 	server, at, err := startServer(ctx, childProduct, cores[0], serveCommand{TLS: certs, Dir: filepath.Join(dir, "product")}, log)
 	if server != nil {
 		defer func() { err = errors.Join(err, server.stop()) }()
 	}
 	if err != nil {
-		return nil, err
+		return nil, after, err
 	}
 	honest, end, err := honestCallers(ctx, at)
 	if err != nil {
-		return nil, err
+		return nil, after, err
 	}
 	defer func() { err = errors.Join(err, end()) }()
 	attackers, err := startChild(ctx, childHostile, cores[len(cores)-1], log)
 	if err != nil {
-		return nil, err
+		return nil, after, err
 	}
 	defer func() { err = errors.Join(err, attackers.stop()) }()
 	if o.profile != "" {
 		if _, err := server.ask(command{StartProfile: o.profile}); err != nil {
-			return nil, err
+			return nil, after, err
 		}
 		defer func() {
 			_, perr := server.ask(command{StopProfile: true})
@@ -162,33 +183,63 @@ func besiege(ctx context.Context, o hostileFlags, log io.Writer) (_ []siegeResul
 		if o.only != "" && !strings.Contains(","+o.only+",", ","+a.Name+",") {
 			continue
 		}
-		// What the one before has left is not this one's doing; what it leaks stays.
-		if _, err := server.ask(command{FreeMemory: true}); err != nil {
-			return nil, err
-		}
-		if err := hostile.ForgetPeak(at.PID); err != nil {
-			return nil, err
-		}
 		r, err := siege(ctx, attackers, a, attackCommand{Name: a.Name, HalfOpen: o.halfOpen, Target: at}, honest, o.duration)
 		if err != nil {
-			return nil, err
+			return nil, after, err
 		}
-		fmt.Fprintf(log, "bench: %-14s %d honest calls, %d failed; p99 %v, quiet %v; connecting %v, quiet %v; rss %d MiB\n", a.Name,
-			r.siege.Calls+r.siege.Fresh, r.siege.Failed, r.siege.P99, r.quiet.P99, r.siege.FreshP99, r.quiet.FreshP99, r.rss>>20)
+		fmt.Fprintf(log, "bench: %-14s %d honest calls, %d failed; p99 %v, quiet %v; connecting %v, quiet %v; rss %d MiB, peak %d MiB\n", a.Name,
+			r.siege.Calls+r.siege.Fresh, r.siege.Failed, r.siege.P99, r.quiet.P99, r.siege.FreshP99, r.quiet.FreshP99, r.rss>>20, r.peak>>20)
 		results = append(results, r)
 	}
-	return results, ctx.Err()
+	if len(results) > 0 {
+		after, err = recovered(ctx, honest, at.PID, results[0].quietRSS)
+		fmt.Fprintf(log, "bench: %-14s %d honest calls, %d failed; rss %d MiB after %v\n", "afterwards", after.seen.Calls, after.seen.Failed, after.rss>>20, after.took)
+	}
+	return results, after, errors.Join(err, ctx.Err())
 }
+
+// mayKeep is what a server may keep in memory of the attacks for good, in bytes:
+// pools, and what the collector knows of the pages that it gave back.
+const mayKeep = 80 << 20
+
+// recovered goes on with honest calls until the server has no more in memory than
+// mayKeep above what it had, or for two minutes.
+func recovered(ctx context.Context, h hostile.Honest, pid int, quiet int64) (aftermath, error) {
+	const patience, look = 2 * time.Minute, 500 * time.Millisecond
+	var a aftermath
+	for began := time.Now(); ; {
+		seen := hostile.Watch(ctx, h, honestCallersAtOnce, honestPause, look)
+		a.seen.Calls, a.seen.Fresh, a.seen.Failed = a.seen.Calls+seen.Calls, a.seen.Fresh+seen.Fresh, a.seen.Failed+seen.Failed
+		if a.seen.First == nil {
+			a.seen.First = seen.First
+		}
+		var err error
+		a.rss, _, err = hostile.Memory(pid)
+		a.took = time.Since(began).Round(time.Millisecond)
+		if err != nil || a.rss <= quiet+mayKeep || a.took > patience || ctx.Err() != nil {
+			return a, err
+		}
+	}
+}
+
+// Callers share connections and pause between calls, so that the server is not busy
+// with them alone.
+const (
+	honestCallersAtOnce = 8
+	honestPause         = 5 * time.Millisecond
+)
 
 // siege watches the honest callers in quiet and under one attack.
 func siege(ctx context.Context, attackers *child, a hostile.Attack, c attackCommand, h hostile.Honest, d time.Duration) (siegeResult, error) {
-	const callers, pause = 8, 5 * time.Millisecond
-	r := siegeResult{attack: a, quiet: hostile.Watch(ctx, h, callers, pause, d)}
+	r := siegeResult{attack: a, quiet: hostile.Watch(ctx, h, honestCallersAtOnce, honestPause, d)}
+	var err error
+	if r.quietRSS, _, err = hostile.Memory(c.Target.PID); err != nil {
+		return r, err
+	}
 	if _, err := attackers.ask(command{Attack: &c}); err != nil {
 		return r, err
 	}
-	r.siege = hostile.Watch(ctx, h, callers, pause, d)
-	var err error
+	r.siege = hostile.Watch(ctx, h, honestCallersAtOnce, honestPause, d)
 	r.rss, r.peak, err = hostile.Memory(c.Target.PID)
 	_, aerr := attackers.ask(command{EndAttack: true})
 	return r, errors.Join(err, aerr)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime/debug"
 	"runtime/pprof"
 )
 
@@ -42,9 +41,6 @@ func (p *serverProcess) handle(q command) (r reply, err error) {
 	case q.StopProfile:
 		pprof.StopCPUProfile()
 		return r, p.profile.Close()
-	case q.FreeMemory:
-		debug.FreeOSMemory()
-		return r, nil
 	}
 	return r, errors.New("a server does not know this command")
 }

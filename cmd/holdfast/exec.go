@@ -102,6 +102,18 @@ func (r *runner) fetch(ctx context.Context) (*holdfastv1.GetAccessTokenResponse,
 	return r.tokens.GetAccessToken(ctx, r.request)
 }
 
+// fetchAnew fetches over a connection of its own. Most of an hour lies between two calls, and
+// the command may run for weeks: the certificates may have been renewed since, and a connection that
+// is kept may be dead, or wait longer and longer to be tried again while the broker is away.
+func (r *runner) fetchAnew(ctx context.Context) (*holdfastv1.GetAccessTokenResponse, error) {
+	conn, err := r.c.settings.Dial()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close() }() // the answer is here, or there is none
+	return holdfastv1.NewTokenServiceClient(bounded{conn, r.c}).GetAccessToken(ctx, r.request)
+}
+
 func (r *runner) withVariables(ctx context.Context) error {
 	t, err := r.fetch(ctx)
 	if err != nil {
@@ -128,7 +140,7 @@ func (r *runner) withFile(ctx context.Context) (err error) {
 	// it needs tokens.
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	kept := make(chan struct{})
-	go func() { defer close(kept); file.Keep(ctx, t, sent, r.fetch, r.c.note) }()
+	go func() { defer close(kept); file.Keep(ctx, t, sent, r.fetchAnew, r.c.note) }()
 	defer func() { stop(); <-kept }()
 	return ended(job.Run(r.argv, job.Environment(os.Environ(), r.prefix, job.Variables(r.prefix, t, file.Path()))))
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -17,6 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/holdfast-io/holdfast/cmd/holdfast/devca"
+	"github.com/holdfast-io/holdfast/e2e/rig"
 	"github.com/holdfast-io/holdfast/storage/pgstore/pgtest"
 )
 
@@ -139,18 +139,15 @@ func taken(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Defer(func() { _ = lis.Close() })
 }
 
-// listen takes a port that the system gives to no outgoing connection, one of
-// which would have it by the time that the script's process starts.
+// listen takes a port that nobody else takes while the script runs, and sets name to it.
 func listen(ts *testscript.TestScript, name string) net.Listener {
-	var lis net.Listener
-	err := errors.New("no port was tried")
-	for range 100 {
-		port := strconv.Itoa(10000 + rand.IntN(10000))
-		if lis, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", port)); err == nil {
-			ts.Setenv(name, port)
-			break
-		}
-	}
+	addr, release, err := rig.ReserveAddress()
+	ts.Check(err)
+	ts.Defer(release)
+	_, port, err := net.SplitHostPort(addr)
+	ts.Check(err)
+	ts.Setenv(name, port)
+	lis, err := net.Listen("tcp", addr)
 	ts.Check(err)
 	return lis
 }

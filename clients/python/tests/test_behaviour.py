@@ -220,6 +220,26 @@ def test_rejected_reports_once_and_brings_a_newer_one(broker: FakeBroker, face: 
     assert broker.calls["ReportRejectedToken"] == 1
 
 
+def test_nothing_is_reported_while_the_broker_wants_to_be_left_alone(
+    broker: FakeBroker, face: Face
+) -> None:
+    token = face.token()
+    broker.refuse(GRANT, ProviderUnavailable("later", code="UNAVAILABLE", retry_after=30))
+    broker.advance(SOFT)
+    assert face.token() is token
+    face.quiet()
+    for _ in range(3):
+        assert face.rejected(token) is None
+        broker.advance(9)
+    assert (asked(broker), broker.calls["ReportRejectedToken"]) == (2, 0)
+    broker.allow(GRANT)
+    broker.advance(18)  # half as long again, at the most
+    newer = face.rejected(token)
+    assert newer is not None
+    assert newer.generation == 2
+    assert broker.calls["ReportRejectedToken"] == 1
+
+
 def test_rejected_gives_up_when_the_provider_accepts_the_token(
     broker: FakeBroker, face: Face
 ) -> None:

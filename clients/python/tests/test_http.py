@@ -186,6 +186,19 @@ def test_a_401_with_another_cause_is_handed_back(
     assert broker.calls["ReportRejectedToken"] == 1
 
 
+def test_a_newer_token_that_is_for_another_site_does_not_go_to_the_old_one(
+    api: ApiServer, broker: FakeBroker, send: Send
+) -> None:
+    def answer(seen: Seen) -> tuple[int, str]:
+        broker.api_base_url = "http://api.elsewhere.example/ex/jira/cloud-2"
+        return 401, ""
+
+    api.answer = answer
+    assert send("GET", "/x") == (401, "ok")
+    assert [s.token for s in api.seen] == ["fake-token-1"]
+    assert broker.calls["ReportRejectedToken"] == 1
+
+
 def test_another_origin_gets_no_token(api: ApiServer, elsewhere: ApiServer, send: Send) -> None:
     with pytest.raises(RefusedOrigin, match="allowed are"):
         send("GET", elsewhere.url + "/x")
@@ -214,42 +227,33 @@ def test_a_redirect_to_another_port_gets_no_token(
     assert [s.token for s in elsewhere.seen] == [""]
 
 
-def test_a_redirect_to_an_origin_that_may_see_the_token_has_it(
-    api: ApiServer, elsewhere: ApiServer, broker: FakeBroker, send: Send
-) -> None:
-    api.answer = lambda seen: (302, elsewhere.url + "/b")
-    elsewhere.answer = lambda seen: (200, "") if seen.token else (401, "")
-    assert send("GET", "/a", origins=[api.url, elsewhere.url]) == (200, "ok")
-    assert elsewhere.seen[-1][:3] == ("GET", "/b", "fake-token-1")
-    assert broker.calls["ReportRejectedToken"] == 0  # the API refused no token
-    assert len(api.seen) == 1
-
-
-def test_a_401_behind_a_redirect_to_such_an_origin_is_cured(
+def test_a_redirect_to_an_origin_that_may_see_the_token_goes_without_it(
     api: ApiServer, elsewhere: ApiServer, broker: FakeBroker, send: Send
 ) -> None:
     api.answer = lambda seen: (307, elsewhere.url + "/b")
-    elsewhere.answer = lambda seen: (200 if seen.token == "fake-token-2" else 401, "")
-    assert send("PUT", "/a", b"summary", origins=[api.url, elsewhere.url]) == (200, "ok")
-    assert [s[:2] for s in api.seen] == [("PUT", "/ex/jira/cloud-1/a")]
-    assert [s.token for s in elsewhere.seen if s.token] == ["fake-token-1", "fake-token-2"]
-    assert {(s.method, s.body) for s in elsewhere.seen} == {("PUT", b"summary")}
-    assert broker.calls["ReportRejectedToken"] == 1
+    elsewhere.answer = lambda seen: (401, "")
+    assert send("PUT", "/a", b"summary", origins=[api.url, elsewhere.url]) == (401, "ok")
+    assert [s.token for s in api.seen] == ["fake-token-1"]
+    assert elsewhere.seen == [Seen("PUT", "/b", "", b"summary")]
+    assert broker.calls["ReportRejectedToken"] == 0
 
 
-def test_a_redirect_that_comes_back_has_the_token_at_the_api_alone(
-    api: ApiServer, elsewhere: ApiServer, broker: FakeBroker, send: Send
+@pytest.mark.parametrize("both", [True, False], ids=["both allowed", "one allowed"])
+def test_a_redirect_there_and_back_stays_without_the_token(
+    api: ApiServer, elsewhere: ApiServer, broker: FakeBroker, send: Send, both: bool
 ) -> None:
-    def answer(seen: Seen) -> tuple[int, str]:
-        if seen.path.endswith("/a"):
-            return 302, elsewhere.url + "/there"
-        return (200, "") if seen.token else (401, "")
-
-    api.answer = answer
-    elsewhere.answer = lambda seen: (302, api.url + "/back")
-    assert send("GET", "/a") == (200, "ok")
-    assert {s.token for s in elsewhere.seen} == {""}
-    assert api.seen[-1][1:3] == ("/back", "fake-token-1")
+    there = {"/b": "/c", "/c": api.url + "/d"}
+    back = {"/ex/jira/cloud-1/a": elsewhere.url + "/b", "/d": "/e"}
+    elsewhere.answer = lambda seen: (302, there[seen.path])
+    api.answer = lambda seen: (302, back[seen.path]) if seen.path in back else (401, "")
+    origins = [api.url, elsewhere.url] if both else []
+    assert send("GET", "/a", origins=origins) == (401, "ok")
+    assert [s[1:3] for s in api.seen] == [
+        ("/ex/jira/cloud-1/a", "fake-token-1"),
+        ("/d", ""),
+        ("/e", ""),
+    ]
+    assert [s[1:3] for s in elsewhere.seen] == [("/b", ""), ("/c", "")]
     assert broker.calls["ReportRejectedToken"] == 0
 
 
@@ -284,12 +288,13 @@ class Hosts(BaseAdapter):
         pass
 
 
+@pytest.mark.parametrize("origins", [[], ["http://api.example", "https://api.example"]])
 @pytest.mark.parametrize("whole", [True, False], ids=["Session", "auth"])
-def test_requests_takes_no_token_to_https_where_http_alone_may_see_it(whole: bool) -> None:
+def test_requests_takes_no_token_to_https_of_the_same_host(whole: bool, origins: list[str]) -> None:
     with FakeBroker(api_base_url="http://api.example") as broker:
         source, hosts = broker.client().source(GRANT), Hosts()
         session = requests_auth.Session(source) if whole else requests.Session()
-        session.auth = requests_auth.HoldfastAuth(source)
+        session.auth = requests_auth.HoldfastAuth(source, origins=origins)
         session.mount("http://", hosts)
         session.mount("https://", hosts)
         with session:

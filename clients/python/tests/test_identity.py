@@ -69,6 +69,22 @@ def test_a_renewed_certificate_is_used_without_a_restart(pki: Pki) -> None:
     broker.stop()
 
 
+def test_the_first_connection_shows_what_the_files_hold_by_then(pki: Pki) -> None:
+    broker = GrpcBroker(pki.mutual)
+
+    async def first() -> None:
+        async with AsyncClient(broker.target, **pki.files) as client:
+            pki.issue("second")
+            await client.source(GRANT).token()
+
+    asyncio.run(first())
+    with Client(broker.target, **pki.files) as client:
+        pki.issue("third")
+        client.source(GRANT).token()
+    assert broker.peers == ["second", "third"]
+    broker.stop()
+
+
 def test_a_renewed_certificate_is_used_by_asyncio(pki: Pki) -> None:
     broker = GrpcBroker(pki.mutual)
 

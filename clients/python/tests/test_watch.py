@@ -53,6 +53,18 @@ def test_a_refusal_that_passes_keeps_it(watching: Face, broker: FakeBroker) -> N
     assert watching.token().generation == 2
 
 
+def test_a_final_refusal_ends_the_pause_of_one_that_passes(
+    watching: Face, broker: FakeBroker
+) -> None:
+    streaming(watching, broker)
+    broker.refuse(GRANT, ProviderUnavailable("down", code="UNAVAILABLE", retry_after=60))
+    watching.until(lambda: watching.source._cache.failure is not None)
+    broker.refuse(GRANT, GrantRevoked("ended"))
+    watching.until(lambda: watching.source._cache.current is None)
+    with pytest.raises(GrantRevoked):
+        watching.token()
+
+
 def test_without_the_stream_it_polls_and_opens_another(watching: Face, broker: FakeBroker) -> None:
     streaming(watching, broker)
     broker.go_away()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import subprocess
 import sys
 import threading
@@ -255,6 +256,10 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("127.0.0.1:1", {"cert": "/no/such", "key": "/no/such"}, "/no/such"),
     ("127.0.0.1:1", {"token_file": "/no/such"}, "/no/such"),
     ("127.0.0.1:1", {"plaintext": True, "timeout": 0}, "more than 0"),
+    # gRPC would take them for times that are over.
+    ("127.0.0.1:1", {"plaintext": True, "timeout": math.inf}, "at most 31536000, a year"),
+    ("127.0.0.1:1", {"plaintext": True, "timeout": math.nan}, "more than 0"),
+    ("127.0.0.1:1", {"plaintext": True, "timeout": 1e10}, "at most 31536000, a year"),
 ]
 
 
@@ -269,9 +274,31 @@ def test_a_mistake_is_found_before_any_call(
 
 def test_a_grant_that_is_none_is_refused(broker: GrpcBroker) -> None:
     with Client(broker.target, plaintext=True) as client:
-        for grant in ("", "a/b", "a/b/c/d/e", "a/ö/c", "grt_x"):
+        grants: list[Any] = ["", "a/b", "a/b/c/d/e", "a/ö/c", "grt_x", None]
+        for grant in grants:
             with pytest.raises(InvalidRequest, match="tenant/subject/product"):
                 client.source(grant)
+
+
+@pytest.mark.parametrize("min_ttl", [math.inf, -math.inf, math.nan, 1e300])
+def test_a_min_ttl_that_no_request_can_hold_is_refused(broker: GrpcBroker, min_ttl: float) -> None:
+    with Client(broker.target, plaintext=True) as client:
+        with pytest.raises(InvalidRequest, match="want seconds") as e:
+            client.source(GRANT, min_ttl=min_ttl)
+        assert e.value.field == "min_ttl"
+
+
+@pytest.mark.parametrize("timeout", [math.inf, 1e10])
+def test_a_caller_may_wait_as_long_as_the_client(broker: GrpcBroker, timeout: float) -> None:
+    with Client(broker.target, plaintext=True) as client:
+        token = client.source(GRANT).token(timeout)
+        assert client.source(GRANT).rejected(token, timeout=timeout) is None
+
+    async def call() -> None:
+        async with AsyncClient(broker.target, plaintext=True) as client:
+            await client.source(GRANT).token(timeout)
+
+    asyncio.run(call())
 
 
 FORGOTTEN = """

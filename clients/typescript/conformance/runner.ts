@@ -106,7 +106,7 @@ async function token(r: Request): Promise<Answer> {
 
 async function http(r: Request): Promise<Answer> {
   const began = performance.now();
-  const send = r.origins?.length ? sourceOf(r).createFetch({ origins: r.origins }) : sourceOf(r).fetch;
+  const send = sourceOf(r).createFetch({ origins: r.origins ?? [] });
   const init: RequestInit & { duplex?: "half" } = { method: r.method ?? "GET", ...deadline(r) };
   if (r.body) {
     init.body = r.repeatable === false ? once(r.body) : r.body;

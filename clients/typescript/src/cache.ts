@@ -132,17 +132,24 @@ export class Cache {
 
   /** Takes a token that came unasked, unless a newer one is here or its generation was refused. */
   offer(held: Held): void {
-    const { generation } = held.token;
-    if (generation <= this.#refused || (this.#current && generation < this.#current.token.generation)) return;
+    if (held.token.generation <= this.#refused || this.#current?.newerThan(held)) return;
     this.#current = held;
     this.#retryAt = -Infinity;
     this.#failure = undefined;
+  }
+
+  /** Takes a refusal that came unasked: one that passes holds off calls, any other drops the token. */
+  refuse(err: HoldfastError): void {
+    if (err.temporary) this.#postpone(err);
+    else this.drop();
   }
 
   /** Drops the token: it is not to be used any more. */
   drop(): void {
     this.#losses++;
     this.#current = undefined;
+    this.#retryAt = -Infinity; // the next call asks why, whatever failed before
+    this.#failure = undefined;
   }
 
   /** With a stream that brings renewals, half of the time that is left for asking is left to it. */
@@ -175,17 +182,22 @@ export class Cache {
     if (held) {
       if (held.token.generation > this.#refused) this.#refused = 0;
       // A stream may have brought a newer one meanwhile.
-      if (!this.#current || held.token.generation >= this.#current.token.generation) this.#current = held;
+      if (!this.#current?.newerThan(held)) this.#current = held;
     } else if (err instanceof HoldfastError && !(err instanceof ClientClosed) && !this.work.closed) {
       if (!err.temporary) {
         this.#current = undefined; // a refusal is about this grant or this caller: believe it
-      } else if (this.#current || err.retryAfterMs > 0) {
-        // With nothing to hand out and no time named, the next caller may try at once.
-        const delay = Math.min(Math.max(err.retryAfterMs, retryMs), maxRetryMs);
-        this.#retryAt = this.work.clock.monotonic() + this.work.jittered(delay);
-        this.#failure = err;
+      } else {
+        this.#postpone(err);
       }
     }
+  }
+
+  /** Holds off calls after a failure that passes. With nothing to hand out and no time named, the next caller may try at once. */
+  #postpone(err: HoldfastError): void {
+    if (!this.#current && err.retryAfterMs === 0) return;
+    const delay = Math.min(Math.max(err.retryAfterMs, retryMs), maxRetryMs);
+    this.#retryAt = this.work.clock.monotonic() + this.work.jittered(delay);
+    this.#failure = err;
   }
 
   /** Asks until there is a token; a refresh that is under way is waited for. */

@@ -7,7 +7,7 @@ import type { Clock } from "./clock.js";
 import { ConfigError, inShort } from "./errors.js";
 import type { Way } from "./reach.js";
 import { Sessions, type Session } from "./sessions.js";
-import { checkFiles, socketMaker } from "./tlsfiles.js";
+import { certificateOf, checkFiles, socketMaker, type Shown } from "./tlsfiles.js";
 import { tokenFile } from "./tokenfile.js";
 
 /** Where the broker is, and who this caller is. */
@@ -16,7 +16,8 @@ export interface ConnectionOptions {
   target: string;
   /**
    * PEM files of this caller's certificate and key. They are read again for every new
-   * connection, so that a renewed certificate is used without a restart.
+   * connection, so that a renewed certificate is used without a restart. A call that is refused
+   * since its connection's certificate has ended is made once more, on a new one.
    */
   certFile?: string | undefined;
   keyFile?: string | undefined;
@@ -59,7 +60,7 @@ export function connect(o: ConnectionOptions, clock: Clock): Connection {
   const baseUrl = `${o.plaintext ? "http" : "https"}://${isIP(host) === 6 ? `[${host}]` : host}:${String(port)}`;
   if (!o.plaintext) checkFiles(o);
   const way: Way = { target: o.target, host, plaintext: o.plaintext === true, certFile: o.certFile, caFile: o.caFile };
-  const sessions = new Sessions(() => session(baseUrl, o, host, port), way);
+  const sessions = new Sessions(() => session(baseUrl, o, host, port), way, () => certificateOf(o));
   interceptors.push(sessions.afterFailure);
   const transport = createGrpcTransport({
     baseUrl, interceptors, sessionManager: sessions, acceptCompression: [], readMaxBytes: maxAnswer,
@@ -68,22 +69,25 @@ export function connect(o: ConnectionOptions, clock: Clock): Connection {
 }
 
 function session(baseUrl: string, o: ConnectionOptions, host: string, port: number): Session {
-  if (o.plaintext) return { manager: new Http2SessionManager(baseUrl, pings), failure: undefined };
+  const shown: Shown = { cert: undefined, failure: undefined };
+  if (o.plaintext) return { manager: new Http2SessionManager(baseUrl, pings), shown };
   const make = socketMaker(o, host, port);
   const createConnection = () => {
-    made.failure = undefined;
+    shown.failure = undefined;
     try {
-      return make((err) => { made.failure = err; });
+      return make(shown);
     } catch (err) {
       // A file that cannot be read just now is no reason to give up for good.
       throw new ConnectError(inShort(err), Code.Unavailable, undefined, undefined, err);
     }
   };
-  const made: Session = { manager: new Http2SessionManager(baseUrl, pings, { createConnection }), failure: undefined };
-  return made;
+  return { manager: new Http2SessionManager(baseUrl, pings, { createConnection }), shown };
 }
 
-function parseTarget(target: string): { host: string; port: number } {
+function parseTarget(target: string | undefined): { host: string; port: number } {
+  if (typeof target !== "string") { // JavaScript with a variable of the environment that is not set
+    throw new ConfigError('target is not set; write host:port, e.g. "holdfast.internal:7443"');
+  }
   const m = /^(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/[\]@?#]+)):(\d{1,5})$/.exec(target);
   const host = m?.[1] ?? m?.[2];
   if (host === undefined) throw new ConfigError(`target ${JSON.stringify(target)}: ${targetAdvice(target)}`);

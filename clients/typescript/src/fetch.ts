@@ -7,11 +7,15 @@ export type Fetch = typeof globalThis.fetch;
 /** How a `fetch` with tokens is made. */
 export interface FetchOptions {
   /**
-   * Origins that may see the token, e.g. "https://api.atlassian.com". Default: the origin
-   * of the API base URL that the broker names for the site, and that one only.
+   * Origins that may see the token, e.g. "https://api.atlassian.com". Empty, and by default:
+   * the origin of the API base URL that the broker names for the site, and that one only.
    */
   origins?: readonly string[];
-  /** Sends the requests. Must drop the Authorization header when a redirect changes the origin. Default: the global `fetch`. */
+  /**
+   * Sends the requests. Must drop the Authorization header when a redirect changes the origin.
+   * A 401 behind a redirect is reported only if the answer's `type` says "basic", as that of
+   * Node's own does if no redirect changed the origin. Default: the global `fetch`.
+   */
   fetch?: Fetch;
 }
 
@@ -23,12 +27,13 @@ interface Tokens {
 
 /** See TokenSource.createFetch. */
 export function fetchWith(source: Tokens, options: FetchOptions): Fetch {
-  const allowed = options.origins?.map(originOf);
+  const chosen = options.origins?.length ? options.origins.map(originOf) : undefined;
+  const allowed = (t: AccessToken) => chosen ?? (t.apiBaseUrl === undefined ? [] : [originOf(t.apiBaseUrl)]);
   return async (input, init) => {
     const signal = init?.signal ?? (input instanceof Request ? input.signal : undefined);
     const token = await source.token(signal);
     const url = target(input instanceof Request ? input.url : String(input), token.apiBaseUrl);
-    admit(url, allowed ?? (token.apiBaseUrl === undefined ? [] : [originOf(token.apiBaseUrl)]));
+    admit(url, allowed(token));
 
     const send = options.fetch ?? globalThis.fetch;
     const again = repeatable(input, init);
@@ -39,29 +44,47 @@ export function fetchWith(source: Tokens, options: FetchOptions): Fetch {
       again.forget();
       throw err;
     }
-    // A 401 from where a redirect led says nothing about the token: it was not sent there.
-    if (answer.status !== 401 || (answer.redirected && originOf(answer.url) !== url.origin)) {
+    if (answer.status !== 401 || strayed(answer)) {
       again.forget();
       return answer;
     }
     // Report even if the request cannot be repeated: the next one profits.
     const newer = await source.rejected(token, answer.status, signal);
-    if (!newer || again.second === undefined || (answer.redirected && !harmless(input, init))) {
+    const to = reached(answer, url);
+    // It may be one for another site: a new consent can change that.
+    const fits = newer !== undefined && to !== undefined && allowed(newer).includes(to.origin);
+    if (!fits || again.second === undefined || (answer.redirected && !unchanged(input, init))) {
       again.forget();
       return answer;
     }
     await answer.body?.cancel().catch(() => undefined); // gives its connection free, unless that broke
-    return send(...withToken(again.second, url, init, newer));
+    const moved = answer.redirected && again.second instanceof Request ? new Request(to, again.second) : again.second;
+    return send(...withToken(moved, to, init, newer));
   };
 }
 
+/** Where the API was asked that answered: a redirect's end, and not what led there. Undefined: the answer does not say. */
+function reached(answer: Response, url: URL): URL | undefined {
+  if (!answer.redirected) return url;
+  return URL.canParse(answer.url) ? new URL(answer.url) : undefined;
+}
+
 /**
- * Whether a request may be sent again though a redirect was met on the way to the 401:
- * whoever sent it on has already done what was asked.
+ * Whether a redirect has led to another origin, and so without the token, maybe back again:
+ * then a 401 says nothing about it. By the standard of `fetch` an answer is "basic" only if
+ * all of its redirects stayed where the first request was sent.
  */
-function harmless(input: Input, init: Init | undefined): boolean {
+function strayed(answer: Response): boolean {
+  return answer.redirected && answer.type !== "basic";
+}
+
+/**
+ * Whether a redirect leaves a request as it is, but for its URL. By the standard of `fetch` any
+ * other may become a GET, and the answer does not show whether it did.
+ */
+function unchanged(input: Input, init: Init | undefined): boolean {
   const method = init?.method ?? (input instanceof Request ? input.method : "GET");
-  return /^(get|head|options)$/i.test(method);
+  return /^(get|head)$/i.test(method);
 }
 
 type Input = Parameters<Fetch>[0];

@@ -68,6 +68,9 @@ function namesOf(err: Error): string {
   return typeof names === "string" && names !== "" && names.length <= 300 ? ` but for ${names}` : "";
 }
 
+/** What connect-node says of a connection that pings found dead. */
+const silent = "PING timed out";
+
 /** The error below that has a code of Node's, if there is one. */
 function native(err: unknown): { code: string; of: Error } | undefined {
   for (let e = err, depth = 0; e instanceof Error && depth < 10; e = e.cause, depth++) {
@@ -83,6 +86,7 @@ function native(err: unknown): { code: string; of: Error } | undefined {
  */
 export function explained(err: unknown, failure: Error | undefined, way: Way): unknown {
   if (!(err instanceof ConnectError) || err.details.length > 0 || err.code === Code.DeadlineExceeded) return err;
+  if (err.code === Code.Unavailable && err.rawMessage === silent) return new ConnectError(noAnswer(way), err.code, undefined, undefined, err);
   const found = native(err) ?? native(failure) ?? (err.code === Code.Canceled ? { code: "ECONNRESET", of: err } : undefined);
   if (!found) return err;
   const text = phrase(found.code, found.of, way);

@@ -80,8 +80,9 @@ export class TokenSource {
    * Makes a `fetch` that sends each request with the token.
    *
    * The token goes to allowed origins only: a request to any other rejects with
-   * RefusedOrigin, and a redirect that leads elsewhere is followed without the token, as
-   * the standard of `fetch` demands.
+   * RefusedOrigin. A redirect to another origin, allowed or not, is followed without the
+   * token, and so is all that it leads to, back as well, as the standard of `fetch` demands.
+   * A 401 of theirs is the answer, and says nothing about the token.
    *
    * When the API answers 401, the token is reported to the broker, once, and if that
    * brings a newer one the request is sent a second time, once, provided that its body can

@@ -21,6 +21,7 @@ export function fromCall(err: unknown): HoldfastError {
   }
   if (said.reason === "") {
     // What is no broker's answer says nothing about the grant, whatever its code.
+    if (e.code === Code.DeadlineExceeded) of.message = "the broker did not answer in time: try later, or allow more by timeoutMs";
     return new Unreachable({ ...of, code: transportCode(e), cause: e.cause ?? err });
   }
   return refusal(said.reason, { ...of, ...fromMetadata(said.metadata) });

@@ -44,10 +44,10 @@ function read(files: TlsFiles): Material {
 
 const certified = /-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----/;
 
-function context(files: TlsFiles): tls.SecureContext {
+function context(files: TlsFiles): { secureContext: tls.SecureContext; cert: Buffer | undefined } {
   const material = read(files);
   try {
-    return tls.createSecureContext({ ...material, minVersion: "TLSv1.2" });
+    return { secureContext: tls.createSecureContext({ ...material, minVersion: "TLSv1.2" }), cert: material.cert };
   } catch (err) {
     throw new ConfigError(`loading ${unloaded(files, err)}`, err);
   }
@@ -75,19 +75,38 @@ export function checkFiles(files: TlsFiles): void {
   context(files);
 }
 
+/** The certificate that a new connection would show; undefined: none, or the files are just being replaced. */
+export function certificateOf(files: TlsFiles): Buffer | undefined {
+  try {
+    return context(files).cert;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What is known of the newest socket that was made. */
+export interface Shown {
+  /** The certificate that it showed. */
+  cert: Buffer | undefined;
+  /** What ended it. */
+  failure: Error | undefined;
+}
+
 /**
  * Makes the socket of a new connection from what the files hold at that moment, so that
  * a renewed certificate is used without a restart. An unreadable file fails the
- * connection alone: the next one looks again. `failed` is told what ends the socket.
+ * connection alone: the next one looks again.
  */
-export function socketMaker(files: TlsFiles, host: string, port: number): (failed: (err: Error) => void) => tls.TLSSocket {
-  return (failed) => {
+export function socketMaker(files: TlsFiles, host: string, port: number): (shown: Shown) => tls.TLSSocket {
+  return (shown) => {
+    const { secureContext, cert } = context(files);
     const socket = tls.connect({
-      host, port, secureContext: context(files),
+      host, port, secureContext,
       ALPNProtocols: ["h2"],
       ...(isIP(host) ? {} : { servername: host }),
     });
-    socket.once("error", failed);
+    shown.cert = cert;
+    socket.once("error", (err: Error) => { shown.failure = err; });
     socket.setTimeout(handshakeMs, () => {
       socket.destroy(failure("ETIMEDOUT", `no TLS connection to ${host} within ${String(handshakeMs / 1000)} s`));
     });

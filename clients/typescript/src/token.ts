@@ -122,6 +122,11 @@ export class Held {
     return new Held(token, sent.monotonic, sent.wall, soft, guaranteed, expiry);
   }
 
+  /** Whether `other` is an older one; a grant that was purged and made again counts from 1 again, under another id. */
+  newerThan(other: Held): boolean {
+    return this.token.grantId === other.token.grantId && this.token.generation > other.token.generation;
+  }
+
   /**
    * Milliseconds since the request was sent. A suspended machine stops the monotonic
    * clock, and somebody may set the wall clock: the one that ran further is believed,

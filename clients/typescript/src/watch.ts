@@ -50,24 +50,19 @@ export async function* watch(cache: Cache, signal: AbortSignal, background: bool
       if (aborted(signal)) return;
       const e = fromCall(err);
       if (!e.temporary) {
-        // A credential that ended may have been renewed: a new connection shows the new one.
-        const renewable = came && e.reason === "CALLER_UNAUTHENTICATED";
+        // A credential that has ended may have a successor, which a new connection shows.
+        const renewable = e.reason === "CALLER_UNAUTHENTICATED";
         if (!renewable) cache.drop();
-        if (!renewable && !background) throw e;
-        delay = renewable ? firstDelayMs : maxDelayMs;
-      } else if (e.code === "UNIMPLEMENTED") {
-        // An older broker, or a proxy without streams: the cache asks as it would without.
-        if (!background) throw e;
-        delay = maxDelayMs;
+        if (!background && !(renewable && came)) throw e;
       }
-      wait = e.retryAfterMs;
+      wait = Math.min(e.retryAfterMs, maxDelayMs);
       if (!background && e.temporary && e.reason !== "STREAM_ENDED" && (told === "nothing" || (told === "token" && !cache.alive()))) {
         told = "unavailable"; // once: else a wrong address would go unnoticed for ever
         generation = 0;
         yield { type: "unavailable", error: e };
       }
     }
-    await sleep(clock, Math.max(wait, cache.work.jittered(delay)), signal, background);
+    await sleep(clock, cache.work.jittered(Math.max(wait, delay)), signal, background);
     delay = Math.min(delay * 2, maxDelayMs);
   }
 }
@@ -105,7 +100,7 @@ async function* stream(cache: Cache, signal: AbortSignal, known: number): AsyncG
         }
         case "unavailable": {
           const error = fromBatchError(event.value);
-          if (!error.temporary) cache.drop();
+          cache.refuse(error);
           yield { type: "unavailable", error };
           break;
         }

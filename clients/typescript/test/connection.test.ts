@@ -65,7 +65,8 @@ test("a broker that does not answer is given up after timeoutMs, and close leave
   const { target } = await serve(t, "nothing");
   const before = process.getActiveResourcesInfo().filter((r) => r === "Timeout").length;
   const client = new Client({ target, plaintext: true, timeoutMs: 50 });
-  await assert.rejects(client.tokenSource("a/b/c").token(), (err) => err instanceof Unreachable && err.code === "DEADLINE_EXCEEDED" && err.temporary);
+  await assert.rejects(client.tokenSource("a/b/c").token(), (err) => err instanceof Unreachable && err.code === "DEADLINE_EXCEEDED" && err.temporary &&
+    err.message === "holdfast: UNREACHABLE: the broker did not answer in time: try later, or allow more by timeoutMs");
   await client.close();
   assert.equal(process.getActiveResourcesInfo().filter((r) => r === "Timeout").length, before);
 });
@@ -123,6 +124,7 @@ const refused: { name: string; options: ClientOptions; why: RegExp }[] = [
   { name: "a URL of its own", options: { target: "holdfast://broker.test:1" }, why: /no URL; write "broker\.test:1"/ },
   { name: "an address of IPv6 without brackets", options: { target: "::1:7443" }, why: /write an IPv6 address in brackets, e\.g\. "\[::1\]:7443"/ },
   { name: "no target", options: { target: "" }, why: /target "": .*write host:port, e\.g\. "holdfast\.internal:7443"/ },
+  { name: "a variable that is not set", options: { target: undefined as unknown as string }, why: /target is not set; write host:port/ },
   { name: "a port that is none", options: { target: "broker.test:99999" }, why: /port 99999.*1 to 65535/ },
   { name: "a name that is a port", options: { target: "broker.test:grpc" }, why: /write host:port, e\.g\. "holdfast\.internal:7443"/ },
   { name: "no time at all", options: { target: "localhost:1", plaintext: true, timeoutMs: 0 }, why: /timeoutMs 0/ },

@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type RequestListener } from "node:h
 import type { AddressInfo } from "node:net";
 import { test, type TestContext } from "node:test";
 
+import { fetchWith } from "../src/fetch.js";
 import { RefusedOrigin } from "../src/index.js";
 import { FakeBroker } from "../src/testing/index.js";
 
@@ -86,6 +87,14 @@ test("configured origins take the place of the default", async (t) => {
   await assert.rejects(fetch("/x"), RefusedOrigin);
 });
 
+test("an empty list of origins is no choice: the default counts", async (t) => {
+  const api = await serve(t, () => ({ status: 200 }));
+  const { source } = broker(t, `${api.url}/base`);
+  const fetch = source.createFetch({ origins: [] });
+  assert.equal((await fetch("/x")).status, 200);
+  await assert.rejects(fetch("http://127.0.0.1:9/x"), RefusedOrigin);
+});
+
 test("a grant without a site has no base, and no default origin", async (t) => {
   const { source } = broker(t, "");
   await assert.rejects(source.fetch("/x"), RefusedOrigin);
@@ -103,8 +112,27 @@ test("a redirect elsewhere is followed without the token, and its 401 is not hel
   assert.deepEqual(fake.reports, []);
 });
 
-for (const [method, sent] of [["POST", ["POST", "GET"]], ["GET", ["GET", "GET", "GET", "GET"]]] as const) {
-  test(`a ${method} whose redirect ends in a 401 is ${method === "POST" ? "not " : ""}sent again from its start`, async (t) => {
+for (const { name, back } of [
+  { name: "to another origin that may see the token", back: false },
+  { name: "there and back again", back: true },
+]) {
+  test(`a redirect ${name} is followed without the token, and its 401 is the answer`, async (t) => {
+    const elsewhere = await serve(t, () => (back ? { status: 302, location: `${api.url}/end` } : { status: 401 }));
+    const api = await serve(t, ({ url }) => (url === "/end" ? { status: 401 } : { status: 302, location: `${elsewhere.url}/x` }));
+    const { fake, source } = broker(t, api.url);
+    const fetch = source.createFetch({ origins: [api.url, elsewhere.url] });
+    for (const input of [`${api.url}/begin`, new Request(`${api.url}/begin`)]) {
+      api.seen.length = elsewhere.seen.length = 0;
+      assert.equal((await fetch(input)).status, 401);
+      assert.deepEqual(api.seen.map((s) => [s.url, s.token]), back ? [["/begin", "1"], ["/end", undefined]] : [["/begin", "1"]]);
+      assert.deepEqual(elsewhere.seen.map((s) => s.token), [undefined]);
+    }
+    assert.deepEqual(fake.reports, []);
+  });
+}
+
+for (const [method, sent] of [["POST", ["POST /make", "GET /made"]], ["GET", ["GET /make", "GET /made", "GET /made"]]] as const) {
+  test(`a ${method} whose redirect ends in a 401 is ${method === "POST" ? "not sent again" : "sent again where the redirect led"}`, async (t) => {
     const api = await serve(t, ({ url, token }) => {
       if (url === "/made") return { status: token === "1" ? 401 : 200 };
       return { status: 303, location: "/made" };
@@ -112,10 +140,30 @@ for (const [method, sent] of [["POST", ["POST", "GET"]], ["GET", ["GET", "GET", 
     const { fake, source } = broker(t, api.url);
     const answer = await source.fetch("/make", { method });
     assert.equal(answer.status, method === "POST" ? 401 : 200);
-    assert.deepEqual(api.seen.map((s) => s.method), sent);
+    assert.deepEqual(api.seen.map((s) => `${s.method} ${s.url}`), sent);
     assert.deepEqual(fake.reports, [1]);
   });
 }
+
+test("a Request that is sent again where its redirect led keeps all but its URL", async (t) => {
+  const headers: unknown[] = [];
+  const { source } = broker(t, "http://api.test");
+  const fetch = source.createFetch({
+    fetch: (input, init) => {
+      const request = new Request(input, init);
+      headers.push([request.method, request.url, request.headers.get("x-y"), request.headers.get("authorization")]);
+      const answer = new Response("", { status: headers.length === 1 ? 401 : 200 });
+      for (const [name, value] of [["url", "http://api.test/moved"], ["redirected", true], ["type", "basic"]] as const) {
+        Object.defineProperty(answer, name, { value });
+      }
+      return Promise.resolve(answer);
+    },
+  });
+  assert.equal((await fetch(new Request("http://api.test/x", { method: "HEAD", headers: { "x-y": "z" } }))).status, 200);
+  assert.deepEqual(headers, [
+    ["HEAD", "http://api.test/x", "z", "Bearer fake-token-1"], ["HEAD", "http://api.test/moved", "z", "Bearer fake-token-2"],
+  ]);
+});
 
 test("a 401 is reported once and the request sent once more with the newer token", async (t) => {
   const api = await serve(t, ({ token }) => ({ status: token === "1" ? 401 : 200 }));
@@ -133,6 +181,17 @@ test("a 401 that no newer token cures is the answer", async (t) => {
   for (let i = 0; i < 3; i++) assert.equal(await (await source.fetch("/x")).text(), "scope does not match");
   assert.equal(api.seen.length, 3);
   assert.deepEqual(fake.reports, [1]);
+});
+
+test("a newer token that is for another site meanwhile does not go to the old one", async (t) => {
+  const api = await serve(t, () => ({ status: 401 }));
+  const old = broker(t, `${api.url}/ex/jira/cloud-1`).source;
+  const other = broker(t, "http://api.elsewhere.test/ex/jira/cloud-2").source;
+  const tokens = { token: () => old.token(), rejected: () => other.token() };
+  assert.equal((await fetchWith(tokens, {})("/x")).status, 401);
+  assert.equal(api.seen.length, 1);
+  assert.equal((await fetchWith(tokens, { origins: [api.url] })("/x")).status, 401);
+  assert.equal(api.seen.length, 3, "a chosen origin may see both");
 });
 
 const text = "a body";

@@ -146,6 +146,11 @@ for (const { code, way: other, why } of alerts) {
   });
 }
 
+test("words for a connection that pings found dead", () => {
+  const dead = explained(new ConnectError("PING timed out", Code.Unavailable), undefined, way);
+  assert.ok(dead instanceof ConnectError && dead.code === Code.Unavailable && dead.rawMessage.startsWith("b.test:1 does not answer"));
+});
+
 test("what is not known is left as it is", () => {
   for (const err of [new ConnectError("x", Code.DeadlineExceeded), new ConnectError("x", Code.NotFound), new Error("x")]) {
     assert.equal(explained(err, undefined, way), err);

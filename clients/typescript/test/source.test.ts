@@ -211,6 +211,8 @@ test("a grant that does not parse is refused at once", () => {
   for (const bad of ["", "acme", "acme/x", "a/b/c/d/e", "a b/c/d", "grt_short"]) {
     assert.throws(() => client.tokenSource(bad), InvalidRequest, bad);
   }
+  // JavaScript with a variable of the environment that is not set.
+  assert.throws(() => client.tokenSource(undefined as unknown as string), (err) => err instanceof InvalidRequest && err.message.includes("grant is not set"));
   client.tokenSource("grt_aaaaaaaaaaaaaaaaaaaaaaaaaa");
   client.tokenSource("a@b/c+d/e_f/g-h");
 });
@@ -246,6 +248,24 @@ test("a report that failed is repeated no sooner than the broker says", async ()
   await fake.clock.advance(1);
   assert.equal((await source.rejected(token))?.generation, 2);
   assert.deepEqual(fake.reports, [1]);
+});
+
+test("nothing is reported while the broker wants to be left alone", async () => {
+  const { fake, source } = begin();
+  const token = await source.token();
+  fake.refuse("PROVIDER_RATE_LIMITED", { retryAfterMs: 30_000 });
+  await fake.clock.advance(11 * minute);
+  for (let i = 0; i < 3; i++) {
+    assert.equal(await source.token(), token, "it has life left");
+    assert.equal(await source.rejected(token), undefined);
+    await fake.clock.advance(9000);
+  }
+  assert.deepEqual([fake.calls, fake.reports], [2, []]);
+  fake.allow();
+  await fake.clock.advance(4000);
+  assert.equal((await source.token()).generation, 1, "the broker has no newer one");
+  assert.equal((await source.rejected(token))?.generation, 2);
+  assert.deepEqual([fake.calls, fake.reports], [4, [1]]);
 });
 
 test("hundreds of callers with one signal are no leak to Node, and leave it alone at the end", async (t) => {

@@ -8,7 +8,7 @@ import { ErrorReason } from "../src/gen/holdfast/v1/error_reason_pb.js";
 import {
   GetAccessTokenResponseSchema, WatchAccessTokenResponseSchema, type GetAccessTokenResponse,
 } from "../src/gen/holdfast/v1/token_service_pb.js";
-import { CallerNotAllowed, Client, ClientClosed, type HoldfastError, type WatchEvent } from "../src/index.js";
+import { CallerNotAllowed, Client, ClientClosed, HoldfastError, Unreachable, type WatchEvent } from "../src/index.js";
 import { FakeBroker, FakeClock } from "../src/testing/index.js";
 
 const minute = 60_000;
@@ -88,6 +88,29 @@ test("a final reason drops the token of a watching source, a passing one does no
   await client.close();
 });
 
+test("a passing reason on a stream holds off calls for as long as the broker says", async () => {
+  const fake = new FakeBroker();
+  const client = fake.client();
+  const source = client.tokenSource("acme/automation/jira", { watch: true });
+  await fake.clock.advance(8 * minute); // a caller would have it renewed
+  fake.refuse("PROVIDER_UNAVAILABLE", { retryAfterMs: 30_000 });
+  await fake.clock.advance(29_000);
+  assert.equal((await source.token()).generation, 1);
+  assert.equal(fake.calls, 0);
+  await fake.clock.advance(1000);
+  assert.equal((await source.token()).generation, 1);
+  assert.equal(fake.calls, 1);
+  await fake.clock.advance(60 * minute);
+  fake.refuse("PROVIDER_UNAVAILABLE", { retryAfterMs: 20_000 });
+  await fake.clock.advance(0);
+  await assert.rejects(source.token(), { reason: "PROVIDER_UNAVAILABLE" });
+  assert.equal(fake.calls, 1, "without a token callers get the stream's reason");
+  fake.allow();
+  await fake.clock.advance(0);
+  assert.equal((await source.token()).generation, 2, "and a token that comes ends the time");
+  await client.close();
+});
+
 test("leaving the loop ends the stream; so does the signal", async () => {
   const fake = new FakeBroker();
   const client = fake.client();
@@ -112,6 +135,46 @@ test("what a stream ends with for good is thrown", async () => {
   assert.equal((await watch.next()).done, false);
   fake.endStreams(broken);
   await assert.rejects(watch.next(), CallerNotAllowed);
+});
+
+test("a watching source opens another stream a second after one that ended for good, or when the broker says, at most a minute later", async () => {
+  const fake = new FakeBroker();
+  const client = fake.client();
+  const source = client.tokenSource("acme/automation/jira", { watch: true });
+  await fake.clock.advance(0);
+  fake.endStreams(new CallerNotAllowed({ code: "PERMISSION_DENIED" }));
+  await fake.clock.advance(0);
+  await fake.clock.advance(1500); // it is spread
+  assert.equal(source.peek()?.generation, 1);
+  assert.equal(fake.calls, 0, "by a stream");
+  fake.endStreams(new HoldfastError("STREAM_ENDED", { code: "UNAVAILABLE", retryAfterMs: 60 * minute }));
+  await fake.clock.advance(0);
+  fake.rotate();
+  await fake.clock.advance(minute - 1);
+  assert.equal(source.peek()?.generation, 1);
+  await fake.clock.advance(minute / 2 + 1);
+  assert.equal(source.peek()?.generation, 2);
+  assert.equal(fake.calls, 0);
+  await client.close();
+});
+
+// Of a proxy that is being replaced, or of one of several brokers that is older.
+test("a stream that is answered UNIMPLEMENTED is opened again a second later, as any other that no broker ended", async () => {
+  const fake = new FakeBroker();
+  const client = fake.client();
+  const source = client.tokenSource("acme/automation/jira", { watch: true });
+  await fake.clock.advance(0);
+  const { seen, ended } = collect(client.tokenSource("acme/automation/confluence").watch());
+  await fake.clock.advance(0);
+  fake.endStreams(new Unreachable({ code: "UNIMPLEMENTED" }));
+  await fake.clock.advance(0);
+  fake.rotate();
+  await fake.clock.advance(1500); // it is spread
+  assert.equal(source.peek()?.generation, 2);
+  assert.equal(fake.calls, 0, "by a stream");
+  assert.deepEqual(seen, ["1", "2"]);
+  await client.close();
+  await ended;
 });
 
 test("a watch that gets no stream says why, once, and goes on", async () => {

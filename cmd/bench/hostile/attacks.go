@@ -1,7 +1,10 @@
 package hostile
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
+	"errors"
 	"net"
 	"strings"
 	"sync"
@@ -22,19 +25,22 @@ type Attack struct {
 	one func(ctx context.Context, t Target)
 }
 
-// Attacks returns all kinds; halfOpen is how many connections say nothing.
+// Attacks returns all kinds, those that take most memory last, so that it shows who
+// gives it back; halfOpen is how many connections say nothing.
 func Attacks(halfOpen int) []Attack {
 	return []Attack{
 		{"half-open-tcp", "connections that say nothing", halfOpen, halfOpenTCP},
 		{"half-open-tls", "connections that end amid their handshake", halfOpen, halfOpenTLS},
-		{"slow-writers", "callers that never end their requests of 2 MiB", 40, slowWriter},
-		{"slow-readers", "callers that ask and never read", 20, slowReader},
 		{"metadata-1mib", "calls with 1 MiB of metadata", 4, bigMetadata},
 		{"header-flood", "headers that never end", 4, headerFlood},
 		{"rapid-reset", "calls that are begun and canceled", 4, rapidReset},
 		{"ping-flood", "pings without an end", 4, pingFlood},
 		{"huge-batch", "batches of the greatest size, as fast as can be", 4, hugeBatch},
+		{"zip-bomb", "packed batches of a million empty requests", 4, zipBomb},
 		{"garbage", "requests of 60 KiB that mean nothing", 4, garbage},
+		{"small-frames", "callers that send requests of 2 MiB byte by byte", 4, smallFrames},
+		{"slow-readers", "callers that ask and never read", 20, slowReader},
+		{"slow-writers", "callers that never end their requests of 2 MiB", 40, slowWriter},
 	}
 }
 
@@ -128,6 +134,33 @@ func slowWriter(ctx context.Context, t Target) {
 	})
 }
 
+// smallFrames has the server keep an object for each byte.
+func smallFrames(ctx context.Context, t Target) {
+	const size, streams, once = 2<<20 - 1024, 100, 1600 // once fill a TLS record
+	with(ctx, t, t.Method, 1<<20, func(r *raw) error {
+		frames := map[uint32][]byte{}
+		for stream := uint32(1); stream < 2*streams; stream += 2 {
+			if err := r.begin(stream); err != nil {
+				return err
+			}
+			if err := r.data(stream, message(size), false); err != nil {
+				return err
+			}
+			frame := []byte{0, 0, 1, 0, 0, byte(stream >> 24), byte(stream >> 16), byte(stream >> 8), byte(stream), 0}
+			frames[stream] = bytes.Repeat(frame, once)
+		}
+		for sent := 0; sent < size-once && ctx.Err() == nil; sent += once {
+			for _, some := range frames {
+				if _, err := r.Conn.Write(some); err != nil {
+					return err
+				}
+			}
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	})
+}
+
 func slowReader(ctx context.Context, t Target) {
 	r, err := t.connect(ctx, t.Batch, 0)
 	if err != nil {
@@ -207,6 +240,28 @@ func hugeBatch(ctx context.Context, t Target) {
 				return err
 			}
 			return r.data(stream, append(message(len(t.BatchRequest)), t.BatchRequest...), true)
+		})
+	})
+}
+
+// zipBomb sends little that becomes much, before anybody has looked at it.
+func zipBomb(ctx context.Context, t Target) {
+	const size = 2<<20 - 1024
+	with(ctx, t, t.Batch, 1<<20, func(r *raw) error {
+		var packed bytes.Buffer
+		pack := gzip.NewWriter(&packed)
+		_, err := pack.Write(bytes.Repeat([]byte{10, 0}, size/2)) // field 1, of no bytes
+		if err = errors.Join(err, pack.Close()); err != nil {
+			return err
+		}
+		r.headers = r.block(t.Batch, hpack.HeaderField{Name: "grpc-encoding", Value: "gzip"})
+		bomb := append(message(packed.Len()), packed.Bytes()...)
+		bomb[0] = 1 // it is compressed
+		return each(ctx, func(stream uint32) error {
+			if err := r.begin(stream); err != nil {
+				return err
+			}
+			return r.data(stream, bomb, true)
 		})
 	})
 }

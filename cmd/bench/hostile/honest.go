@@ -90,11 +90,3 @@ func Memory(pid int) (now, peak int64, err error) {
 	}
 	return now, peak, nil
 }
-
-// ForgetPeak has a process's peak begin anew at what is in memory now.
-func ForgetPeak(pid int) error {
-	if err := os.WriteFile("/proc/"+strconv.Itoa(pid)+"/clear_refs", []byte("5"), 0); err != nil { // proc(5)
-		return fmt.Errorf("resetting the peak of the memory of process %d: %w", pid, err)
-	}
-	return nil
-}

@@ -199,6 +199,19 @@ func TestFailuresSayWhatWasWrongAndWhatNext(t *testing.T) {
 	}
 }
 
+func TestWhatTheHeadlineHasSaidIsNoNextStep(t *testing.T) {
+	for _, f := range []Failure{
+		{Code: codes.FailedPrecondition, Reason: "CONSENT_REQUIRED", Message: "a/b/c needs a new consent (REFUSED): send a person to the link"},
+		{Code: codes.FailedPrecondition, Reason: "GRANT_REVOKED", Message: "a/b/c was revoked by an operator, who can allow a new consent with `holdfast grants reauth`"},
+		{Code: codes.PermissionDenied, Reason: "CALLER_NOT_ALLOWED", Message: "no configured caller is \"x\"; ask an operator to list it under callers"},
+		{Code: codes.Unavailable, Reason: "PROVIDER_UNAVAILABLE", Message: "it does not answer; try again later"},
+	} {
+		if next := f.next(); next != "" {
+			t.Errorf("%s: the next step is again %q", f.headline(), next)
+		}
+	}
+}
+
 // A reason that is added to the contract must not be left without a next step.
 func TestEveryReasonHasANextStep(t *testing.T) {
 	for number, name := range holdfastv1.ErrorReason_name {

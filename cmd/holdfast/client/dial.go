@@ -37,7 +37,9 @@ func (s *Settings) Dial() (*grpc.ClientConn, error) {
 		if err != nil {
 			return nil, fmt.Errorf("loading the client certificate %s with key %s: %w", s.Cert, s.Key, err)
 		}
-		config.Certificates = []tls.Certificate{cert}
+		// Not by Certificates: of those none is shown to a broker that names other CAs, which then
+		// says that one is missing.
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
 	}
 	if s.CA != "" {
 		pem, err := os.ReadFile(s.CA)
@@ -50,7 +52,8 @@ func (s *Settings) Dial() (*grpc.ClientConn, error) {
 		}
 	}
 	conn, err := grpc.NewClient(s.Addr, append(options,
-		grpc.WithTransportCredentials(credentials.NewTLS(config)),
+		grpc.WithTransportCredentials(heard{credentials.NewTLS(config)}),
+		grpc.WithUnaryInterceptor(told(s.way())),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)),
 		grpc.WithUserAgent("holdfast-cli"),
 		grpc.WithDisableServiceConfig())...)

@@ -14,6 +14,7 @@ func (n *Node) fitFiles(most uint64) {
 		*field = max(int(float64(*field)*float64(most)/float64(need)), 10)
 	}
 	share(&l.Connections)
+	share(&l.ConnectionsPerCaller)
 	share(&l.Strangers)
 	share(&l.HTTPConnections)
 	n.log.Warn("the process may open too few files for the connections of limits, and takes fewer: raise the hard limit (ulimit -Hn, LimitNOFILE= of a unit), or lower the limits",

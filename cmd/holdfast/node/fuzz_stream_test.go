@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +15,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
+
+	"github.com/holdfast-io/holdfast/cmd/holdfast/config"
 )
 
 // streamed are the streaming rpcs that a node serves, by full name, as it lists them
@@ -36,7 +39,12 @@ var end = []byte{0xfe}
 // node, by a caller who may do everything: whatever they are, the answer is no
 // internal error, the stream ends, and the node goes on.
 func FuzzStreams(f *testing.F) {
-	dir, c := prepared(f)
+	dir, _ := prepared(f)
+	// What is no request counts as a hundred calls, and the probe after it is a call too.
+	c, _, err := config.Parse(filepath.Join(dir, "holdfast.yaml"), []byte(fileText+"limits: {caller_rate: 1000000}\n"))
+	if err != nil {
+		f.Fatal(err)
+	}
 	conn := dial(f, running(f, c), dir, dir)
 	names := streamed(f, conn)
 	if len(names) < 2 {

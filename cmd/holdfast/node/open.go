@@ -116,7 +116,7 @@ func StoreConfig(c *config.Config, log *slog.Logger) (storage.Config, error) {
 	return storage.Config{
 		Database: place,
 		Dir:      c.Store.Dir, WitnessFile: c.Store.WitnessFile, Environment: c.Environment, Provider: c.Provider.Resolved.Name, Leeway: c.Provider.Resolved.Leeway,
-		KEK: kek, Backend: badgerstore.Opener(badgerstore.Options{Log: log}), Log: log, SpillSlots: spillSlots(c),
+		KEK: kek, Backend: badgerstore.Opener(badgerstore.Options{Log: log}), Room: badgerstore.Room, Log: log, SpillSlots: spillSlots(c),
 	}, nil
 }
 

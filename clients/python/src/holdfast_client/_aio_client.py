@@ -14,7 +14,7 @@ import grpc.aio
 from holdfast_client import _fork
 from holdfast_client._aio_source import AsyncSource
 from holdfast_client._aio_wire import AsyncWire, GrpcAioWire
-from holdfast_client._clock import Clock, SystemClock
+from holdfast_client._clock import Clock, SystemClock, bound
 from holdfast_client._connection import DEFAULT_TIMEOUT, Connection, Path
 from holdfast_client._errors import ClosedError, ConfigError, ForkedError
 from holdfast_client._request import token_request
@@ -69,9 +69,7 @@ class AsyncClient:
         return client
 
     def _start_up(self, wire: AsyncWire, timeout: float, clock: Clock) -> None:
-        if timeout <= 0:
-            raise ConfigError(f"timeout {timeout}: want seconds, more than 0")
-        self._wire, self._timeout, self._clock = wire, timeout, clock
+        self._wire, self._timeout, self._clock = wire, bound(timeout), clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = self._forked = False
         self._tasks: set[asyncio.Task[None]] = set()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from holdfast_client._aio_watch import AsyncWatcher
 from holdfast_client._cache import Next
-from holdfast_client._clock import Clock
+from holdfast_client._clock import Clock, until
 from holdfast_client._errors import (
     CallerTimeout,
     ClosedError,
@@ -102,7 +102,7 @@ class AsyncSource(SourceCore):
         The HTTP integrations of this package do this; call it only from one of your own.
         """
         self._client._check()
-        end = None if timeout is None else time.monotonic() + timeout
+        end = until(timeout)
         while True:
             todo = self._cache.rejected(token.generation, self._now(), self._flight is not None)
             if todo is Next.USE_CURRENT:
@@ -139,7 +139,7 @@ class AsyncSource(SourceCore):
             self._watcher.start()
 
     async def _token(self, timeout: float | None) -> AccessToken:
-        end = None if timeout is None else time.monotonic() + timeout
+        end = until(timeout)
         while True:
             self._client._check()
             look = self._cache.look(self._now(), self._flight is not None)

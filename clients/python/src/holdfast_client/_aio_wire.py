@@ -143,7 +143,9 @@ class GrpcAioWire:
         if connection is None:
             assert line is not None
             return line
-        if line is None or connection.changed():
+        # Also before the first: the files may have been replaced since the client was made.
+        changed = connection.changed()
+        if line is None or changed:
             self._line = fresh = _Line(self._open(connection), owned=True)
             self._lines.add(fresh)
             if line is not None:

@@ -55,7 +55,7 @@ class Next(Enum):
     """What to do for a caller whose token was rejected."""
 
     USE_CURRENT = "there is a newer token already"
-    GIVE_UP = "it was reported before, and nothing came of it"
+    GIVE_UP = "nothing came of reporting it before, or the broker wants to be left alone now"
     REPORT = "start a call that reports it"
     WAIT = "a call is under way: wait for it and look again"
 
@@ -123,6 +123,8 @@ class Cache:
         else:
             self.current = None
             self.losses += 1
+            # The next call asks why, whatever failed before.
+            self.retry_at, self.failure = float("-inf"), None
 
     def _take(self, token: AccessToken) -> None:
         t = self.current
@@ -147,6 +149,8 @@ class Cache:
             return Next.WAIT
         again = self.report_again is not None and now.mono >= self.report_again
         if generation < self.reported or (generation == self.reported and not again):
+            return Next.GIVE_UP
+        if now.mono < self.retry_at:
             return Next.GIVE_UP
         self.reported, self.report_again = generation, None
         return Next.REPORT

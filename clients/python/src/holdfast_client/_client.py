@@ -12,9 +12,9 @@ from typing import Any
 import grpc
 
 from holdfast_client import _fork
-from holdfast_client._clock import Clock, SystemClock
+from holdfast_client._clock import Clock, SystemClock, bound
 from holdfast_client._connection import DEFAULT_TIMEOUT, Connection, Path
-from holdfast_client._errors import ClosedError, ConfigError, ForkedError, Unreachable
+from holdfast_client._errors import ClosedError, ForkedError, Unreachable
 from holdfast_client._request import token_request
 from holdfast_client._source import Source
 from holdfast_client._wire import GrpcWire, Wire
@@ -85,9 +85,7 @@ class Client:
         return client
 
     def _begin(self, wire: Wire, timeout: float, clock: Clock) -> None:
-        if timeout <= 0:
-            raise ConfigError(f"timeout {timeout}: want seconds, more than 0")
-        self._wire, self._timeout, self._clock = wire, timeout, clock
+        self._wire, self._timeout, self._clock = wire, bound(timeout), clock
         self._forked = False
         self._renew_locks()
         self._sources: weakref.WeakSet[Source] = weakref.WeakSet()

@@ -7,6 +7,12 @@ import threading
 import time
 from typing import Any, NamedTuple, Protocol
 
+from holdfast_client._errors import ConfigError
+
+# A year, in seconds. gRPC and the system's waits take no times without an end: to the one
+# they are over at once, to the other they are an error.
+LONGEST = 365 * 86400.0
+
 
 class Moment(NamedTuple):
     """One moment on both clocks, in seconds."""
@@ -54,3 +60,17 @@ class SystemClock:
 def now(clock: Clock) -> Moment:
     """Return the present moment."""
     return Moment(clock.monotonic(), clock.wall())
+
+
+def bound(timeout: float) -> float:
+    """Return the bound of each call of a client; raise ConfigError for none that it can have."""
+    if not 0 < timeout <= LONGEST:
+        raise ConfigError(
+            f"timeout {timeout}: want seconds, more than 0 and at most {LONGEST:.0f}, a year"
+        )
+    return timeout
+
+
+def until(timeout: float | None) -> float | None:
+    """Return when a caller has waited that long; None: never, as of a time without an end."""
+    return None if timeout is None or timeout > LONGEST else time.monotonic() + timeout

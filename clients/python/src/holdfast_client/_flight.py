@@ -134,6 +134,10 @@ class SourceCore:
         self._hot = None if self._over else self._cache.current
 
     def _publish(self, got: AccessToken | HoldfastError) -> None:
+        if isinstance(got, HoldfastError):
+            # Callers get copies. Its frames keep the call, and that the connection: in a ring,
+            # so that what close has ended would go on until the collector finds it.
+            got.__traceback__ = None
         self._heat()
         if isinstance(got, AccessToken) or (isinstance(got, BrokerError) and not got.temporary):
             self._news = got

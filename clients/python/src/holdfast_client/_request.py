@@ -15,11 +15,16 @@ _ID = re.compile(r"grt_[a-z2-7]{26}")
 _SEGMENT = re.compile(r"[A-Za-z0-9@._+-]{1,128}")
 
 
-def selector(grant: str) -> grant_pb2.GrantSelector:
+# What a Duration holds, in seconds, either way.
+_MOST = 315_576_000_000
+
+
+def selector(grant: str | None) -> grant_pb2.GrantSelector:
     """Parse a grant's id or address; raise InvalidRequest if it is neither."""
-    if _ID.fullmatch(grant):
-        return grant_pb2.GrantSelector(id=grant)
-    parts = grant.split("/")
+    text = grant if isinstance(grant, str) else ""  # e.g. of a variable that is not set
+    if _ID.fullmatch(text):
+        return grant_pb2.GrantSelector(id=text)
+    parts = text.split("/")
     if len(parts) not in (3, 4) or not all(_SEGMENT.fullmatch(p) for p in parts):
         raise InvalidRequest(
             f"grant {grant!r}: want an id (grt_...) or tenant/subject/product[/name], "
@@ -41,6 +46,12 @@ def token_request(
     request = pb.GetAccessTokenRequest(
         grant=selector(grant), site=site, required_scopes=list(scopes), purpose=purpose
     )
+    if not -_MOST < min_ttl < _MOST:
+        raise InvalidRequest(
+            f"min_ttl {min_ttl}: want seconds, at most the provider's access grace, "
+            "which is 600 at Atlassian",
+            field="min_ttl",
+        )
     if min_ttl:
         whole = int(min_ttl)
         request.min_ttl.CopyFrom(Duration(seconds=whole, nanos=int((min_ttl - whole) * 1e9)))

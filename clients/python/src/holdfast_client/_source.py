@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from holdfast_client._cache import Next
-from holdfast_client._clock import Clock
+from holdfast_client._clock import Clock, until
 from holdfast_client._errors import (
     BrokerError,
     CallerTimeout,
@@ -103,7 +103,7 @@ class Source(SourceCore):
         The HTTP integrations of this package do this; call it only from one of your own.
         """
         self._client._check()
-        end = None if timeout is None else time.monotonic() + timeout
+        end = until(timeout)
         while True:
             with self._lock:
                 todo = self._cache.rejected(token.generation, self._now(), self._flight is not None)
@@ -147,7 +147,7 @@ class Source(SourceCore):
             self._watcher = watcher
 
     def _token(self, timeout: float | None) -> AccessToken:
-        end = None if timeout is None else time.monotonic() + timeout
+        end = until(timeout)
         while True:
             self._client._check()
             with self._lock:

@@ -41,7 +41,8 @@ def from_rpc(error: grpc.RpcError, way: Way | None = None) -> BrokerError:
         built = for_reason(reason)(message, reason=reason, **found)
     else:
         built = Unreachable(why(message, way), **found)
-    built.__cause__ = error
+    # What it says is of use; its frames would keep the call, and so a connection that has ended.
+    built.__cause__ = error.with_traceback(None)
     return built
 
 

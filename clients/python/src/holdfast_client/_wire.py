@@ -156,7 +156,9 @@ class GrpcWire:
         if connection is None:
             assert line is not None
             return line
-        if line is None or connection.changed():
+        # Also before the first: the files may have been replaced since the client was made.
+        changed = connection.changed()
+        if line is None or changed:
             if line is not None:
                 self._retire(line)
             self._line = line = _Line(self._open(connection), owned=True)

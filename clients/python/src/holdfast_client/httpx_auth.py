@@ -25,9 +25,9 @@ class HoldfastAuth(httpx.Auth):
     base URL; leave ``base_url`` of the client empty for that.
 
     The token goes to allowed origins only, and a request to any other raises
-    RefusedOrigin. To where a redirect leads, httpx itself sends no token if the origin is
-    another: Atlassian redirects downloads to hosts of their own. If that origin is an
-    allowed one and answers 401, the request is sent there once more, with the token. (One
+    RefusedOrigin. A redirect to another origin, allowed or not, is followed without the
+    token, and so is all that it leads to, back as well: Atlassian redirects downloads to
+    hosts of their own. A 401 of theirs is the answer, and says nothing about the token. (One
     exception is httpx's own: a redirect from http to https of one host, both at their usual
     ports, keeps the token. A base URL with https, as Atlassian's, is never redirected so.)
 
@@ -70,12 +70,10 @@ class HoldfastAuth(httpx.Auth):
         token = source.token(self._timeout)
         self._prepare(request, token)
         response = yield request
-        if self._left_out(response, token):
-            response = yield _with(response.request, token)
         if self._refused(response, token):
             # Reported even if the request cannot be repeated: the next one profits.
             newer = source.rejected(token, response.status_code, self._timeout)
-            if newer is not None and _repeatable(response.request):
+            if newer is not None and self._fits(newer, response.request):
                 yield _with(response.request, newer)
 
     async def async_auth_flow(
@@ -88,11 +86,9 @@ class HoldfastAuth(httpx.Auth):
         token = await source.token(self._timeout)
         self._prepare(request, token)
         response = yield request
-        if self._left_out(response, token):
-            response = yield _with(response.request, token)
         if self._refused(response, token):
             newer = await source.rejected(token, response.status_code, self._timeout)
-            if newer is not None and _repeatable(response.request):
+            if newer is not None and self._fits(newer, response.request):
                 yield _with(response.request, newer)
 
     def _prepare(self, request: httpx.Request, token: AccessToken) -> None:
@@ -107,28 +103,22 @@ class HoldfastAuth(httpx.Auth):
     def _refused(self, response: httpx.Response, token: AccessToken) -> bool:
         """Whether this is the API's answer to the token; a redirect may have led elsewhere."""
         shown = response.request.headers.get("Authorization")
-        return shown == token.authorization and self._unauthorized(response, token)
-
-    def _left_out(self, response: httpx.Response, token: AccessToken) -> bool:
-        """Whether the token is all that was missing: httpx takes it off at each new origin."""
         return (
-            "Authorization" not in response.request.headers
-            and self._unauthorized(response, token)
-            and _repeatable(response.request)
+            response.status_code == httpx.codes.UNAUTHORIZED
+            and shown == token.authorization
+            and self._allowed(token, response.request)
         )
 
-    def _unauthorized(self, response: httpx.Response, token: AccessToken) -> bool:
-        url = response.request.url
-        return response.status_code == httpx.codes.UNAUTHORIZED and self._origins.allow(
-            origin(url.scheme, url.host, url.port), token.api_base_url
-        )
+    def _fits(self, newer: AccessToken, request: httpx.Request) -> bool:
+        """Whether to send a request again; a new consent can make a token for another site."""
+        return isinstance(request.stream, httpx.ByteStream) and self._allowed(newer, request)
+
+    def _allowed(self, token: AccessToken, request: httpx.Request) -> bool:
+        url = request.url
+        return self._origins.allow(origin(url.scheme, url.host, url.port), token.api_base_url)
 
 
 def _with(request: httpx.Request, token: AccessToken) -> httpx.Request:
     # What a redirect led to, and not what led there: that has been done already.
     request.headers["Authorization"] = token.authorization
     return request
-
-
-def _repeatable(request: httpx.Request) -> bool:
-    return isinstance(request.stream, httpx.ByteStream)

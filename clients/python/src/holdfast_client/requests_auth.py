@@ -30,9 +30,9 @@ class HoldfastAuth(AuthBase):
     """Sends each request of a session with a token.
 
     The token goes to allowed origins only, and a request to any other raises
-    RefusedOrigin. To where a redirect leads, requests itself sends no token if the origin
-    is another: Atlassian redirects downloads to hosts of their own. If that origin is an
-    allowed one and answers 401, the request is sent there once more, with the token.
+    RefusedOrigin. A redirect to another origin, allowed or not, is followed without the
+    token, and so is all that it leads to, back as well: Atlassian redirects downloads to
+    hosts of their own. A 401 of theirs is the answer, and says nothing about the token.
 
     When the API answers 401, the token's generation is reported to the broker, once, and
     if that brings a newer token the request is sent a second time, once, provided that its
@@ -76,14 +76,12 @@ class _Retry:
 
     def __call__(self, response: requests.Response, **kwargs: Any) -> requests.Response:
         auth, token, first = self._auth, self._token, response.request
-        if self._unauthorized(response) and "Authorization" not in first.headers:
-            # A redirect led to another origin, and requests took the token off.
-            response = self._again(response, token, kwargs)
         shown = response.request.headers.get("Authorization")
         if self._unauthorized(response) and shown == token.authorization:
             # Reported even if the request cannot be repeated: the next one profits.
             newer = auth._source.rejected(token, response.status_code, auth._timeout)
-            if newer is not None:
+            # It may be one for another site: a new consent can change that.
+            if newer is not None and self._allowed(response.request.url, newer):
                 response = self._again(response, newer, kwargs)
         if response.is_redirect:
             self._lead(first, response)
@@ -91,17 +89,17 @@ class _Retry:
 
     def _unauthorized(self, response: requests.Response) -> bool:
         return response.status_code == requests.codes.unauthorized and self._allowed(
-            response.request.url
+            response.request.url, self._token
         )
 
-    def _allowed(self, url: str | None) -> bool:
+    def _allowed(self, url: str | None, token: AccessToken) -> bool:
         try:
-            return self._auth._origins.allow(_origin(url), self._token.api_base_url)
+            return self._auth._origins.allow(_origin(url), token.api_base_url)
         except (RefusedOrigin, ValueError):
             return False
 
     def _lead(self, request: requests.PreparedRequest, redirect: requests.Response) -> None:
-        """Take the token off a request if it may not go to where a redirect leads.
+        """Take the token off a request whose redirect leads to another origin.
 
         The next one is a copy. By itself requests keeps it from http to https of a host.
         """
@@ -109,17 +107,18 @@ class _Retry:
             to = urljoin(redirect.url, redirect.headers["Location"])
         except ValueError:
             to = ""
-        if self._bears(request) and not self._allowed(to):
+        if self.bears(request) and not _same(to, redirect.url):
             del request.headers["Authorization"]
 
-    def _bears(self, request: requests.PreparedRequest) -> bool:
+    def bears(self, request: requests.PreparedRequest) -> bool:
+        """Whether a request has the token."""
         return request.headers.get("Authorization") == self._token.authorization
 
-    def carry(self, request: requests.PreparedRequest) -> None:
-        """Put the token on a request that a redirect made, if it may go there."""
-        if self._allowed(request.url):
+    def keep(self, request: requests.PreparedRequest, before: str) -> None:
+        """Leave the token on a request that a redirect from an URL made, if it stays there."""
+        if _same(request.url, before):
             request.headers["Authorization"] = self._token.authorization
-        elif self._bears(request):
+        elif self.bears(request):
             del request.headers["Authorization"]
 
     def _again(
@@ -180,11 +179,13 @@ class Session(requests.Session):
     def rebuild_auth(
         self, prepared_request: requests.PreparedRequest, response: requests.Response
     ) -> None:
-        """Send the token to where a redirect leads if it may go there; see requests.Session."""
+        """Keep the token where a redirect stays with its origin; see requests.Session."""
+        hooks = prepared_request.hooks.get("response", ())
+        ours = [h for h in hooks if isinstance(h, _Retry) and h.bears(prepared_request)]
+        # By itself requests puts what is in .netrc in its place.
         super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]
-        for hook in prepared_request.hooks.get("response", ()):
-            if isinstance(hook, _Retry):
-                hook.carry(prepared_request)
+        for hook in ours:
+            hook.keep(prepared_request, response.url)
 
 
 def _origin(url: str | None) -> Origin:
@@ -193,6 +194,13 @@ def _origin(url: str | None) -> Origin:
     if not parts.scheme or not parts.host:
         raise RefusedOrigin(f"refusing to send the token to a URL without scheme and host: {url!r}")
     return origin(parts.scheme, parts.host, parts.port)
+
+
+def _same(url: str | None, other: str | None) -> bool:
+    try:
+        return _origin(url) == _origin(other)
+    except (RefusedOrigin, ValueError):
+        return False
 
 
 def _position(body: Any) -> int | None:

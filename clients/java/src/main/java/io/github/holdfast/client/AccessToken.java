@@ -156,6 +156,11 @@ public final class AccessToken {
     return expiresAt;
   }
 
+  /** Reports whether other is an older one; a grant that was purged and made again counts from 1 again, under another id. */
+  boolean newerThan(AccessToken other) {
+    return grantId.equals(other.grantId) && generation > other.generation;
+  }
+
   /** Names the generation; never shows the token. */
   @Override
   public String toString() {

@@ -23,7 +23,9 @@ import javax.net.ssl.SSLParameters;
  *
  * <p>The token goes to allowed origins only; a request to any other is refused with a
  * {@link RefusedOriginException}. Redirects are followed here rather than by the client below, which
- * would take the header along: one to an origin that is not allowed goes without the token.
+ * would take the header along: one to another origin, allowed or not, goes without the token, and so
+ * does all that it leads to, back as well. A 401 of theirs is the answer, and says nothing about the
+ * token.
  *
  * <p>When the API answers 401, the token's generation is reported to the broker, once, and if that
  * brings a newer token the request is sent a second time, once, provided that its body can be

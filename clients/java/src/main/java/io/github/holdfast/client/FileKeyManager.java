@@ -59,6 +59,15 @@ final class FileKeyManager extends X509ExtendedKeyManager {
     return pair.alias;
   }
 
+  /**
+   * Reports whether the files hold another pair than when they were last read, and takes it: a
+   * connection that stands shows the one before, which will end.
+   */
+  synchronized boolean renewed() {
+    String last = pair.alias;
+    return !choose().equals(last);
+  }
+
   private synchronized Pair named(String alias) {
     return before.alias.equals(alias) ? before : pair;
   }

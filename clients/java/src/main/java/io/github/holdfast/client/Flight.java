@@ -13,6 +13,9 @@ final class Flight {
   /** Completed by the cache, after it has taken the outcome in. */
   final CompletableFuture<AccessToken> done = new CompletableFuture<>();
 
+  /** A stream brought a final refusal meanwhile: the answer may be older. Guarded by the cache's lock. */
+  boolean overtaken;
+
   /** The end of the client's patience, by {@link Timing#nanos}; all its calls share it. */
   long end;
 

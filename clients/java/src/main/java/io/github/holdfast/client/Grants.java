@@ -13,17 +13,18 @@ final class Grants {
 
   /** Parses a grant's id or address. */
   static GrantSelector selector(String grant) {
-    if (ID.matcher(grant).matches()) {
-      return GrantSelector.newBuilder().setId(grant).build();
+    String text = grant == null ? "" : grant; // e.g. of a variable that is not set
+    if (ID.matcher(text).matches()) {
+      return GrantSelector.newBuilder().setId(text).build();
     }
-    String[] parts = grant.split("/", -1);
+    String[] parts = text.split("/", -1);
     boolean good = parts.length == 3 || parts.length == 4;
     for (String p : parts) {
       good = good && SEGMENT.matcher(p).matches();
     }
     if (!good) {
-      throw new IllegalArgumentException("holdfast: grant \"" + grant
-          + "\": want an id (grt_...) or tenant/subject/product[/name], each 1 to 128 of A-Z a-z 0-9 @ . _ + -");
+      throw new IllegalArgumentException("holdfast: grant " + (grant == null ? "is not set" : '"' + grant + '"')
+          + ": want an id (grt_...) or tenant/subject/product[/name], each 1 to 128 of A-Z a-z 0-9 @ . _ + -");
     }
     GrantAddress.Builder a = GrantAddress.newBuilder().setTenant(parts[0]).setSubject(parts[1]).setProduct(parts[2]);
     if (parts.length == 4) {

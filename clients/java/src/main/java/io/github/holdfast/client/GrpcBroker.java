@@ -13,7 +13,6 @@ import io.grpc.Channel;
 import io.grpc.ClientCall;
 import io.grpc.ConnectivityState;
 import io.grpc.Context;
-import io.grpc.ManagedChannel;
 import io.grpc.Metadata;
 import io.grpc.MethodDescriptor;
 import io.grpc.Status;
@@ -28,16 +27,19 @@ import java.util.concurrent.TimeUnit;
 /** The calls to a broker over gRPC; those under way end with it. */
 final class GrpcBroker implements Broker {
   private final Channel channel;
-  private final ManagedChannel owned; // null: the caller's
+  private final Connection connection; // null: the channel is the caller's
   private final Executor executor;
+
+  /** Held while a call finds out that the certificate was renewed and leaves the connection before. */
+  private final Object freshening = new Object();
 
   // Both are guarded by calls.
   private final Set<ClientCall<?, ?>> calls = new HashSet<>();
   private boolean closed;
 
-  GrpcBroker(Channel channel, ManagedChannel owned, Executor executor) {
+  GrpcBroker(Channel channel, Connection connection, Executor executor) {
     this.channel = channel;
-    this.owned = owned;
+    this.connection = connection;
     this.executor = executor;
   }
 
@@ -119,8 +121,8 @@ final class GrpcBroker implements Broker {
     Context before = apart.attach();
     try {
       CallOptions options = CallOptions.DEFAULT.withExecutor(executor).withDeadlineAfter(deadline.toNanos(), TimeUnit.NANOSECONDS);
-      if (owned != null && owned.getState(false) == ConnectivityState.TRANSIENT_FAILURE) {
-        owned.resetConnectBackoff(); // the callers' own distance between calls is enough
+      if (connection != null) {
+        freshen(connection);
       }
       ClientCall<Q, A> call = channel.newCall(method, options);
       if (!enter(call)) {
@@ -146,6 +148,20 @@ final class GrpcBroker implements Broker {
     }
   }
 
+  private void freshen(Connection connection) {
+    // As one step: only the first call hears that it was renewed, and another one that does not
+    // would begin over the connection before, which is not left yet.
+    synchronized (freshening) {
+      if (connection.renewed().getAsBoolean()) {
+        // Broker and TLS judge a connection by the certificate that it began with. Calls under way go on.
+        connection.channel().enterIdle();
+      }
+    }
+    if (connection.channel().getState(false) == ConnectivityState.TRANSIENT_FAILURE) {
+      connection.channel().resetConnectBackoff(); // the callers' own distance between calls is enough
+    }
+  }
+
   private <Q, A> ClientCall.Listener<A> listener(ClientCall<Q, A> call, Heard<A> heard) {
     return new ClientCall.Listener<>() {
       @Override
@@ -162,7 +178,7 @@ final class GrpcBroker implements Broker {
       @Override
       public void onClose(Status status, Metadata trailers) {
         try {
-          heard.ended(status.isOk() ? null : status.asRuntimeException(trailers));
+          heard.ended(status.isOk() ? null : Refusal.of(status.asRuntimeException(trailers), connection == null ? null : connection.way()));
         } finally {
           leave(call);
         }

@@ -6,13 +6,10 @@ import java.time.Clock;
 import java.time.Duration;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.ExecutorService;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
 import java.util.concurrent.SynchronousQueue;
-import java.util.concurrent.ThreadFactory;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.atomic.AtomicInteger;
 
 /**
  * A connection to a broker. Safe for use by several threads; make one per process, and close it at
@@ -39,9 +36,9 @@ public final class HoldfastClient implements AutoCloseable {
   private static final long IDLE_SECONDS = 5;
 
   private final Channel channel;
-  private final ManagedChannel owned; // null: the caller's
+  private final ManagedChannel owned; // null: the channel is the caller's
   private final Duration timeout;
-  private final ExecutorService executor;
+  private final ThreadPoolExecutor executor;
   private final ScheduledThreadPoolExecutor timer;
   private final Timing timing;
   private final GrpcBroker broker;
@@ -50,15 +47,17 @@ public final class HoldfastClient implements AutoCloseable {
   private final Object closing = new Object();
   private boolean closed; // guarded by closing
 
-  HoldfastClient(ExecutorService executor, Channel channel, ManagedChannel owned, Duration timeout, Clock wall) {
+  /** A client over a channel; connection is what that channel goes by, null: it is the caller's. */
+  HoldfastClient(ThreadPoolExecutor executor, Channel channel, Connection connection, Duration timeout, Clock wall) {
     this.channel = channel;
-    this.owned = owned;
+    this.owned = connection == null ? null : connection.channel();
     this.timeout = timeout;
     this.executor = executor;
-    this.timer = new ScheduledThreadPoolExecutor(1, daemons("holdfast-timer"));
+    this.timer = new ScheduledThreadPoolExecutor(1, new Daemons("holdfast-timer"));
     this.timer.setRemoveOnCancelPolicy(true);
+    this.timer.setExecuteExistingDelayedTasksAfterShutdownPolicy(false);
     this.timing = new SystemTiming(wall, timer);
-    this.broker = new GrpcBroker(channel, owned, executor);
+    this.broker = new GrpcBroker(channel, connection, executor);
   }
 
   /**
@@ -81,20 +80,13 @@ public final class HoldfastClient implements AutoCloseable {
     return new HoldfastClientBuilder(null, channel);
   }
 
-  static ExecutorService workers() {
-    return new ThreadPoolExecutor(0, Integer.MAX_VALUE, IDLE_SECONDS, TimeUnit.SECONDS, new SynchronousQueue<>(), daemons("holdfast-client"));
+  static ThreadPoolExecutor workers() {
+    return new ThreadPoolExecutor(0, Integer.MAX_VALUE, IDLE_SECONDS, TimeUnit.SECONDS, new SynchronousQueue<>(), new Daemons("holdfast-client"));
   }
 
-  private static ThreadFactory daemons(String name) {
-    AtomicInteger count = new AtomicInteger();
-    return task -> {
-      // Without the thread-locals of whoever happens to call first: the timer lives as long as the
-      // client. For the same reason its class loader is this library's.
-      Thread t = new Thread(null, task, name + "-" + count.incrementAndGet(), 0, false);
-      t.setContextClassLoader(HoldfastClient.class.getClassLoader());
-      t.setDaemon(true);
-      return t;
-    };
+  /** Whether one of the pool's threads runs this. */
+  private static boolean within(ThreadPoolExecutor pool) {
+    return pool.getThreadFactory() instanceof Daemons d && d.current();
   }
 
   /**
@@ -126,7 +118,7 @@ public final class HoldfastClient implements AutoCloseable {
     return timing;
   }
 
-  ExecutorService executor() {
+  ThreadPoolExecutor executor() {
     return executor;
   }
 
@@ -148,7 +140,8 @@ public final class HoldfastClient implements AutoCloseable {
   /**
    * Cancels all calls under way, waits until no thread of this client is left, 5 s for each kind at
    * most, and closes the connection. Later calls throw {@link ClientClosedException}. Closing twice
-   * does nothing.
+   * does nothing. Called on one of this client's own threads, e.g. by what depends on
+   * {@link TokenSource#getAsync()}, it waits for nothing: that thread would wait for itself.
    */
   @Override
   public void close() {
@@ -159,7 +152,17 @@ public final class HoldfastClient implements AutoCloseable {
       closed = true;
     }
     sources.forEach(TokenSource::close);
-    timer.shutdownNow();
+    timer.shutdown();
+    if (within(executor) || within(timer)) {
+      // The workers bring waiting callers their answers, and must last until all have them.
+      new Daemons("holdfast-close").newThread(this::finish).start();
+    } else {
+      finish();
+    }
+  }
+
+  /** Waits for what was told to end, and ends what serves that. */
+  private void finish() {
     boolean interrupted = false;
     try {
       broker.close(LAST_WAIT);

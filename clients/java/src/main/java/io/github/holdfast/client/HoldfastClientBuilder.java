@@ -18,7 +18,8 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
-import java.util.concurrent.ExecutorService;
+import java.util.function.BooleanSupplier;
+import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Pattern;
 
@@ -46,7 +47,8 @@ public final class HoldfastClientBuilder {
   /**
    * Sets the PEM files of this caller's certificate and key, and of the CA that signed the broker's
    * certificate. All are read again for every new connection if they have changed, so that renewed
-   * ones are used without a restart; while they cannot be read, the last good ones serve.
+   * ones are used without a restart; while they cannot be read, the last good ones serve. A call
+   * after the certificate was renewed makes a new connection.
    *
    * @param cert the certificate, maybe with its chain
    * @param key its private key
@@ -136,8 +138,10 @@ public final class HoldfastClientBuilder {
       return over(channel);
     }
     Target.checked(target);
-    ChannelCredentials credentials = credentials();
-    ExecutorService executor = HoldfastClient.workers();
+    checkIdentity();
+    FileKeyManager certificate = cert == null ? null : new FileKeyManager(cert, key);
+    ChannelCredentials credentials = credentials(certificate);
+    ThreadPoolExecutor executor = HoldfastClient.workers();
     ManagedChannelBuilder<?> builder = Grpc.newChannelBuilder(target, credentials)
         .executor(executor)
         .keepAliveTime(HoldfastClient.PING_EVERY.toMillis(), TimeUnit.MILLISECONDS)
@@ -148,7 +152,9 @@ public final class HoldfastClientBuilder {
     } catch (IllegalArgumentException e) {
       throw Target.wrong(target); // with a resolver's scheme, and not what that takes
     }
-    return new HoldfastClient(executor, intercepted(managed), managed, timeout, clock);
+    BooleanSupplier renewed = certificate == null ? () -> false : certificate::renewed;
+    Connection connection = new Connection(managed, new Way(target, cert, ca, tokenFile, plaintext), renewed);
+    return new HoldfastClient(executor, intercepted(managed), connection, timeout, clock);
   }
 
   private HoldfastClient over(Channel theirs) {
@@ -165,7 +171,7 @@ public final class HoldfastClientBuilder {
     return ClientInterceptors.intercept(inner, reversed);
   }
 
-  private ChannelCredentials credentials() throws IOException {
+  private void checkIdentity() {
     if (plaintext && (cert != null || tokenFile != null)) {
       throw new IllegalArgumentException("holdfast: choose plaintext or an identity, not both");
     }
@@ -173,23 +179,26 @@ public final class HoldfastClientBuilder {
       throw new IllegalArgumentException(
           "holdfast: choose tlsFiles or tokenFile: the broker refuses a call that shows a certificate and a token");
     }
-    if (plaintext) {
-      if (!LOOPBACK.matcher(target).matches()) {
-        throw new IllegalArgumentException(
-            "holdfast: plaintext to \"" + target + "\": tokens would cross the network in the clear; use tlsFiles");
-      }
-      return InsecureChannelCredentials.create();
+    if (plaintext && !LOOPBACK.matcher(target).matches()) {
+      throw new IllegalArgumentException(
+          "holdfast: plaintext to \"" + target + "\": tokens would cross the network in the clear; use tlsFiles");
     }
-    if (tokenFile == null && (cert == null || key == null)) {
+    if (!plaintext && tokenFile == null && (cert == null || key == null)) {
       throw new IllegalArgumentException(
           "holdfast: no identity: the broker demands a client certificate or a token; use tlsFiles or tokenFile");
+    }
+  }
+
+  private ChannelCredentials credentials(FileKeyManager certificate) throws IOException {
+    if (plaintext) {
+      return InsecureChannelCredentials.create();
     }
     TlsChannelCredentials.Builder tls = TlsChannelCredentials.newBuilder();
     if (ca != null) {
       tls.trustManager(new FileTrustManager(ca));
     }
-    if (cert != null) {
-      return tls.keyManager(new FileKeyManager(cert, key)).build();
+    if (certificate != null) {
+      return tls.keyManager(certificate).build();
     }
     CallCredentials token = new TokenFileCredentials(tokenFile, System::nanoTime);
     return CompositeChannelCredentials.create(tls.build(), token);

@@ -79,10 +79,12 @@ public class HoldfastException extends IOException {
   }
 
   /**
-   * The same for the present thread: the one that many callers wait for has a stack trace that says
-   * nothing about theirs.
+   * Returns the same for the present thread, to be thrown by one who waited for a future: all that
+   * wait share one exception, whose stack trace says nothing about theirs.
+   *
+   * @return a new exception with the same reason, message and cause
    */
-  final HoldfastException here() {
+  public final HoldfastException here() {
     return refusal.thrown(getCause());
   }
 

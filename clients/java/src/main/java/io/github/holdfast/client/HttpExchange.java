@@ -95,7 +95,8 @@ final class HttpExchange<T> {
   private void decide(Hop hop, HttpResponse<CapturedBody<T>> response) {
     Optional<HttpRequest> next = redirect(hop, response.statusCode(), response.headers().firstValue("Location"));
     if (next.isPresent()) {
-      boolean without = !client.origins().allow(next.get().uri(), hop.token);
+      // Once without the token, always without: who led back to the API was not asked by the caller.
+      boolean without = hop.without || elsewhere(hop.request, next.get().uri());
       send(new Hop(next.get(), hop.token, without, hop.redirects + 1, hop.repeated));
     } else if (rejected(hop, response.statusCode())) {
       // Reported even if the request cannot be repeated: the next one profits.
@@ -154,10 +155,14 @@ final class HttpExchange<T> {
   }
 
   private static HttpRequest moved(HttpRequest request, URI to, boolean same) {
-    boolean elsewhere = !Origins.of(request.uri()).equals(Origins.of(to));
+    boolean elsewhere = elsewhere(request, to);
     HttpRequest.Builder out = HttpRequest.newBuilder(request, (name, value) -> !elsewhere || !secret(name)).uri(to);
     boolean keeps = same || request.method().equals("GET") || request.method().equals("HEAD");
     return (keeps ? out : out.method("GET", BodyPublishers.noBody())).build();
+  }
+
+  private static boolean elsewhere(HttpRequest request, URI to) {
+    return !Origins.of(request.uri()).equals(Origins.of(to));
   }
 
   private static boolean secret(String header) {

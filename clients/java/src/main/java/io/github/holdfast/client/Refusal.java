@@ -11,6 +11,7 @@ import io.grpc.StatusRuntimeException;
 import io.grpc.protobuf.StatusProto;
 import java.time.Duration;
 import java.util.Map;
+import java.util.Optional;
 
 /** What is known of a refusal, however it came; {@link #thrown} makes the typed exception of it. */
 record Refusal(
@@ -35,7 +36,17 @@ record Refusal(
     if (t instanceof HoldfastException already) {
       return already;
     }
-    return read(t).thrown(wordless(t));
+    return of(t, null);
+  }
+
+  /** The same for a call on its way to the broker; null: one that its caller knows. */
+  static HoldfastException of(Throwable t, Way way) {
+    Refusal said = read(t);
+    if (way == null || said.reason != Reason.UNREACHABLE) {
+      return said.thrown(wordless(t));
+    }
+    Optional<String> meaning = way.meaning(Status.fromThrowable(t));
+    return meaning.map(m -> said.saying(m + " (gRPC: " + said.message + ")")).orElse(said).thrown(wordless(t));
   }
 
   /** The status without its text, which a stack trace would show a second time; all else is kept. */
@@ -50,7 +61,8 @@ record Refusal(
 
   private static Refusal read(Throwable t) {
     Status status = Status.fromThrowable(t);
-    String description = status.getDescription() == null ? "the call failed" : status.getDescription();
+    // Its first line: below that grpc-java names the parts of its own that the call went through.
+    String description = status.getDescription() == null ? "the call failed" : status.getDescription().lines().findFirst().orElse("");
     Refusal r = own(Reason.UNREACHABLE, status.getCode(), description + innermost(status.getCause()));
     com.google.rpc.Status details = StatusProto.fromThrowable(t);
     if (details == null) {
@@ -89,6 +101,10 @@ record Refusal(
       return this; // what cannot be read says nothing; the code still does
     }
     return this;
+  }
+
+  private Refusal saying(String words) {
+    return new Refusal(reason, reasonName, code, words, retryAfter, metadata, field);
   }
 
   private Refusal named(String name, Map<String, String> about) {

@@ -15,9 +15,6 @@ import java.util.concurrent.Future;
  * who waits. It never blocks, and calls nobody while it holds its lock.
  */
 final class TokenCache {
-  /** How long a caller waits while a token lies ready that is not guaranteed, but not expired either. */
-  static final Duration STATIC_WAIT = Duration.ofSeconds(2);
-
   /** Between a failed background call and the next, if the broker names no longer time, and the most it may name. */
   static final Duration RETRY_DELAY = Duration.ofSeconds(1);
 
@@ -36,6 +33,7 @@ final class TokenCache {
   private final Executor executor;
   private final GetAccessTokenRequest request;
   private final Duration timeout;
+  private final Patience patience;
 
   private final Object lock = new Object();
 
@@ -69,6 +67,7 @@ final class TokenCache {
     this.executor = executor;
     this.request = request;
     this.timeout = timeout;
+    this.patience = new Patience(timing, executor);
   }
 
   /** A token to hand out at once, without a lock; null: {@link #pending} knows more. */
@@ -77,13 +76,12 @@ final class TokenCache {
     return t != null && t.age(timing) < (streaming ? t.expiryAge : t.softAge) ? t : null;
   }
 
-  /** What a caller gets or waits for; fallback, unless null, is what it gets if it cannot wait. */
-  record Pending(AccessToken fallback, CompletableFuture<AccessToken> token) {
-    static Pending of(AccessToken t) {
-      return new Pending(t, CompletableFuture.completedFuture(t));
-    }
+  /** How long those wait who got something that is pending. */
+  Patience patience() {
+    return patience;
   }
 
+  /** What a caller gets, or waits for; starts a call if one is due. */
   Pending pending() {
     AccessToken t;
     Flight f;
@@ -98,9 +96,8 @@ final class TokenCache {
       if (t != null && age < (streaming ? t.expiryAge : t.softAge)) {
         return Pending.of(t);
       }
-      boolean held = failure != null && timing.nanos() - heldUntil < 0;
       wait = t == null || age >= t.guaranteedAge;
-      if (flight == null && held) {
+      if (flight == null && held()) {
         return t != null ? Pending.of(t) : new Pending(null, CompletableFuture.failedFuture(failure));
       }
       if (flight == null) {
@@ -112,7 +109,12 @@ final class TokenCache {
     if (!wait) {
       return Pending.of(t);
     }
-    return new Pending(t, t == null ? patient(f) : impatient(f, t));
+    return new Pending(t, t == null ? patient(f) : patience.shortly(patient(f), t));
+  }
+
+  /** No call may be made now. The caller holds the lock. */
+  private boolean held() {
+    return failure != null && timing.nanos() - heldUntil < 0;
   }
 
   /** The current token, forgotten once it has expired. The caller holds the lock. */
@@ -132,61 +134,6 @@ final class TokenCache {
     }).thenCompose(next -> next);
   }
 
-  /** Waits for the flight, but not for long, and gets the old token, unless it expires, if the broker fails. */
-  private CompletableFuture<AccessToken> impatient(Flight f, AccessToken old) {
-    CompletableFuture<AccessToken> result = new CompletableFuture<>();
-    Future<?> patience = timing.after(STATIC_WAIT, () -> executor.execute(() -> {
-      if (alive(old)) {
-        result.complete(old);
-      }
-    }));
-    patient(f).whenComplete((t, e) -> {
-      patience.cancel(false);
-      if (e == null) {
-        result.complete(t);
-      } else if (Outcomes.cause(e) instanceof HoldfastException h && h.isTemporary() && alive(old)) {
-        result.complete(old);
-      } else {
-        result.completeExceptionally(Outcomes.cause(e));
-      }
-    });
-    return result;
-  }
-
-  private boolean alive(AccessToken t) {
-    return t.age(timing) < t.expiryAge;
-  }
-
-  /** What is pending, or what there is instead when the caller's deadline ends. */
-  CompletableFuture<AccessToken> within(Duration deadline, Pending p) {
-    CompletableFuture<AccessToken> result = new CompletableFuture<>();
-    Future<?> patience = timing.after(deadline, () -> executor.execute(() -> {
-      try {
-        result.complete(atDeadline(p, deadline));
-      } catch (HoldfastException e) {
-        result.completeExceptionally(e);
-      }
-    }));
-    p.token().whenComplete((t, e) -> {
-      patience.cancel(false);
-      if (e == null) {
-        result.complete(t);
-      } else {
-        result.completeExceptionally(Outcomes.cause(e));
-      }
-    });
-    return result;
-  }
-
-  /** What a caller gets whose deadline has ended. */
-  AccessToken atDeadline(Pending p, Duration deadline) throws HoldfastException {
-    if (p.fallback() != null && alive(p.fallback())) {
-      return p.fallback();
-    }
-    throw Refusal.own(Reason.DEADLINE_EXCEEDED, Status.Code.DEADLINE_EXCEEDED,
-        "no token within the caller's deadline of " + deadline.toMillis() + " ms").thrown(null);
-  }
-
   /** Starts a flight that was entered under the lock; null: nothing. */
   private void begin(Flight f) {
     if (f == null) {
@@ -196,7 +143,7 @@ final class TokenCache {
     CompletableFuture<AccessToken> told =
         f.rejected == 0 ? ask(f) : report(f).thenCompose(verdict -> ask(f));
     told.whenComplete((t, e) -> {
-      AccessToken newest = settle(t, e == null ? null : Outcomes.cause(e));
+      AccessToken newest = settle(f, t, e == null ? null : Outcomes.cause(e));
       if (e == null) {
         f.done.complete(newest);
       } else {
@@ -276,19 +223,15 @@ final class TokenCache {
   }
 
   /** Records how the flight ended; gives the token to hand out, which a stream may have made a newer one. */
-  private AccessToken settle(AccessToken t, Throwable e) {
+  private AccessToken settle(Flight f, AccessToken t, Throwable e) {
     synchronized (lock) {
       flight = null;
       failure = null;
       if (e == null) {
-        return adopt(t);
+        return f.overtaken ? t : adopt(t);
       }
       if (e instanceof HoldfastException h && h.isTemporary()) {
-        // With nothing to hand out and no time named, the next caller may try at once.
-        if (current != null || !h.retryAfter().isZero()) {
-          failure = h;
-          heldUntil = timing.nanos() + timing.spread(Outcomes.shorter(Outcomes.longer(h.retryAfter(), RETRY_DELAY), MAX_RETRY_DELAY)).toNanos();
-        }
+        hold(h);
       } else if (e instanceof HoldfastException) {
         current = null; // a refusal is about this grant or this caller: believe it
       }
@@ -296,50 +239,56 @@ final class TokenCache {
     }
   }
 
+  /**
+   * Holds off calls after a failure that passes. With nothing to hand out and no time named, the next
+   * caller may try at once. The caller holds the lock.
+   */
+  private void hold(HoldfastException e) {
+    if (current != null || !e.retryAfter().isZero()) {
+      failure = e;
+      heldUntil = timing.nanos() + timing.spread(Outcomes.shorter(Outcomes.longer(e.retryAfter(), RETRY_DELAY), MAX_RETRY_DELAY)).toNanos();
+    }
+  }
+
   /** Takes a token in, unless there is a newer one; gives the newer. The caller holds the lock. */
   private AccessToken adopt(AccessToken t) {
     AccessToken held = live();
-    if (held != null && held.generation() > t.generation()) {
+    if (held != null && held.newerThan(t)) {
       return held;
     }
     if (!closed) {
       current = t;
-      if (t.generation() > refused) {
-        refused = 0;
-      }
+      refused = t.generation() > refused ? 0 : refused;
     }
     return t;
   }
 
   /**
    * Called when an API answered the token of a generation with a 401: reports the generation,
-   * once, and gives a token of a later one; null says that there is none.
+   * once, and gives a token of a later one; null: there is none, or no call may be made now.
    */
   CompletableFuture<AccessToken> newer(long generation, int status) {
     Flight f;
     Flight start = null;
-    boolean mine;
     synchronized (lock) {
       AccessToken held = live();
       if (held != null && held.generation() > generation) {
         return CompletableFuture.completedFuture(held);
       }
       f = flight;
-      mine = f != null && f.rejected == generation;
       if (f == null) {
         boolean known = generation < reported
             || generation == reported && (reportAgain == NEVER || timing.nanos() - reportAgain < 0);
-        if (closed || known) {
+        if (closed || known || held()) {
           return CompletableFuture.completedFuture(null);
         }
         flight = f = start = new Flight(generation, status);
-        mine = true;
         reported = generation;
         reportAgain = NEVER;
       }
     }
     begin(start);
-    boolean own = mine;
+    boolean own = f.rejected == generation;
     return f.done.handle((t, e) -> {
       if (e == null && t.generation() > generation) {
         return CompletableFuture.completedFuture(t);
@@ -358,10 +307,18 @@ final class TokenCache {
     }
   }
 
-  /** A stream brought a final refusal: nothing is to be handed out. */
-  void dropped() {
+  /** A stream brought a refusal: one that passes holds off calls, after any other nothing is to be handed out. */
+  void refused(HoldfastException e) {
     synchronized (lock) {
+      if (e.isTemporary()) {
+        hold(e);
+        return;
+      }
       current = null;
+      failure = null; // the next call asks why, whatever failed before
+      if (flight != null) {
+        flight.overtaken = true;
+      }
     }
   }
 

@@ -92,11 +92,11 @@ public final class TokenSource {
     if (t != null) {
       return t;
     }
-    TokenCache.Pending p = cache.pending();
+    Pending p = cache.pending();
     try {
       return deadline == null ? p.token().get() : p.token().get(Outcomes.nanos(deadline), TimeUnit.NANOSECONDS);
     } catch (TimeoutException e) {
-      return cache.atDeadline(p, deadline);
+      return cache.patience().atDeadline(p, deadline);
     } catch (ExecutionException e) {
       throw Refusal.of(e.getCause()).here();
     }
@@ -126,8 +126,8 @@ public final class TokenSource {
     if (t != null) {
       return CompletableFuture.completedFuture(t);
     }
-    TokenCache.Pending p = cache.pending();
-    return deadline == null ? p.token().copy() : cache.within(deadline, p);
+    Pending p = cache.pending();
+    return deadline == null ? p.token().copy() : cache.patience().within(deadline, p);
   }
 
   /**

@@ -78,7 +78,7 @@ final class Watcher {
       }
       switch (m.getEventCase()) {
         case TOKEN -> renewed(m);
-        case UNAVAILABLE -> unavailable(Refusal.of(m.getUnavailable()), m.getUnavailable().hasRetryAfter());
+        case UNAVAILABLE -> unavailable(Refusal.of(m.getUnavailable()));
         default -> { } // of a newer contract
       }
     }
@@ -91,11 +91,16 @@ final class Watcher {
       over = true;
       cache.streaming(false, silence);
       HoldfastException e = Refusal.of(why);
-      if (!closed() && !e.isTemporary() && e.reason() != Reason.UNRECOGNIZED) {
-        unavailable(e, false);
+      if (!closed() && !e.isTemporary() && !renewable(e) && e.reason() != Reason.UNRECOGNIZED) {
+        unavailable(e);
       }
       reopen(e);
     }
+  }
+
+  /** A credential that has ended may have a successor, which the next call shows. */
+  private static boolean renewable(HoldfastException e) {
+    return e.reason() == Reason.CALLER_UNAUTHENTICATED;
   }
 
   private void renewed(WatchAccessTokenResponse m) {
@@ -108,10 +113,8 @@ final class Watcher {
     }
   }
 
-  private void unavailable(HoldfastException e, boolean passing) {
-    if (!passing) {
-      cache.dropped();
-    }
+  private void unavailable(HoldfastException e) {
+    cache.refused(e);
     events.accept(new TokenEvent.Unavailable(e));
   }
 
@@ -126,15 +129,11 @@ final class Watcher {
     });
   }
 
-  /** The broker's own time if it names one, else a growing one, spread so that not all come back at once. */
+  /** Doubles with each stream that brought nothing, is no less than the broker names, and is spread so that not all come back at once. */
   private Duration delay(HoldfastException e) {
-    if (!e.retryAfter().isZero()) {
-      return timing.spread(Outcomes.shorter(e.retryAfter(), MAX_DELAY));
-    }
-    Duration d = e.isTemporary() ? FIRST_DELAY.multipliedBy(1L << Math.min(failures, 6)) : MAX_DELAY;
+    Duration d = Outcomes.longer(FIRST_DELAY.multipliedBy(1L << Math.min(failures, 6)), e.retryAfter());
     failures++;
-    d = Outcomes.shorter(d, MAX_DELAY);
-    return d.minusNanos((long) (d.toNanos() / 2.0 * timing.random()));
+    return timing.spread(Outcomes.shorter(d, MAX_DELAY));
   }
 
   private synchronized boolean closed() {

@@ -107,6 +107,36 @@ class AuthorizedHttpClientTest {
     assertEquals(List.of("GET /file?sig=1 []"), other.seen);
   }
 
+  private int getOf(AuthorizedHttpClient client, String url) throws Exception {
+    return client.send(HttpRequest.newBuilder(URI.create(url)).build(), BodyHandlers.discarding()).statusCode();
+  }
+
+  @Test
+  void aRedirectToAnotherOriginThatMaySeeTheTokenGoesWithoutItAndIts401IsTheAnswer() throws Exception {
+    api.answers = (token, path) -> new Api.Answer(302, other.origin() + "/b");
+    other.answers = (token, path) -> new Api.Answer(401, null);
+    assertEquals(401, getOf(AuthorizedHttpClient.builder(source).origins(api.origin(), other.origin()).build(), api.origin() + "/a"));
+    assertEquals(List.of("GET /a [fake-token-1]"), api.seen);
+    assertEquals(List.of("GET /b []"), other.seen);
+    calls(1, 0);
+  }
+
+  @Test
+  void aRedirectThereAndBackStaysWithoutTheTokenAndIts401IsTheAnswer() throws Exception {
+    Map<String, String> back = Map.of("/a", other.origin() + "/b", "/d", "/e");
+    Map<String, String> there = Map.of("/b", "/c", "/c", api.origin() + "/d");
+    other.answers = (token, path) -> new Api.Answer(302, there.get(path));
+    api.answers = (token, path) -> new Api.Answer(back.containsKey(path) ? 302 : 401, back.get(path));
+    for (AuthorizedHttpClient client : List.of(http, AuthorizedHttpClient.builder(source).origins(api.origin(), other.origin()).build())) {
+      api.seen.clear();
+      other.seen.clear();
+      assertEquals(401, getOf(client, api.origin() + "/a"));
+      assertEquals(List.of("GET /a [fake-token-1]", "GET /d []", "GET /e []"), api.seen);
+      assertEquals(List.of("GET /b []", "GET /c []"), other.seen);
+    }
+    calls(1, 0);
+  }
+
   @Test
   void aRedirectWithinTheApiKeepsTheTokenAndA307TheBody() throws Exception {
     api.answers = (token, path) -> path.endsWith("/new") ? new Api.Answer(200, null) : new Api.Answer(307, "/ex/jira/cloud-1/new");

@@ -1,6 +1,7 @@
 package io.github.holdfast.client;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -36,6 +37,23 @@ class FileKeyManagerTest {
     assertNotEquals(old, fresh);
     Pem.match(m.getCertificateChain(fresh)[0], m.getPrivateKey(fresh));
     Pem.match(m.getCertificateChain(old)[0], m.getPrivateKey(old)); // of a handshake that began with it
+  }
+
+  @Test
+  void aRenewedPairIsNoticedOnceUnlessAConnectionHasShownIt() throws Exception {
+    FileKeyManager m = new FileKeyManager(cert, key);
+    assertFalse(m.renewed());
+    SelfSigned next = new SelfSigned();
+    next.certificate(cert);
+    assertFalse(m.renewed(), "half a pair is none");
+    next.key(key);
+    assertTrue(m.renewed());
+    assertFalse(m.renewed());
+    SelfSigned third = new SelfSigned();
+    third.certificate(cert);
+    third.key(key);
+    m.chooseEngineClientAlias(null, null, null);
+    assertFalse(m.renewed());
   }
 
   @Test

@@ -37,6 +37,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.NullSource;
+import org.junit.jupiter.params.provider.NullSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class HoldfastClientTest {
@@ -190,6 +191,25 @@ class HoldfastClientTest {
     assertFalse(channel.isShutdown(), "the caller's channel was closed");
   }
 
+  /** Nor for the call whose answer it was told of: that ends when the callback does. */
+  @Test
+  void closedByACallbackOfItsOwnItDoesNotWaitForThat() throws Exception {
+    CompletableFuture<Long> seconds = client.tokenSource(GRANT).build().getAsync().thenApply(t -> {
+      long began = System.nanoTime();
+      client.close();
+      return TimeUnit.NANOSECONDS.toSeconds(System.nanoTime() - began);
+    });
+    StreamObserver<GetAccessTokenResponse> first = held.waiting.poll(10, TimeUnit.SECONDS);
+    CompletableFuture<AccessToken> other = client.tokenSource(GRANT).build().getAsync();
+    assertTrue(held.waiting.poll(10, TimeUnit.SECONDS) != null);
+    first.onNext(new VirtualBroker(new ManualTiming()).token());
+    first.onCompleted();
+    assertTrue(seconds.get(20, TimeUnit.SECONDS) < 4, "it waited for itself");
+    ExecutionException e = assertThrows(ExecutionException.class, other::get);
+    assertInstanceOf(ClientClosedException.class, e.getCause());
+    assertEquals(0, threads());
+  }
+
   @ParameterizedTest
   @ValueSource(strings = {"broker.internal:7443", "10.0.0.1:7443", "127.0.0.1.example.com:7443", "dns:///localhost:7443", "[::2]:7443", "localhost"})
   void plaintextLeavesNoMachine(String target) {
@@ -236,8 +256,10 @@ class HoldfastClientTest {
   }
 
   @ParameterizedTest
+  @NullSource
   @ValueSource(strings = {"", "a/b", "a/b/c/d/e", "a//c", "a/b/c d", "grt_short", "a/b/ü"})
   void aGrantThatDoesNotParseIsRefused(String grant) {
-    assertThrows(IllegalArgumentException.class, () -> client.tokenSource(grant));
+    IllegalArgumentException e = assertThrows(IllegalArgumentException.class, () -> client.tokenSource(grant));
+    assertTrue(e.getMessage().contains(grant == null ? "grant is not set: want an id" : "tenant/subject/product[/name]"), e.getMessage());
   }
 }

@@ -86,8 +86,25 @@ class RejectedTokenTest {
     w.broker.reportFail = Status.UNAVAILABLE.asRuntimeException();
     assertNull(w.cache.newer(1, 401).join());
     w.broker.reportFail = null;
+    w.pass(SECOND);
     assertEquals("token-2", w.cache.newer(1, 401).join().value());
     w.calls(2, 2);
+  }
+
+  @Test
+  void nothingIsReportedWhileTheBrokerWantsToBeLeftAlone() {
+    w.broker.fail = VirtualBroker.refusal(Status.Code.RESOURCE_EXHAUSTED, Reason.PROVIDER_RATE_LIMITED, Duration.ofSeconds(30), Map.of());
+    w.pass(Duration.ofMinutes(9)); // the next caller asks in the background
+    w.mustGet(1);
+    for (int i = 0; i < 3; i++) {
+      assertNull(w.cache.newer(1, 401).join());
+      w.pass(Duration.ofSeconds(9));
+    }
+    w.calls(2, 0);
+    w.broker.fail = null;
+    w.pass(Duration.ofSeconds(3));
+    assertEquals("token-2", w.cache.newer(1, 401).join().value());
+    w.calls(3, 1);
   }
 
   @Test

@@ -12,14 +12,19 @@ import io.grpc.inprocess.InProcessServerBuilder;
 import io.grpc.stub.StreamObserver;
 import java.io.IOException;
 import java.util.UUID;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.LinkedBlockingQueue;
 
-/** A broker that hands out one token and never answers the report that an API refused it. */
+/** A broker that hands out one token, or none, and never answers the report that an API refused it. */
 public final class SilentBroker extends TokenServiceGrpc.TokenServiceImplBase implements AutoCloseable {
   private final String apiBase;
   private final Server server;
   private final ManagedChannel channel;
 
-  /** Starts it. */
+  /** Holds the name of each call that is left without an answer. */
+  public final BlockingQueue<String> waiting = new LinkedBlockingQueue<>();
+
+  /** Starts it; apiBase is that of its token, null: it answers nothing at all. */
   public SilentBroker(String apiBase) throws IOException {
     this.apiBase = apiBase;
     String name = UUID.randomUUID().toString();
@@ -34,12 +39,18 @@ public final class SilentBroker extends TokenServiceGrpc.TokenServiceImplBase im
 
   @Override
   public void getAccessToken(GetAccessTokenRequest request, StreamObserver<GetAccessTokenResponse> answer) {
+    if (apiBase == null) {
+      waiting.add("get");
+      return;
+    }
     answer.onNext(new VirtualBroker(new ManualTiming()).token().toBuilder().setApiBaseUrl(apiBase).build());
     answer.onCompleted();
   }
 
   @Override
-  public void reportRejectedToken(ReportRejectedTokenRequest request, StreamObserver<ReportRejectedTokenResponse> answer) {}
+  public void reportRejectedToken(ReportRejectedTokenRequest request, StreamObserver<ReportRejectedTokenResponse> answer) {
+    waiting.add("report");
+  }
 
   @Override
   public void close() {

@@ -100,7 +100,7 @@ class TokenCacheTest {
     w.broker.delay = Duration.ofHours(1);
     w.pass(Duration.ofMinutes(11));
     CompletableFuture<AccessToken> got = w.ask();
-    w.pass(TokenCache.STATIC_WAIT.minusMillis(1));
+    w.pass(Patience.STATIC_WAIT.minusMillis(1));
     assertFalse(got.isDone(), "the old token came too early");
     w.pass(Duration.ofMillis(1));
     assertEquals("token-1", got.join().value());
@@ -182,8 +182,8 @@ class TokenCacheTest {
   @Test
   void aDeadlineOfTheCallerEndsItsWaitAlone() {
     w.broker.delay = Duration.ofSeconds(5);
-    TokenCache.Pending p = w.cache.pending();
-    CompletableFuture<AccessToken> impatient = w.cache.within(SECOND, p);
+    Pending p = w.cache.pending();
+    CompletableFuture<AccessToken> impatient = w.cache.patience().within(SECOND, p);
     w.pass(SECOND);
     assertInstanceOf(DeadlineExceededException.class, World.failure(impatient));
     w.pass(Duration.ofSeconds(4));

@@ -93,6 +93,16 @@ class WatcherTest {
   }
 
   @Test
+  void aStreamIsOpenedAgainNoSoonerThanTheFirstDelayAndByChanceLater() {
+    w.timing.random = 1;
+    w.broker.stream.ended(Status.UNAVAILABLE.asRuntimeException());
+    w.pass(Watcher.FIRST_DELAY);
+    assertEquals(1, w.broker.watches.size());
+    w.pass(Watcher.FIRST_DELAY.dividedBy(2));
+    assertEquals(2, w.broker.watches.size());
+  }
+
+  @Test
   void aStreamThatEndsInGoodOrderIsOpenedAgainWhenTheBrokerSays() {
     w.broker.stream.ended(VirtualBroker.refusal(Status.Code.UNAVAILABLE, Reason.STREAM_ENDED, Duration.ofSeconds(7), Map.of()));
     w.pass(Duration.ofSeconds(6));
@@ -117,15 +127,42 @@ class WatcherTest {
   }
 
   @Test
+  void aGrantThatWasPurgedAndMadeAgainCountsAnew() {
+    GetAccessTokenResponse again = w.broker.token().toBuilder().setGrantId("grt_another").build();
+    w.broker.rotate();
+    w.broker.push();
+    w.mustGet(2);
+    w.broker.answered = again;
+    w.broker.stream.ended(Status.UNAVAILABLE.asRuntimeException());
+    w.pass(Duration.ofMinutes(9)); // the next caller asks in the background
+    w.mustGet(2);
+    w.mustGet(1);
+  }
+
+  @Test
   void aFinalReasonDropsTheTokenAndTheStreamGoesOn() {
+    unavailable(ErrorReason.ERROR_REASON_PROVIDER_UNAVAILABLE, true);
     unavailable(ErrorReason.ERROR_REASON_GRANT_REVOKED, false);
     w.broker.fail = VirtualBroker.refusal(Status.Code.FAILED_PRECONDITION, Reason.GRANT_REVOKED, null, Map.of());
     assertInstanceOf(GrantRevokedException.class, w.mustFail());
-    assertInstanceOf(GrantRevokedException.class, ((TokenEvent.Unavailable) events.get(1)).reason());
+    assertInstanceOf(GrantRevokedException.class, ((TokenEvent.Unavailable) events.get(2)).reason());
     w.broker.fail = null;
     w.broker.rotate();
     w.broker.push();
     w.mustGet(2);
+  }
+
+  @Test
+  void aCallThatWasAnsweredBeforeTheEndDoesNotBringTheTokenBack() {
+    w.broker.stream.ended(Status.UNAVAILABLE.asRuntimeException());
+    w.pass(Duration.ofMinutes(11));
+    w.broker.delay = SECOND;
+    w.ask();
+    unavailable(ErrorReason.ERROR_REASON_GRANT_REVOKED, false);
+    w.pass(SECOND);
+    w.broker.delay = Duration.ZERO;
+    w.broker.fail = VirtualBroker.refusal(Status.Code.FAILED_PRECONDITION, Reason.GRANT_REVOKED, null, Map.of());
+    assertInstanceOf(GrantRevokedException.class, w.mustFail());
   }
 
   @Test
@@ -135,6 +172,29 @@ class WatcherTest {
     HoldfastException e = ((TokenEvent.Unavailable) events.get(1)).reason();
     assertTrue(e.isTemporary(), e.toString());
     assertInstanceOf(BrokerUnavailableException.class, e);
+  }
+
+  @Test
+  void aPassingReasonLeavesTheTokenAndHoldsOffCallsForAsLongAsTheBrokerSays() {
+    unavailable(ErrorReason.ERROR_REASON_INTERNAL, false); // names no time
+    w.mustGet(1);
+    w.broker.stuck = true;
+    w.pass(Duration.ofMinutes(30));
+    BatchError.Builder e = BatchError.newBuilder().setReason(ErrorReason.ERROR_REASON_PROVIDER_UNAVAILABLE)
+        .setRetryAfter(com.google.protobuf.Duration.newBuilder().setSeconds(20));
+    w.broker.stream.message(WatchAccessTokenResponse.newBuilder().setUnavailable(e).build());
+    w.broker.stream.ended(Status.UNAVAILABLE.asRuntimeException());
+    w.pass(Duration.ofSeconds(19));
+    w.mustGet(1);
+    w.calls(0, 0);
+    w.pass(Duration.ofMinutes(30)); // it has expired
+    w.broker.stream.message(WatchAccessTokenResponse.newBuilder().setUnavailable(e).build());
+    assertInstanceOf(BrokerUnavailableException.class, w.mustFail());
+    w.calls(0, 0);
+    w.pass(Duration.ofSeconds(20));
+    w.broker.rotate();
+    w.mustGet(2);
+    w.calls(1, 0);
   }
 
   @Test
@@ -156,8 +216,18 @@ class WatcherTest {
     w.broker.stream.ended(VirtualBroker.refusal(Status.Code.PERMISSION_DENIED, Reason.CALLER_NOT_ALLOWED, null, Map.of()));
     w.broker.fail = VirtualBroker.refusal(Status.Code.PERMISSION_DENIED, Reason.CALLER_NOT_ALLOWED, null, Map.of());
     assertInstanceOf(CallerNotAllowedException.class, w.mustFail());
-    w.pass(Watcher.MAX_DELAY);
+    w.pass(Watcher.FIRST_DELAY);
     assertEquals(2, w.broker.watches.size());
+  }
+
+  @Test
+  void aCredentialThatEndedUnderTheStreamLeavesTheToken() {
+    w.broker.stream.ended(VirtualBroker.refusal(Status.Code.UNAUTHENTICATED, Reason.CALLER_UNAUTHENTICATED, null, Map.of()));
+    w.mustGet(1);
+    w.calls(0, 0);
+    assertEquals(1, events.size());
+    w.pass(Watcher.FIRST_DELAY);
+    assertEquals(2, w.broker.watches.size()); // over a new connection, with what the files hold by then
   }
 
   @Test

@@ -1,6 +1,7 @@
 package io.github.holdfast.client.okhttp;
 
 import io.github.holdfast.client.AccessToken;
+import io.github.holdfast.client.HoldfastException;
 import io.github.holdfast.client.Origins;
 import io.github.holdfast.client.TokenSource;
 import java.io.IOException;
@@ -8,10 +9,12 @@ import java.io.InterruptedIOException;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import okhttp3.Authenticator;
+import okhttp3.Call;
 import okhttp3.Interceptor;
 import okhttp3.OkHttpClient;
 import okhttp3.Request;
@@ -24,18 +27,22 @@ import okhttp3.Route;
  *
  * <p>A request to an origin that may not see the token fails with a
  * {@link io.github.holdfast.client.RefusedOriginException}. OkHttp itself removes the header when it
- * follows a redirect to another host.
+ * follows a redirect to another origin, allowed or not, and does not bring it back. A 401 that comes
+ * without it is the answer, and says nothing about the token.
  *
  * <p>When the API answers 401, the token's generation is reported to the broker, once, and if that
  * brings a newer token the request is sent a second time, once, unless its body says
  * {@code isOneShot}. In every other case the 401 is the answer. Waiting for a token ends with the
- * call's own timeout.
+ * call's own timeout, and soon after the call was cancelled.
  */
 public final class OkHttpTokens implements Interceptor, Authenticator {
   private static final String AUTHORIZATION = "Authorization";
 
   /** For a call without a timeout: the source's client's own bounds the wait. */
   private static final long UNBOUNDED = TimeUnit.DAYS.toNanos(365);
+
+  /** How often one that waits looks whether its call was cancelled: OkHttp itself wakes nobody then. */
+  private static final long LOOK = TimeUnit.MILLISECONDS.toNanos(100);
 
   private final TokenSource source;
   private final Origins origins;
@@ -61,18 +68,43 @@ public final class OkHttpTokens implements Interceptor, Authenticator {
 
   @Override
   public Response intercept(Interceptor.Chain chain) throws IOException {
-    long nanos = chain.call().timeout().timeoutNanos();
+    Call call = chain.call();
+    long nanos = call.timeout().timeoutNanos();
     long began = System.nanoTime();
     try {
-      AccessToken token = source.get(nanos == 0 ? null : Duration.ofNanos(nanos));
+      // Its own deadline ends the wait, with the words for it.
+      AccessToken token = await(call, source.getAsync(nanos == 0 ? null : Duration.ofNanos(nanos)), UNBOUNDED);
       Request request = chain.request();
       if (!origins.allow(request.url().uri(), token)) {
         throw origins.refusal(request.url().uri(), token);
       }
-      return chain.proceed(with(request, new Sent(token, began, nanos == 0 ? UNBOUNDED : nanos)));
+      return chain.proceed(with(request, new Sent(token, call, began, nanos == 0 ? UNBOUNDED : nanos)));
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw new InterruptedIOException("interrupted while waiting for a token");
+    } catch (ExecutionException e) {
+      throw e.getCause() instanceof HoldfastException h ? h.here() : new IOException(e.getCause());
+    } catch (TimeoutException e) {
+      throw new InterruptedIOException("timeout"); // after a year
+    }
+  }
+
+  /** Waits for what the source brings, no longer than that many nanoseconds, nor than the call is wanted. */
+  private static <T> T await(Call call, CompletableFuture<T> answer, long atMost)
+      throws IOException, InterruptedException, ExecutionException, TimeoutException {
+    long end = System.nanoTime() + atMost;
+    while (true) {
+      long left = end - System.nanoTime();
+      try {
+        return answer.get(Math.min(left, LOOK), TimeUnit.NANOSECONDS);
+      } catch (TimeoutException e) {
+        if (call.isCanceled()) {
+          throw new IOException("Canceled"); // as OkHttp says it
+        }
+        if (left <= LOOK) {
+          throw e;
+        }
+      }
     }
   }
 
@@ -87,10 +119,10 @@ public final class OkHttpTokens implements Interceptor, Authenticator {
     }
     try {
       long left = refused.began + refused.atMost - System.nanoTime();
-      Optional<AccessToken> newer = source.rejected(refused.token, response.code()).get(left, TimeUnit.NANOSECONDS);
+      Optional<AccessToken> newer = await(refused.call, source.rejected(refused.token, response.code()), left);
       // The new token may be one for another site: a new consent can change that.
       return newer.filter(token -> origins.allow(request.url().uri(), token))
-          .map(token -> with(request, new Sent(token, refused.began, refused.atMost))).orElse(null);
+          .map(token -> with(request, new Sent(token, refused.call, refused.began, refused.atMost))).orElse(null);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw new InterruptedIOException("interrupted while waiting for a newer token");
@@ -109,8 +141,8 @@ public final class OkHttpTokens implements Interceptor, Authenticator {
     return false;
   }
 
-  /** Which token a request's header holds, when the call began, and its timeout in nanoseconds. */
-  private record Sent(AccessToken token, long began, long atMost) {}
+  /** Which token a request's header holds, for which call, when that began, and its timeout in nanoseconds. */
+  private record Sent(AccessToken token, Call call, long began, long atMost) {}
 
   /** The tag says which token the header holds; it is not sent. */
   private static Request with(Request request, Sent sent) {

@@ -17,6 +17,9 @@ import java.io.IOException;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import okhttp3.Call;
 import okhttp3.MediaType;
 import okhttp3.OkHttpClient;
 import okhttp3.Request;
@@ -26,6 +29,8 @@ import okio.BufferedSink;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class OkHttpTokensTest {
   private final FakeBroker broker = FakeBroker.start();
@@ -83,6 +88,23 @@ class OkHttpTokensTest {
     api.answers = (token, path) -> new Api.Answer(303, other.origin() + "/file");
     assertEquals("200 answer 200", send(to(api.base())));
     assertEquals(List.of("GET /file []"), other.seen);
+  }
+
+  @Test
+  void aRedirectToAnotherOriginThatMaySeeTheTokenGoesWithoutItAndStaysSo() throws Exception {
+    OkHttpClient both = OkHttpTokens.install(new OkHttpClient.Builder(), source, api.origin(), other.origin()).build();
+    Map<String, String> back = Map.of("/a", other.origin() + "/b", "/d", "/e");
+    api.answers = (token, path) -> new Api.Answer(back.containsKey(path) ? 302 : 401, back.get(path));
+    other.answers = (token, path) -> new Api.Answer(302, api.origin() + "/d");
+    try (Response r = both.newCall(to(api.origin() + "/a").build()).execute()) {
+      assertEquals(401, r.code());
+    } finally {
+      both.dispatcher().executorService().shutdown();
+      both.connectionPool().evictAll();
+    }
+    assertEquals(List.of("GET /a [fake-token-1]", "GET /d []", "GET /e []"), api.seen);
+    assertEquals(List.of("GET /b []"), other.seen);
+    calls(1, 0);
   }
 
   @Test
@@ -160,6 +182,21 @@ class OkHttpTokensTest {
       OkHttpClient bounded = OkHttpTokens.install(http.newBuilder().callTimeout(Duration.ofSeconds(1)), tokens).build();
       // The client's own timeout, 40 s, would be the bound else.
       assertTimeoutPreemptively(Duration.ofSeconds(20), () -> assertThrows(IOException.class, () -> bounded.newCall(to(api.base()).build()).execute().close()));
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"get", "report"})
+  void aCallThatIsCancelledWaitsForNoToken(String waiting) throws Exception {
+    api.answers = (token, path) -> new Api.Answer(401, null);
+    try (SilentBroker silent = new SilentBroker(waiting.equals("get") ? null : api.base()); HoldfastClient its = silent.client()) {
+      TokenSource tokens = its.tokenSource("acme/automation/jira").build();
+      Call call = OkHttpTokens.install(http.newBuilder(), tokens).build().newCall(to(api.base()).build());
+      CompletableFuture<IOException> failure = CompletableFuture.supplyAsync(() -> assertThrows(IOException.class, () -> call.execute().close()));
+      assertEquals(waiting, silent.waiting.poll(10, TimeUnit.SECONDS));
+      call.cancel();
+      // The client's own timeout, 40 s, would be the bound else.
+      assertEquals("Canceled", failure.get(20, TimeUnit.SECONDS).getMessage());
     }
   }
 
