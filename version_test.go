@@ -16,6 +16,7 @@ var packages = []struct {
 	{"clients/typescript/package.json", `(?m)^  "version": "([^"]*)"`},
 	{"clients/typescript/package-lock.json", `(?m)^  "version": "([^"]*)"`},
 	{"clients/python/pyproject.toml", `(?m)^version = "([^"]*)"`},
+	{"clients/python/README.md", `dist/holdfast_client-([^-]*)-py3`},
 	{"clients/java/pom.xml", `(?s)<artifactId>holdfast-client</artifactId>.*?<version>([^<]*)</version>`},
 	{"clients/java/README.md", `(?s)<artifactId>holdfast-client</artifactId>\s*<version>([^<]*)</version>`},
 }

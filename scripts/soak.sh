@@ -12,7 +12,8 @@
 # and the seed that lets them happen again.
 # So do three on a cluster that Patroni fails over, whose leaders fail in turn, for
 # PATRONI (default 10m; 0: not at all), as root.
-# Last, every fuzz target runs for FUZZTIME (default 10m; 0: none).
+# Last, every fuzz target runs for FUZZTIME (default 10m; 0: none), JOBS of them at a
+# time (see fuzz.sh).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

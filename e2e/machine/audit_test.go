@@ -76,7 +76,8 @@ func (w *world) handedOut(t *testing.T) map[string]bool {
 }
 
 // storm draws tokens at many hands until the server is gone, and returns the
-// request ids of the calls that were answered.
+// request ids of the calls that were answered. It has begun once some hand has its
+// twentieth token, or all have failed before.
 func (w *world) storm(t *testing.T, callers int) (answered func() []string, begun <-chan struct{}) {
 	t.Helper()
 	var mu sync.Mutex // guards ids
@@ -90,6 +91,7 @@ func (w *world) storm(t *testing.T, callers int) (answered func() []string, begu
 				id := rand.Text()
 				ctx := metadata.AppendToOutgoingContext(t.Context(), "x-request-id", id)
 				if _, err := w.Token(ctx, jira, []string{busy, quiet}[n%2]); err != nil {
+					t.Logf("hand %d ends at its call %d: %v", n, i, err)
 					return
 				}
 				mu.Lock()
@@ -101,6 +103,7 @@ func (w *world) storm(t *testing.T, callers int) (answered func() []string, begu
 			}
 		})
 	}
+	go func() { wg.Wait(); once() }()
 	return func() []string { wg.Wait(); return ids }, started
 }
 

@@ -3,8 +3,6 @@ package rig
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,25 +50,6 @@ func FreeAddresses(t testing.TB) Addresses {
 // Callback is the URL that the apps must be registered with.
 func (a Addresses) Callback() string { return "https://" + a.HTTP + "/oauth/callback" }
 
-// FreeAddress returns a loopback address that was free a moment ago: for a
-// process that must be told its port because others have to know it first. Its
-// port is none that the system gives to outgoing connections, of which one would
-// have it by the time that the process starts.
-func FreeAddress(t testing.TB) string {
-	t.Helper()
-	var err error
-	for range 100 {
-		var l net.Listener
-		l, err = new(net.ListenConfig).Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(10000)))
-		if err == nil {
-			defer func() { _ = l.Close() }()
-			return l.Addr().String()
-		}
-	}
-	t.Fatal("no port is free: ", err)
-	return ""
-}
-
 // Setup is what a deployment is made of. Where and Provider are required.
 type Setup struct {
 	Where Addresses
@@ -108,7 +87,8 @@ type Deployment struct {
 
 	binary, config string
 	pki            *authority
-	operator       *grpc.ClientConn
+	// The connections of Tokens, and of Consents and Admin.
+	integration, operator *grpc.ClientConn
 }
 
 // Deploy writes a deployment into a directory of the test's and starts nothing yet.
@@ -140,9 +120,9 @@ func Deploy(t testing.TB, s Setup) *Deployment {
 // connect opens the connections of the clients.
 func (d *Deployment) connect(t testing.TB) {
 	t.Helper()
-	integration := d.dial(t, "integration")
+	d.integration = d.dial(t, "integration")
 	d.operator = d.dial(t, "operator")
-	d.Tokens = holdfastv1.NewTokenServiceClient(integration)
+	d.Tokens = holdfastv1.NewTokenServiceClient(d.integration)
 	d.Consents = holdfastv1.NewConsentServiceClient(d.operator)
 	d.Admin = holdfastv1.NewAdminServiceClient(d.operator)
 }

@@ -138,13 +138,17 @@ func (s *Server) Serving(t testing.TB) bool {
 		case <-ctx.Done():
 		}
 	}()
-	s.d.operator.ResetConnectBackoff() // an earlier server's death may have made it long
+	// An earlier server's death may have made them long.
+	s.d.operator.ResetConnectBackoff()
+	s.d.integration.ResetConnectBackoff()
 	for ctx.Err() == nil {
 		watch, err := grpc_health_v1.NewHealthClient(s.d.operator).Watch(ctx, &grpc_health_v1.HealthCheckRequest{}, grpc.WaitForReady(true))
 		for err == nil {
 			var answer *grpc_health_v1.HealthCheckResponse
 			if answer, err = watch.Recv(); answer.GetStatus() == grpc_health_v1.HealthCheckResponse_SERVING {
-				return true
+				if s.connected(ctx) {
+					return true
+				}
 			}
 		}
 	}
@@ -155,6 +159,13 @@ func (s *Server) Serving(t testing.TB) bool {
 		t.Fatalf("holdfast neither serves nor ends within %v", Patience)
 	}
 	return false
+}
+
+// connected waits until the connection of Tokens is there too: a call over one that
+// still waits after an earlier server's death fails at once.
+func (s *Server) connected(ctx context.Context) bool {
+	_, err := grpc_health_v1.NewHealthClient(s.d.integration).Check(ctx, &grpc_health_v1.HealthCheckRequest{}, grpc.WaitForReady(true))
+	return err == nil
 }
 
 // Ready asks /readyz where operators do: whether it is ready, and the reasons if it is not.
