@@ -4,11 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"github.com/holdfast-io/holdfast/internal/freeport"
 )
 
 // Ports that tests choose from: none that the system gives to outgoing connections, of
@@ -43,18 +44,10 @@ func ReserveAddress() (addr string, release func(), err error) {
 			return "", nil, err
 		}
 		addr := fmt.Sprintf("127.0.0.1:%d", port)
-		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil && isFree(addr) {
+		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil && freeport.IsFree(addr) {
 			return addr, func() { _ = lock.Close() }, nil
 		}
 		_ = lock.Close()
 	}
 	return "", nil, errors.New("a hundred ports were tried and none was free")
-}
-
-func isFree(addr string) bool {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return false
-	}
-	return l.Close() == nil
 }

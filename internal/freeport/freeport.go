@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"time"
 )
 
 // The ports to choose from: below those from which Linux, macOS and Windows by
@@ -16,13 +17,27 @@ const (
 	tries       = 100
 )
 
-// Address returns a loopback address at which nobody listened a moment ago.
+// Address returns a loopback address at which nobody listened a moment ago. It blocks
+// as IsFree does, for each address that it tries.
 func Address() (string, error) {
 	for range tries {
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(first+rand.IntN(last-first+1))) //nolint:gosec // any will do
-		if l, err := net.Listen("tcp", addr); err == nil {
-			return addr, l.Close()
+		if IsFree(addr) {
+			return addr, nil
 		}
 	}
 	return "", errors.New("no free port between " + strconv.Itoa(first) + " and " + strconv.Itoa(last) + " on 127.0.0.1")
+}
+
+// IsFree says whether nobody listens at an address of this machine. It calls there, for
+// up to a second, and does not try to listen: a process that this one starts at that
+// moment would hold the socket until its exec, and the address would not be free after all.
+func IsFree(addr string) bool {
+	c, err := net.DialTimeout("tcp", addr, time.Second)
+	if err == nil {
+		_ = c.Close() // nothing was said
+		return false
+	}
+	slow, ok := errors.AsType[net.Error](err)
+	return !ok || !slow.Timeout() // one with a full queue answers nothing
 }
