@@ -2,6 +2,7 @@
 package freeport
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"net"
@@ -33,7 +34,8 @@ func Address() (string, error) {
 // up to a second, and does not try to listen: a process that this one starts at that
 // moment would hold the socket until its exec, and the address would not be free after all.
 func IsFree(addr string) bool {
-	c, err := net.DialTimeout("tcp", addr, time.Second)
+	d := net.Dialer{Timeout: time.Second}
+	c, err := d.DialContext(context.Background(), "tcp", addr)
 	if err == nil {
 		_ = c.Close() // nothing was said
 		return false
