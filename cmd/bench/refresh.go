@@ -18,6 +18,8 @@ type refreshFlags struct {
 	rounds   int
 	duration time.Duration
 	grants   int
+	// cold: the grants are not in use when a call asks for them.
+	cold bool
 	// postgres: the brokers' stores are databases of one server.
 	postgres bool
 	dir      string
@@ -34,6 +36,7 @@ func parseRefresh(args []string, stderr io.Writer) (refreshFlags, error) {
 	fs.IntVar(&o.rounds, "rounds", 5, "interleaved rounds; the median is reported")
 	fs.DurationVar(&o.duration, "duration", 2*time.Second, "measured time of one case in one round, for each side")
 	fs.IntVar(&o.grants, "grants", 16384, "grants of each broker; their tokens live 3 seconds, and each must have ended when its turn comes again")
+	fs.BoolVar(&o.cold, "cold", false, "measure the first rotation of each grant, whose record is read from the store before; else each was asked for once and is in memory, as grants in use are")
 	store := fs.String("store", "badger", "where the grants are: badger, or postgres, beside pgbench")
 	fs.StringVar(&o.dir, "dir", "", "`directory` on a real disk for the stores; default: the system's for temporary files, where a PostgreSQL server always is")
 	fs.StringVar(&o.jsonFile, "json", "", "also write one JSON object a line to this `file`")
@@ -163,7 +166,7 @@ func (c *refreshContest) start(ctx context.Context, o refreshFlags, dir string) 
 		c.brokers[rc.limit] = b
 		if _, err := b.ask(command{Refresh: &refreshCommand{
 			Serve:    serveCommand{TLS: certs, Dir: filepath.Join(dir, fmt.Sprintf("broker-%d", rc.limit)), Store: store},
-			TokenURL: "http://" + r.Addr + "/token", Grants: o.grants, Limit: rc.limit, Grace: accessGrace,
+			TokenURL: "http://" + r.Addr + "/token", Grants: o.grants, Limit: rc.limit, Grace: accessGrace, Warm: !o.cold,
 		}}); err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/pprof"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,8 @@ type refreshCommand struct {
 	Grants   int
 	// Limit is the configured concurrency of spends.
 	Limit int
+	// Warm has each grant refreshed once before anything is measured.
+	Warm bool
 	// Grace is the provider's access grace; empty: what it is for Atlassian.
 	Grace string
 }
@@ -127,14 +130,31 @@ func (p *refresher) start(c refreshCommand) error {
 	}
 	p.dir, p.postgres = c.Serve.Dir, c.Serve.Store != ""
 	if p.postgres {
-		p.node, p.stop, err = startNode(ctx, o)
-		return err
+		return p.serve(ctx, o, c.Warm)
 	}
 	if p.bare, err = badgerstore.OpenBare(filepath.Join(p.dir, "bare"), make([]byte, 32)); err != nil {
 		return err
 	}
-	p.node, p.stop, err = startNode(ctx, o)
-	return err
+	return p.serve(ctx, o, c.Warm)
+}
+
+// serve starts the broker, and draws a token from each grant if that is wanted.
+func (p *refresher) serve(ctx context.Context, o node.Options, warm bool) (err error) {
+	if p.node, p.stop, err = startNode(ctx, o); err != nil || !warm {
+		return err
+	}
+	const callers = 64
+	errs := make([]error, callers)
+	var group sync.WaitGroup
+	for i := range callers {
+		group.Go(func() {
+			for n := i; n < len(p.grants) && errs[i] == nil; n += callers {
+				errs[i] = p.rotate(ctx)
+			}
+		})
+	}
+	group.Wait()
+	return errors.Join(errs...)
 }
 
 func (p *refresher) measure(c sliceCommand) (*sliceReply, error) {

@@ -17,6 +17,10 @@ const (
 	queueLength = 256
 	// groupLimit bounds what one swap may have to wait for.
 	groupLimit = 256
+	// A group of at least crowd swaps is a sign that more are on their way.
+	crowd = 4
+	// mostLinger is for a disk that stalls: a commit takes a millisecond or two.
+	mostLinger = 5 * time.Millisecond
 )
 
 // member is one swap on its way through the committer.
@@ -71,13 +75,22 @@ func (s *Store) submit(ctx context.Context, m *member) error {
 }
 
 // commitLoop is the one writer: it takes what is queued and commits it as one
-// synced transaction; meanwhile the next group gathers.
+// synced transaction; meanwhile the next group gathers. In a crowd it also waits for
+// as long as the last commit took: each swap waits longer, at most twice as long, and
+// half as many syncs leave the machine to what the swaps are waited for by.
 func (s *Store) commitLoop() {
 	defer s.running.Done()
+	var crowded bool
+	var took time.Duration
 	for {
 		select {
 		case m := <-s.queue:
-			s.commit(s.gather(m))
+			if crowded {
+				<-time.After(min(took, mostLinger))
+			}
+			group, began := s.gather(m), time.Now()
+			s.commit(group)
+			crowded, took = len(group) >= crowd, time.Since(began)
 		case <-s.stop:
 			// Close holds the lock: nobody is waiting, but who gave up waiting
 			// may have left a swap behind.

@@ -9,8 +9,8 @@ import (
 	"github.com/holdfast-io/holdfast/storage"
 )
 
-// mostRecent grants are remembered: about a MiB.
-const mostRecent = 4096
+// mostRecent grants are remembered: about 3 MiB, once so many were changed.
+const mostRecent = 16384
 
 // newest is what the committer must know of a grant to change it.
 type newest struct {
