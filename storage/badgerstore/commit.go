@@ -185,5 +185,8 @@ func (s *Store) commitGroup(group []*member) error {
 	s.recent.committed()
 	s.commits.Store(next)
 	s.witness.note(next)
+	if err := s.pages.follow(); err != nil {
+		s.log.log.Debug("the kernel may write more than was committed", "error", err)
+	}
 	return nil
 }

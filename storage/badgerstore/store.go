@@ -45,6 +45,7 @@ type Store struct {
 	commits atomic.Uint64
 	recent  recent // the committer's
 	witness *witness
+	pages   *pages // the committer's
 	// proven is when a commit last succeeded, in Unix nanoseconds.
 	proven atomic.Int64
 }
@@ -101,6 +102,9 @@ func (s *Store) open(key []byte) error {
 		err = lostCommits(s.data(), commits, s.witness.seen)
 	}
 	s.commits.Store(commits)
+	if err == nil {
+		s.pages, err = newPages(s.data())
+	}
 	if err != nil {
 		return errors.Join(err, s.db.Close(), s.witness.close())
 	}
