@@ -28,7 +28,8 @@ const (
 // session is what every connection sets. A database or role may have other
 // defaults, which must not weaken a commit or change what a statement sees. All
 // queries go by a key, so that a plan made on a small table must not be one that
-// reads all of it when it has grown.
+// reads all of it when it has grown; nor does a plan depend on the values, so that
+// each statement is planned once and not at every call.
 const session = `
 SET application_name = 'holdfast';
 SET synchronous_commit = on;
@@ -45,6 +46,7 @@ SET enable_seqscan = off;
 SET enable_hashjoin = off;
 SET enable_mergejoin = off;
 SET jit = off;
+SET plan_cache_mode = force_generic_plan;
 SET timezone = 'UTC'`
 
 // poolConfig of at most so many connections.

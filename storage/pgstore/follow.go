@@ -186,8 +186,9 @@ func (s *Store) hear(ctx context.Context, conn *pgx.Conn, changed func(storage.K
 }
 
 var (
-	_ storage.Backend   = (*Store)(nil)
-	_ storage.Loader    = (*Store)(nil)
-	_ storage.Shared    = (*Store)(nil)
-	_ storage.Sequencer = (*Store)(nil)
+	_ storage.Backend     = (*Store)(nil)
+	_ storage.Loader      = (*Store)(nil)
+	_ storage.Shared      = (*Store)(nil)
+	_ storage.Sequencer   = (*Store)(nil)
+	_ storage.Snapshotter = (*Store)(nil)
 )

@@ -92,6 +92,33 @@ func (s *Store) Get(ctx context.Context, key storage.Key) (storage.Item, error) 
 	return r.item(), nil
 }
 
+// newestOf reads both in one round trip, and as they were at one moment.
+const newestOf = "SELECT " + columns + `, j.seq, j.sealed FROM holdfast_record AS r
+LEFT JOIN LATERAL (SELECT n.seq, n.sealed FROM holdfast_journal AS n WHERE n.grant_id = r.id ORDER BY n.seq DESC LIMIT 1) AS j ON true
+WHERE r.kind = $1 AND r.id = $2`
+
+// Newest implements storage.Snapshotter.
+func (s *Store) Newest(ctx context.Context, grantID string) (storage.Item, []storage.Entry, error) {
+	key := storage.Key{Kind: storage.KindGrant, ID: grantID}
+	if err := s.certain(ctx, key); err != nil {
+		return storage.Item{}, nil, err
+	}
+	var r record
+	var seq *int64
+	e := storage.Entry{GrantID: grantID}
+	err := s.reading(ctx, "reading a grant and its journal", func(ctx context.Context, c *pgxpool.Conn) error {
+		return c.QueryRow(ctx, newestOf, int16(key.Kind), key.ID).Scan(append(r.targets(), &seq, &e.Sealed)...)
+	})
+	if err != nil {
+		return storage.Item{}, nil, err
+	}
+	if seq == nil {
+		return r.item(), []storage.Entry{}, nil // as Events says it
+	}
+	e.Seq = uint64(*seq)
+	return r.item(), []storage.Entry{e}, nil
+}
+
 const (
 	listByID = "SELECT " + columns + " FROM holdfast_record AS r WHERE r.kind = $1 AND r.id > $2 ORDER BY r.id LIMIT $3"
 
