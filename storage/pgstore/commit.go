@@ -26,7 +26,7 @@ const (
 const (
 	waiting   int32 = iota // the caller may still take it back
 	withdrawn              // the caller took it back: it is never written
-	writing                // the transaction holds its locks: the caller can only learn the outcome
+	writing                // the transaction holds its locks, or is on its way at once: the caller can only learn the outcome
 	abandoned              // the caller has gone, told that the outcome is unknown
 )
 
@@ -39,8 +39,9 @@ type member struct {
 	done chan error
 }
 
-// Swap implements storage.Backend. If ctx ends before the swap's transaction
-// holds its locks, the swap never happens: ErrUnavailable; after that, ErrUnknown.
+// Swap implements storage.Backend. If ctx ends before the swap's transaction is
+// sent at once, or holds its locks, the swap never happens: ErrUnavailable; after
+// that, ErrUnknown.
 func (s *Store) Swap(ctx context.Context, changes []storage.Change, entries []storage.Entry) error {
 	if err := s.enter(); err != nil {
 		return err
@@ -207,11 +208,19 @@ func (s *Store) commitOnce(ctx context.Context, group []*member, lock string) (r
 		return none, err
 	}
 	defer conn.Release()
+	if lock == skipBusy {
+		left, r, err := s.commitAtOnce(ctx, conn, group)
+		if len(left) == 0 {
+			return r, err
+		}
+		group, none = left, round{live: left}
+	}
 	p, err := begin(ctx, conn, group, lock)
 	if err != nil {
 		rollback(conn)
 		return none, unwritten(conn.Conn(), err)
 	}
+	s.sawPulse(conn, p.pulse)
 	r := p.judge(group)
 	if len(r.live) == 0 {
 		rollback(conn)
@@ -237,7 +246,12 @@ func (s *Store) finish(ctx context.Context, conn *pgxpool.Conn, live []*member) 
 	w.queue(&b)
 	b.Queue(numberCommit)
 	b.Queue("COMMIT")
-	results := conn.SendBatch(ctx, &b)
+	return s.sendCommit(ctx, conn, &b)
+}
+
+// sendCommit sends statements, of which the last two number the commit and commit.
+func (s *Store) sendCommit(ctx context.Context, conn *pgxpool.Conn, b *pgx.Batch) error {
+	results := conn.SendBatch(ctx, b)
 	defer func() { _ = results.Close() }()
 	for range b.Len() - 2 {
 		if _, err := results.Exec(); err != nil {

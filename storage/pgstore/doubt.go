@@ -77,7 +77,16 @@ func awaitWriter(ctx context.Context, tx pgx.Tx, k storage.Key) error {
 		err = excludeWriters(ctx, tx)
 	}
 	if err == nil {
-		_, err = tx.Exec(ctx, "UPDATE holdfast_store SET pulse = pulse + 1")
+		err = movePulse(ctx, tx)
 	}
+	return err
+}
+
+// movePulse writes a value, which the commit makes durable together with all before
+// it. Swaps that were sent at once before, and come later, find it moved and fail.
+// Within its transaction it comes last: the rows of records are locked before that
+// of the store.
+func movePulse(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, "UPDATE holdfast_store SET pulse = pulse + 1")
 	return err
 }

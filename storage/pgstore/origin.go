@@ -33,6 +33,12 @@ func noteOrigin(ctx context.Context, c *pgx.Conn) error {
 	return err
 }
 
+// originAt is the history that a connection writes to.
+func originAt(c *pgxpool.Conn) storage.Origin {
+	o, _ := c.Conn().PgConn().CustomData()[originKey].(storage.Origin)
+	return o
+}
+
 func askOrigin(ctx context.Context, c *pgx.Conn) (o storage.Origin, err error) {
 	var timeline int64
 	err = c.QueryRow(ctx, originOf, pgx.QueryExecModeSimpleProtocol).Scan(&o.System, &timeline)
@@ -84,7 +90,7 @@ func (s *Store) acquire(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Conn,
 		if err != nil || t == nil {
 			return c, err
 		}
-		o, _ := c.Conn().PgConn().CustomData()[originKey].(storage.Origin)
+		o := originAt(c)
 		if o == t.origin {
 			return c, nil
 		}

@@ -26,6 +26,8 @@ const seeVersions = `SELECT r.kind, r.id, r.version FROM unnest($1::smallint[], 
 JOIN holdfast_record AS r ON r.kind = k.kind AND r.id = k.id`
 
 const (
+	// seePulse is for the next group, which may be sent at once.
+	seePulse   = "SELECT pulse FROM holdfast_store"
 	beginWrite = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 	// lockWriters is compatible with itself and excluded by lockAll.
 	lockWriters = "LOCK TABLE holdfast_record IN ROW EXCLUSIVE MODE"
@@ -38,6 +40,7 @@ const (
 type present struct {
 	versions map[storage.Key]storage.Version
 	locked   map[storage.Key]bool
+	pulse    int64
 }
 
 // keyList are keys as columns, each once.
@@ -59,7 +62,7 @@ func (l *keyList) add(k storage.Key) {
 
 // begin begins a group's transaction, in one round trip.
 func begin(ctx context.Context, conn *pgxpool.Conn, group []*member, lock string) (present, error) {
-	p := present{map[storage.Key]storage.Version{}, map[storage.Key]bool{}}
+	p := present{versions: map[storage.Key]storage.Version{}, locked: map[storage.Key]bool{}}
 	var written, named keyList
 	for _, m := range group {
 		for _, c := range m.changes {
@@ -88,7 +91,9 @@ func begin(ctx context.Context, conn *pgxpool.Conn, group []*member, lock string
 		})
 		return err
 	})
-	return p, conn.SendBatch(ctx, &b).Close()
+	b.Queue(seePulse).QueryRow(func(row pgx.Row) error { return row.Scan(&p.pulse) })
+	err := conn.SendBatch(ctx, &b).Close()
+	return p, err
 }
 
 // judge decides about each member of a group. Whoever conflicts with what is

@@ -57,7 +57,7 @@ func (s *Store) Reseal(ctx context.Context, list []storage.Reseal) error {
 				return fmt.Errorf("%w: record %s is not what was to be sealed anew", storage.ErrConflict, r.Key.ID)
 			}
 		}
-		return nil
+		return movePulse(ctx, tx) // so that nothing happens any more that is still on its way
 	})
 }
 

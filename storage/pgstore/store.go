@@ -45,6 +45,8 @@ type Store struct {
 	// trusted is the history that the store is used in; nil: any.
 	trusted atomic.Pointer[trust]
 	doubts  doubts
+	// lastPulse is the newest that was seen; nil: none yet.
+	lastPulse atomic.Pointer[pulse]
 	// commits is the number of the newest commit of this store that is known to be durable.
 	commits atomic.Int64
 	// proven is when a commit last succeeded, in Unix nanoseconds.
@@ -168,10 +170,7 @@ func (s *Store) Health(ctx context.Context) error {
 // pulse is a commit of its own: durable, and replicated where that is asked for,
 // together with everything before it.
 func (s *Store) pulse(ctx context.Context) error {
-	err := s.transact(ctx, "proving that the database can be written", func(ctx context.Context, tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, "UPDATE holdfast_store SET pulse = pulse + 1")
-		return err
-	})
+	err := s.transact(ctx, "proving that the database can be written", movePulse)
 	return onlyUnavailable(err)
 }
 
@@ -187,7 +186,7 @@ func (s *Store) Sequence(ctx context.Context) (uint64, error) {
 	defer s.leave()
 	var n int64
 	err := s.transact(ctx, "numbering the newest commit", func(ctx context.Context, tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "UPDATE holdfast_store SET pulse = pulse + 1"); err != nil {
+		if err := movePulse(ctx, tx); err != nil {
 			return err
 		}
 		return tx.QueryRow(ctx, "SELECT nextval('holdfast_commit')").Scan(&n)
