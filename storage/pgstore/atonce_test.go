@@ -53,7 +53,7 @@ func TestAChangeIsOneRoundTrip(t *testing.T) {
 }
 
 func TestARecordThatIsOnlyCheckedConflictsInOneRoundTripToo(t *testing.T) {
-	w, s, _ := wired(t)
+	w, s, dsn := wired(t)
 	put(t, s, "ring", 0)
 	checking := func(ring storage.Version) error {
 		return s.Swap(t.Context(), append(change(subject, 2), storage.Change{Old: ring, Item: storage.Item{Key: key("ring")}, Check: true}),
@@ -67,6 +67,8 @@ func TestARecordThatIsOnlyCheckedConflictsInOneRoundTripToo(t *testing.T) {
 	if entries, err := s.Events(t.Context(), subject, 1); err != nil || len(entries) != 0 {
 		t.Errorf("%d entries, error %v", len(entries), err)
 	}
+	// Who conflicts is told so before the transaction that found it lets go of its locks.
+	awaitTrue(t, session(t, dsn), "SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = current_database() AND backend_xid IS NOT NULL")
 	w.taken(subject)
 	if err := checking(1); err != nil {
 		t.Error(err)
