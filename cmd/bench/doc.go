@@ -78,8 +78,10 @@
 // rotation, beside that of the client alone; syncs for a rotation, of which two
 // commits that share nothing need four, since Badger syncs its write-ahead log
 // and its value log for each. With one caller, beside_two_writes_ms compares the
-// time of a rotation with the provider's plus that of two synced transactions of
-// bare Badger that store as many bytes.
+// time of a rotation with that of its parts: a synced transaction of bare Badger that
+// stores as many bytes, a POST, and another such transaction, one after the other.
+// beside_sum_ms has as its base the sum of what each part takes when nothing else is
+// done in between; a sync after a POST takes longer than one after a sync.
 //
 // With -store postgres each broker's store is a database of one private server, which
 // syncs, with PostgreSQL's default settings. Cases whose provider answers at once have

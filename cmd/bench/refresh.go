@@ -197,7 +197,7 @@ func (c *refreshContest) round(ctx context.Context, o refreshFlags, rc refreshCa
 	if n%2 == 1 {
 		slices.Reverse(order)
 	}
-	sides := map[string]*sliceReply{ofBroker: &r.broker, ofProvider: &r.provider, ofSync: &r.sync}
+	sides := map[string]*sliceReply{ofBroker: &r.broker, ofProvider: &r.provider, ofSync: &r.sync, ofParts: &r.parts}
 	long := refreshSlice
 	if o.postgres {
 		long = pgbenchSlice

@@ -40,7 +40,7 @@ func (c *refreshCase) sides() []string {
 	case c.postgres && c.delay == 0:
 		out = append(out, ofPgbench)
 	case !c.postgres && c.callers == 1:
-		out = append(out, ofSync)
+		out = append(out, ofSync, ofParts)
 	}
 	return out
 }

@@ -39,6 +39,7 @@ const (
 	ofBroker   = "broker"   // whole rotations
 	ofProvider = "provider" // the broker's own client at the token endpoint, without a broker
 	ofSync     = "sync"     // bare Badger, what one of a rotation's writes stores
+	ofParts    = "parts"    // such a write, a POST, and another write, one after the other
 	ofHot      = "hot"      // tokens of one grant from memory
 	ofPgbench  = "pgbench"  // what a rotation writes, by pgbench; in a process of its own
 )
@@ -159,7 +160,7 @@ func (p *refresher) serve(ctx context.Context, o node.Options, warm bool) (err e
 
 func (p *refresher) measure(c sliceCommand) (*sliceReply, error) {
 	ctx := context.Background()
-	call := map[string]func(context.Context) error{ofBroker: p.rotate, ofProvider: p.post, ofSync: p.commit, ofHot: p.hot}[c.Of]
+	call := map[string]func(context.Context) error{ofBroker: p.rotate, ofProvider: p.post, ofSync: p.commit, ofParts: p.parts, ofHot: p.hot}[c.Of]
 	if call == nil {
 		return nil, fmt.Errorf("nobody measures %q", c.Of)
 	}
@@ -221,6 +222,17 @@ func (p *refresher) post(ctx context.Context) error {
 func (p *refresher) commit(context.Context) error {
 	id := fmt.Sprintf("%026d", p.committed.Add(1)%1000)
 	return p.bare.Commit(map[string][]byte{"r" + id: make([]byte, tokenSize+refreshSize+600), "j" + id: make([]byte, 200), "h" + id: make([]byte, 12)})
+}
+
+// parts does what a rotation waits for, in its order, and nothing else.
+func (p *refresher) parts(ctx context.Context) error {
+	if err := p.commit(ctx); err != nil {
+		return err
+	}
+	if err := p.post(ctx); err != nil {
+		return err
+	}
+	return p.commit(ctx)
 }
 
 func (p *refresher) close() error {

@@ -25,7 +25,7 @@ func TestARefreshRunReportsEveryMetricOfEveryCase(t *testing.T) {
 			want = append(want, "refresh "+name+" "+m)
 		}
 		if name == "c1-limit4" {
-			want = append(want, "refresh c1-limit4 beside_two_writes_ms ms")
+			want = append(want, "refresh c1-limit4 beside_two_writes_ms ms", "refresh c1-limit4 beside_sum_ms ms")
 		}
 	}
 	if diff := cmp.Diff(want, readLines(t, file)); diff != "" {
