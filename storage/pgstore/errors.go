@@ -31,6 +31,7 @@ const (
 	cannotConnectNow    = "57P03"
 	adminShutdown       = "57P01"
 	crashShutdown       = "57P02"
+	diskFull            = "53100"
 )
 
 // ErrAway is an ErrUnavailable, returned by whatever found no server that answers
@@ -169,6 +170,8 @@ func hint(err error) string {
 		return "; this server takes no writes: name all servers of the cluster in store.postgres, the one that does is found"
 	case tooManyConnections:
 		return "; raise max_connections of the server: each broker needs store.postgres.connections and seven more"
+	case diskFull:
+		return "; make room on the server's disk: brokers spend nothing before, and go on by themselves then"
 	case cannotConnectNow:
 		return "; wait until the server has started"
 	case "":

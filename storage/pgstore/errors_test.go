@@ -63,7 +63,7 @@ func TestEachKnownErrorSaysWhatToDo(t *testing.T) {
 	for code, want := range map[string]string{
 		insufficientRights: "the owner of the tables gives the role the rights", undefinedTable: "holdfast store migrate", invalidPassword: "correct user and password",
 		invalidAuth: "pg_hba.conf", invalidCatalog: "make the database", readOnlyTransaction: "name all servers", tooManyConnections: "max_connections",
-		cannotConnectNow: "wait until the server has started",
+		cannotConnectNow: "wait until the server has started", diskFull: "make room",
 	} {
 		if err := unavailable("asking", &pgconn.PgError{Code: code}); !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", code, err)
