@@ -21,10 +21,11 @@ const (
 	// slow for its times says nothing, and is begun anew.
 	courses = 3
 	// slowStep and slowTick: how late steps, and the suite's own clock and the runner's
-	// answer to nothing, may be. Ages count
-	// from the sending of a request, so a first answer that takes long costs the token's life.
+	// answer to nothing, may be. Ages count from the sending of a request, so a first
+	// answer that takes long costs the token's life. The shortest bound of a step is a
+	// second, of which two such standstills leave too little to a process that has to start threads.
 	slowStep = 2 * time.Second
-	slowTick = 600 * time.Millisecond
+	slowTick = 300 * time.Millisecond
 	// courseBound of one course.
 	courseBound = 5 * time.Minute
 )
