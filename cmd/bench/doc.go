@@ -81,7 +81,10 @@
 // time of a rotation with that of its parts: a synced transaction of bare Badger that
 // stores as many bytes, a POST, and another such transaction, one after the other.
 // beside_sum_ms has as its base the sum of what each part takes when nothing else is
-// done in between; a sync after a POST takes longer than one after a sync.
+// done in between; a sync after a POST takes longer than one after a sync. parts is how
+// many such sequences a second there are, beside the provider's own answers: what a
+// rotation could reach that seals, checks and decides nothing. Many callers share
+// transactions there as they do in the broker, and beside_parts compares the two.
 //
 // With -store postgres each broker's store is a database of one private server, which
 // syncs, with PostgreSQL's default settings. Cases whose provider answers at once have

@@ -41,6 +41,8 @@ func (c *refreshCase) sides() []string {
 		out = append(out, ofPgbench)
 	case !c.postgres && c.callers == 1:
 		out = append(out, ofSync, ofParts)
+	case !c.postgres && c.delay == 0:
+		out = append(out, ofParts)
 	}
 	return out
 }

@@ -77,6 +77,7 @@ type refresher struct {
 	// postgres: the store is a database, which is asked elsewhere how often it committed.
 	postgres bool
 	bare     *badgerstore.Bare
+	groups   *bareGroups
 	profile  *os.File
 	// leave ends the disturbance that was asked for.
 	leave func()
@@ -136,6 +137,7 @@ func (p *refresher) start(c refreshCommand) error {
 	if p.bare, err = badgerstore.OpenBare(filepath.Join(p.dir, "bare"), make([]byte, 32)); err != nil {
 		return err
 	}
+	p.groups = startBareGroups(p.bare)
 	return p.serve(ctx, o, c.Warm)
 }
 
@@ -160,7 +162,7 @@ func (p *refresher) serve(ctx context.Context, o node.Options, warm bool) (err e
 
 func (p *refresher) measure(c sliceCommand) (*sliceReply, error) {
 	ctx := context.Background()
-	call := map[string]func(context.Context) error{ofBroker: p.rotate, ofProvider: p.post, ofSync: p.commit, ofParts: p.parts, ofHot: p.hot}[c.Of]
+	call := map[string]func(context.Context) error{ofBroker: p.rotate, ofProvider: p.post, ofSync: p.commit, ofParts: p.parts(c.Callers), ofHot: p.hot}[c.Of]
 	if call == nil {
 		return nil, fmt.Errorf("nobody measures %q", c.Of)
 	}
@@ -218,23 +220,6 @@ func (p *refresher) post(ctx context.Context) error {
 	return nil
 }
 
-// commit stores in bare Badger as many bytes as one of a rotation's two writes.
-func (p *refresher) commit(context.Context) error {
-	id := fmt.Sprintf("%026d", p.committed.Add(1)%1000)
-	return p.bare.Commit(map[string][]byte{"r" + id: make([]byte, tokenSize+refreshSize+600), "j" + id: make([]byte, 200), "h" + id: make([]byte, 12)})
-}
-
-// parts does what a rotation waits for, in its order, and nothing else.
-func (p *refresher) parts(ctx context.Context) error {
-	if err := p.commit(ctx); err != nil {
-		return err
-	}
-	if err := p.post(ctx); err != nil {
-		return err
-	}
-	return p.commit(ctx)
-}
-
 func (p *refresher) close() error {
 	p.calm()
 	var err error
@@ -242,6 +227,7 @@ func (p *refresher) close() error {
 		err = p.stop()
 	}
 	if p.bare != nil {
+		p.groups.close()
 		err = errors.Join(err, p.bare.Close())
 	}
 	return err

@@ -40,6 +40,10 @@ type refreshMetric struct {
 }
 
 func (c *refreshCase) besideSync() bool    { return slices.Contains(c.sides(), ofSync) }
+func (c *refreshCase) ofGoal() bool        { return !c.postgres && c.callers == 64 && c.delay == 0 }
+func (c *refreshCase) ofNoGoal() bool      { return !c.ofGoal() }
+func (c *refreshCase) besideParts() bool   { return slices.Contains(c.sides(), ofParts) }
+func (c *refreshCase) besideShared() bool  { return c.besideParts() && !c.besideSync() }
 func (c *refreshCase) besidePgbench() bool { return slices.Contains(c.sides(), ofPgbench) }
 func (c *refreshCase) besidePair() bool    { return c.callers == 1 && c.besidePgbench() }
 func (c *refreshCase) onBadger() bool      { return !c.postgres }
@@ -50,7 +54,9 @@ func mean(t *tally) float64 {
 }
 
 var refreshMetrics = []refreshMetric{
-	{name: "rotations", unit: "1/s",
+	{name: "rotations", unit: "1/s", of: (*refreshCase).ofGoal, goal: ">= 0.4",
+		value: func(r *refreshRound) float64 { return r.broker.rate() }, base: func(r *refreshRound) float64 { return r.provider.rate() }},
+	{name: "rotations", unit: "1/s", of: (*refreshCase).ofNoGoal,
 		value: func(r *refreshRound) float64 { return r.broker.rate() }, base: func(r *refreshRound) float64 { return r.provider.rate() }},
 	{name: "p50_ms", unit: "ms",
 		value: func(r *refreshRound) float64 { return r.broker.quantileMS(0.5) }, base: func(r *refreshRound) float64 { return r.provider.quantileMS(0.5) }},
@@ -63,6 +69,10 @@ var refreshMetrics = []refreshMetric{
 		value: func(r *refreshRound) float64 { return syncsPerCommit * r.commits() }, base: func(*refreshRound) float64 { return 2 * syncsPerCommit }},
 	{name: "syncs", unit: "per rotation", of: (*refreshCase).onPostgres, // one for each commit at the most
 		value: (*refreshRound).commits, base: func(*refreshRound) float64 { return 2 }},
+	{name: "parts", unit: "1/s", of: (*refreshCase).besideParts,
+		value: func(r *refreshRound) float64 { return r.parts.rate() }, base: func(r *refreshRound) float64 { return r.provider.rate() }},
+	{name: "beside_parts", unit: "1/s", of: (*refreshCase).besideShared,
+		value: func(r *refreshRound) float64 { return r.broker.rate() }, base: func(r *refreshRound) float64 { return r.parts.rate() }},
 	{name: "beside_two_writes_ms", unit: "ms", of: (*refreshCase).besideSync, goal: "<= 1.3",
 		value: func(r *refreshRound) float64 { return mean(&r.broker.tally) },
 		base:  func(r *refreshRound) float64 { return mean(&r.parts.tally) }},

@@ -15,17 +15,20 @@ import (
 func TestARefreshRunReportsEveryMetricOfEveryCase(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "out.json")
 	var table, log bytes.Buffer
-	args := []string{"refresh", "-cases", "c1-limit4,c8-5ms-limit4", "-rounds", "1", "-duration", "300ms", "-grants", "1024", "-json", file}
+	args := []string{"refresh", "-cases", "c1-limit4,c4-limit4,c8-5ms-limit4", "-rounds", "1", "-duration", "300ms", "-grants", "4096", "-json", file}
 	if err := run(t.Context(), args, &table, &log); err != nil {
 		t.Fatalf("%v\n%s", err, log.String())
 	}
 	var want []string
-	for _, name := range []string{"c1-limit4", "c8-5ms-limit4"} {
+	for _, name := range []string{"c1-limit4", "c4-limit4", "c8-5ms-limit4"} {
 		for _, m := range []string{"rotations 1/s", "p50_ms ms", "p99_ms ms", "cpu_us us/rotation", "syncs per rotation"} {
 			want = append(want, "refresh "+name+" "+m)
 		}
 		if name == "c1-limit4" {
-			want = append(want, "refresh c1-limit4 beside_two_writes_ms ms", "refresh c1-limit4 beside_sum_ms ms")
+			want = append(want, "refresh c1-limit4 parts 1/s", "refresh c1-limit4 beside_two_writes_ms ms", "refresh c1-limit4 beside_sum_ms ms")
+		}
+		if name == "c4-limit4" {
+			want = append(want, "refresh c4-limit4 parts 1/s", "refresh c4-limit4 beside_parts 1/s")
 		}
 	}
 	if diff := cmp.Diff(want, readLines(t, file)); diff != "" {
