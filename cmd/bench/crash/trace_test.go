@@ -29,10 +29,11 @@ type traced struct {
 var (
 	wholeCall   = regexp.MustCompile(`^(\d+) +\S+ (\w+)\((.*)$`)
 	resumedCall = regexp.MustCompile(`^(\d+) +\S+ <\.\.\. (\w+) resumed>(.*)$`)
-	mapped      = regexp.MustCompile(`\b\d+<([^>]+)>, \S+\) += (0x[0-9a-f]+)$`)
-	moved       = regexp.MustCompile(`^(0x[0-9a-f]+), .*\) += (0x[0-9a-f]+)$`)
-	address     = regexp.MustCompile(`^0x[0-9a-f]+`)
-	fileOf      = regexp.MustCompile(`^\d+<([^>]+)>`)
+	// A call that was overtaken has a space before its parenthesis.
+	mapped  = regexp.MustCompile(`\b\d+<([^>]+)>, \S+ ?\) += (0x[0-9a-f]+)$`)
+	moved   = regexp.MustCompile(`^(0x[0-9a-f]+), .*\) += (0x[0-9a-f]+)$`)
+	address = regexp.MustCompile(`^0x[0-9a-f]+`)
+	fileOf  = regexp.MustCompile(`^\d+<([^>]+)>`)
 )
 
 // readTrace reads the output of strace -f -yy -ttt. It follows the memory maps
